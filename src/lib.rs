@@ -11,13 +11,13 @@
 //! `app::issue` is that path on one page. The modules, from the ground up; each imports only
 //! from those above it in this list (`tests/architecture.rs` checks it):
 //!
-//! - `time`: instants, lifetimes and how they are written.
-//! - `random`: the one source of random octets.
+//! - [`time`]: instants, lifetimes and how they are written.
+//! - [`random`]: the one source of random octets.
 //! - `pki`: what a CSR says: names, keys, serials. Pure.
 //! - `caller`: who asks: kind, source and name. Pure.
 //! - `policy`: rows, patterns and the decision. Pure; the only place that makes an `Approved`.
 //! - `kubeconfig`: renders one. Pure.
-//! - `clock`: the one place that reads the time of day.
+//! - [`clock`]: the one place that reads the time of day.
 //! - `ca`: loads a client CA, and is the only place that signs and that encodes a certificate.
 //! - `audit`: what an event is.
 //! - `store`: the ledger; the only place that names sqlx and the only one that makes a `Recorded`.
@@ -28,3 +28,6 @@
 //! - `config`: the configuration file, composed of every module's own settings.
 //! - `cli`: the commands, and the only place that prints.
 
+pub mod clock;
+pub mod random;
+pub mod time;
