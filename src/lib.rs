@@ -13,7 +13,7 @@
 //!
 //! - [`time`]: instants, lifetimes and how they are written.
 //! - [`random`]: the one source of random octets.
-//! - `pki`: what a CSR says: names, keys, serials. Pure.
+//! - [`pki`]: what a CSR says: names, keys, serials. Pure.
 //! - `caller`: who asks: kind, source and name. Pure.
 //! - `policy`: rows, patterns and the decision. Pure; the only place that makes an `Approved`.
 //! - `kubeconfig`: renders one. Pure.
@@ -29,5 +29,6 @@
 //! - `cli`: the commands, and the only place that prints.
 
 pub mod clock;
+pub mod pki;
 pub mod random;
 pub mod time;
