@@ -14,20 +14,21 @@
 //! - [`time`]: instants, lifetimes and how they are written.
 //! - [`random`]: the one source of random octets.
 //! - [`pki`]: what a CSR says: names, keys, serials. Pure.
-//! - `caller`: who asks: kind, source and name. Pure.
+//! - [`caller`]: who asks: kind, source and name. Pure.
 //! - `policy`: rows, patterns and the decision. Pure; the only place that makes an `Approved`.
 //! - `kubeconfig`: renders one. Pure.
 //! - [`clock`]: the one place that reads the time of day.
 //! - `ca`: loads a client CA, and is the only place that signs and that encodes a certificate.
 //! - `audit`: what an event is.
 //! - `store`: the ledger; the only place that names sqlx and the only one that makes a `Recorded`.
-//! - `auth`: credentials to a `Caller` with roles.
+//! - `auth`: credentials to a [`caller::Caller`] with roles.
 //! - `metrics`, `telemetry`: what operators see.
 //! - `app`: the use cases.
 //! - `http`: the API, and the only place that names axum.
 //! - `config`: the configuration file, composed of every module's own settings.
 //! - `cli`: the commands, and the only place that prints.
 
+pub mod caller;
 pub mod clock;
 pub mod pki;
 pub mod random;

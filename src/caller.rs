@@ -1,0 +1,153 @@
+//! Who asks: kind, source and name, as `token:portal` or `oidc:corp:alice`.
+
+use std::fmt;
+
+use crate::pki::name::{Name, ShortName};
+
+/// The way in which a caller proved who it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum CallerKind {
+    /// An API token of ours. Its source is the service itself and is not written.
+    Token,
+    /// A JWT of a configured issuer.
+    Oidc,
+    /// A Kubernetes service account; the source is the cluster, the name `NAMESPACE:NAME`.
+    ServiceAccount,
+    /// A certificate that this service issued; opens renewal only. The source is the cluster.
+    Certificate,
+    /// A client certificate of another CA, or a trusted proxy's header.
+    Proxy,
+}
+
+impl CallerKind {
+    /// Every kind.
+    pub const ALL: [Self; 5] =
+        [Self::Token, Self::Oidc, Self::ServiceAccount, Self::Certificate, Self::Proxy];
+
+    /// As it is written before the first colon.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Token => "token",
+            Self::Oidc => "oidc",
+            Self::ServiceAccount => "sa",
+            Self::Certificate => "cert",
+            Self::Proxy => "proxy",
+        }
+    }
+}
+
+/// A group that the caller's own credential shows, as `group:SOURCE:NAME`. Never a group that
+/// was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct CallerGroup {
+    /// The configured source that vouches for it.
+    pub source: ShortName,
+    /// The group's name as the source spells it.
+    pub name: String,
+}
+
+impl fmt::Display for CallerGroup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "group:{}:{}", self.source, self.name)
+    }
+}
+
+/// The authenticated principal that sends a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// How it authenticated.
+    pub kind: CallerKind,
+    /// The configured source; none for a token.
+    pub source: Option<ShortName>,
+    /// Its name within kind and source.
+    pub name: String,
+    /// What its credential says that it belongs to.
+    pub groups: Vec<CallerGroup>,
+}
+
+impl Caller {
+    /// The caller behind the API token `name`.
+    #[must_use]
+    pub fn token(name: &ShortName) -> Self {
+        Self { kind: CallerKind::Token, source: None, name: name.to_string(), groups: Vec::new() }
+    }
+
+    /// Reads `token:NAME`, `oidc:SOURCE:NAME`, `sa:CLUSTER:NAMESPACE:NAME`, `cert:CLUSTER:USER` or
+    /// `proxy:SOURCE:NAME`.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let wrong = || {
+            format!(
+                "`{}` is no caller: write token:NAME, oidc:SOURCE:NAME, sa:CLUSTER:NAMESPACE:NAME, cert:CLUSTER:USER \
+                 or proxy:SOURCE:NAME",
+                text.escape_debug()
+            )
+        };
+        let (kind, rest) = text.split_once(':').ok_or_else(wrong)?;
+        let kind = CallerKind::ALL.into_iter().find(|known| known.as_str() == kind).ok_or_else(wrong)?;
+        if kind == CallerKind::Token {
+            return ShortName::parse(rest).map(|name| Self::token(&name)).map_err(|_| wrong());
+        }
+        let (source, name) = rest.split_once(':').ok_or_else(wrong)?;
+        let source = ShortName::parse(source).map_err(|_| wrong())?;
+        let namespaced =
+            name.split_once(':').is_some_and(|(namespace, name)| !namespace.is_empty() && !name.is_empty());
+        if Name::parse(name).is_err() || (kind == CallerKind::ServiceAccount && !namespaced) {
+            return Err(wrong());
+        }
+        Ok(Self { kind, source: Some(source), name: name.to_owned(), groups: Vec::new() })
+    }
+
+    /// The name as something a certificate could carry, where it is one. What is no valid name
+    /// never comes through `{caller}`.
+    #[must_use]
+    pub fn as_name(&self) -> Option<Name> {
+        Name::parse(&self.name).ok()
+    }
+}
+
+impl fmt::Display for Caller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.source {
+            Some(source) => write!(f, "{}:{source}:{}", self.kind.as_str(), self.name),
+            None => write!(f, "{}:{}", self.kind.as_str(), self.name),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_caller_reads_as_it_is_written() {
+        for text in [
+            "token:portal",
+            "oidc:corp:alice",
+            "oidc:corp:a:b",
+            "sa:prod:kube-system:robot",
+            "cert:prod:zoë",
+            "proxy:sso:x",
+        ] {
+            assert_eq!(Caller::parse(text).map(|caller| caller.to_string()).as_deref(), Ok(text));
+        }
+        for text in [
+            "",
+            "alice",
+            "token:",
+            "token:A",
+            "oidc:corp",
+            "oidc:corp:",
+            "oidc:Corp:a",
+            "sa:prod:robot",
+            "sa:prod::x",
+            "cli:root",
+            "group:a:b",
+        ] {
+            assert!(Caller::parse(text).is_err(), "{text}");
+        }
+    }
+}
