@@ -15,7 +15,7 @@
 //! - [`random`]: the one source of random octets.
 //! - [`pki`]: what a CSR says: names, keys, serials. Pure.
 //! - [`caller`]: who asks: kind, source and name. Pure.
-//! - `policy`: rows, patterns and the decision. Pure; the only place that makes an `Approved`.
+//! - [`policy`]: rows, patterns and the decision. Pure; the only place that makes an `Approved`.
 //! - `kubeconfig`: renders one. Pure.
 //! - [`clock`]: the one place that reads the time of day.
 //! - `ca`: loads a client CA, and is the only place that signs and that encodes a certificate.
@@ -31,5 +31,6 @@
 pub mod caller;
 pub mod clock;
 pub mod pki;
+pub mod policy;
 pub mod random;
 pub mod time;

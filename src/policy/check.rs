@@ -1,0 +1,417 @@
+//! Checks one row as it is written, and compiles it.
+
+use super::callers::{CallerPattern, Subject};
+use super::pattern::{Pattern, Star, Variable};
+use super::reserved::{NameClass, ReservedNames};
+use super::rule::Rule;
+use super::set::{Clusters, RowError};
+use super::{Effect, PolicyRow};
+use crate::caller::CallerKind;
+use crate::pki::key::KeyKind;
+use crate::pki::name::{Name, ShortName};
+use crate::time::Lifetime;
+
+/// The longest description, in bytes.
+const LONGEST_DESCRIPTION: usize = 1_000;
+
+/// What rows are checked against.
+pub(super) struct Ground<'a> {
+    clusters: &'a Clusters,
+    /// Whether rows may name clusters that are not among these.
+    others: bool,
+    built_in: ReservedNames,
+    reserved: Vec<(ShortName, ReservedNames)>,
+}
+
+impl<'a> Ground<'a> {
+    /// For rows that somebody writes: a cluster that is not configured is a mistake.
+    pub(super) fn new(clusters: &'a Clusters) -> Self {
+        Self { others: false, ..Self::stored(clusters) }
+    }
+
+    /// For rows that were written before: another configuration may know more clusters.
+    pub(super) fn stored(clusters: &'a Clusters) -> Self {
+        let reserved = clusters
+            .rules
+            .iter()
+            .map(|rules| (rules.name.clone(), ReservedNames::new(&rules.reserved)))
+            .collect();
+        Self { clusters, others: true, built_in: ReservedNames::new(&[]), reserved }
+    }
+
+    fn knows(&self, cluster: &str) -> bool {
+        self.others || self.clusters.rules.iter().any(|rules| rules.name.as_str() == cluster)
+    }
+
+    /// The strictest class that `name` has on a cluster that `rule` covers.
+    fn class(&self, rule: &Rule, name: &Name) -> NameClass {
+        self.reserved
+            .iter()
+            .filter(|(cluster, _)| rule.covers_cluster(cluster))
+            .map(|(_, reserved)| reserved.class(name))
+            .fold(self.built_in.class(name), NameClass::max)
+    }
+}
+
+/// The meaning of a star in names, and the one in callers.
+pub(super) fn stars(effect: Effect) -> (Star, Star) {
+    match effect {
+        Effect::Allow => (Star::Printable, Star::Segment),
+        Effect::Review | Effect::Deny => (Star::Anything, Star::Anything),
+    }
+}
+
+/// Compiles `row`, or says everything that is wrong with it.
+pub(super) fn compile(row: &PolicyRow, ground: &Ground<'_>) -> Result<Rule, Vec<RowError>> {
+    let mut check = Check { row, ground, errors: Vec::new() };
+    let rule = check.rule();
+    check.effect();
+    check.clusters(&rule);
+    check.sources(&rule);
+    check.variables(&rule);
+    if row.effect == Effect::Allow {
+        check.reserved(&rule);
+    }
+    if check.errors.is_empty() { Ok(rule) } else { Err(check.errors) }
+}
+
+struct Check<'a> {
+    row: &'a PolicyRow,
+    ground: &'a Ground<'a>,
+    errors: Vec<RowError>,
+}
+
+impl Check<'_> {
+    fn wrong(&mut self, field: &str, reason: impl Into<String>) {
+        let row = self.row.name.to_string();
+        self.errors.push(RowError { row, field: field.to_owned(), reason: reason.into() });
+    }
+
+    /// The row with every pattern that could be read.
+    fn rule(&mut self) -> Rule {
+        let row = self.row;
+        let (star, caller_star) = stars(row.effect);
+        Rule {
+            name: row.name.clone(),
+            effect: row.effect,
+            clusters: self.list("clusters", &row.clusters, |text| read(text, Star::Printable)),
+            callers: self.list("callers", &row.callers, |text| {
+                CallerPattern::parse(text, caller_star).map_err(|error| error.to_string())
+            }),
+            users: self.list("users", &row.users, |text| read_name(text, star)),
+            groups: row.groups.as_ref().map(|list| self.list("groups", list, |text| read_name(text, star))),
+            people: row
+                .on_behalf_of
+                .as_ref()
+                .map(|list| self.list("on_behalf_of", list, |text| read_name(text, star))),
+            max_ttl: row.max_ttl,
+            keys: row.keys.as_ref().map(|list| self.list("keys", list, read_key)),
+            description: row.description.clone(),
+            explain: row.explain,
+        }
+    }
+
+    fn list<T>(&mut self, field: &str, texts: &[String], read: impl Fn(&str) -> Result<T, String>) -> Vec<T> {
+        if texts.is_empty() {
+            self.wrong(field, "an empty list matches nobody: leave the field out, or name somebody");
+        }
+        let mut values = Vec::with_capacity(texts.len());
+        for text in texts {
+            match read(text) {
+                Ok(value) => values.push(value),
+                Err(reason) => self.wrong(field, format!("`{}`: {reason}", text.escape_debug())),
+            }
+        }
+        values
+    }
+
+    fn effect(&mut self) {
+        let row = self.row;
+        if row.effect == Effect::Review {
+            self.wrong("effect", "reviews do not exist yet: write allow or deny");
+        }
+        if row.effect == Effect::Deny && row.max_ttl.is_some() {
+            self.wrong("max_ttl", "a deny row gives no lifetime: leave it out");
+        }
+        if row.effect == Effect::Deny && row.keys.is_some() {
+            self.wrong("keys", "a deny row covers every kind of key: leave it out");
+        }
+        if row.effect != Effect::Deny && row.explain {
+            self.wrong("explain", "only a deny row is explained: leave it out");
+        }
+        if let Some(ttl) = row.max_ttl.filter(|ttl| !(Lifetime::LEAST..=Lifetime::MOST).contains(ttl)) {
+            let (least, most) = (Lifetime::LEAST, Lifetime::MOST);
+            self.wrong("max_ttl", format!("{ttl} is not between {least} and {most}"));
+        }
+        if row.description.as_ref().is_some_and(|text| text.len() > LONGEST_DESCRIPTION) {
+            self.wrong("description", format!("at most {LONGEST_DESCRIPTION} bytes are kept: shorten it"));
+        }
+    }
+
+    fn clusters(&mut self, rule: &Rule) {
+        for pattern in &rule.clusters {
+            let text = pattern.as_str();
+            let stem = text.replace('*', "");
+            if pattern.variable().is_some() || !(stem.is_empty() || could_be_cluster(&stem)) {
+                self.wrong("clusters", format!("`{}` is no pattern of cluster names", text.escape_debug()));
+            } else if pattern.is_literal() && !self.ground.knows(text) {
+                self.wrong(
+                    "clusters",
+                    format!("there is no cluster `{text}`: name a configured one, or use *"),
+                );
+            }
+        }
+    }
+
+    /// The source of a service account or of a certificate of ours is a cluster.
+    fn sources(&mut self, rule: &Rule) {
+        for entry in &rule.callers {
+            let of_cluster = matches!(
+                entry.subject,
+                Subject::Caller(CallerKind::ServiceAccount | CallerKind::Certificate)
+            );
+            if let Some(source) =
+                entry.source.as_ref().filter(|source| of_cluster && !self.ground.knows(source.as_str()))
+            {
+                self.wrong("callers", format!("there is no cluster `{source}`: name a configured one"));
+            }
+        }
+    }
+
+    fn variables(&mut self, rule: &Rule) {
+        let one_source = has_one_source(&rule.callers);
+        let fields = [
+            ("users", Some(&rule.users)),
+            ("groups", rule.groups.as_ref()),
+            ("on_behalf_of", rule.people.as_ref()),
+        ];
+        for (field, patterns) in fields {
+            for variable in patterns.into_iter().flatten().filter_map(Pattern::variable) {
+                match variable {
+                    Variable::Caller if !one_source => self.wrong(
+                        field,
+                        "{caller} needs every entry of callers to be of one kind and one source: \
+                         the same name is another person elsewhere",
+                    ),
+                    Variable::OnBehalfOf if field == "on_behalf_of" => {
+                        self.wrong(field, "{on_behalf_of} matches itself: write * for anybody");
+                    }
+                    Variable::OnBehalfOf if rule.people.is_none() => {
+                        self.wrong(field, "{on_behalf_of} needs a row that says on_behalf_of whom");
+                    }
+                    Variable::CallerGroups if field == "on_behalf_of" => {
+                        self.wrong(field, "{caller.groups} are groups, and this names a person");
+                    }
+                    Variable::Caller | Variable::OnBehalfOf | Variable::CallerGroups => {}
+                }
+            }
+        }
+    }
+
+    /// A reserved name is given only to callers and users that are spelled out.
+    fn reserved(&mut self, rule: &Rule) {
+        let starred = rule.is_starred();
+        for (field, patterns) in [("users", Some(&rule.users)), ("groups", rule.groups.as_ref())] {
+            for pattern in patterns.into_iter().flatten().filter(|pattern| pattern.is_literal()) {
+                let Ok(name) = Name::parse(pattern.as_str()) else { continue };
+                match self.ground.class(rule, &name) {
+                    NameClass::NeverIssued => {
+                        self.wrong(field, format!("`{name}` is never issued: take it out"));
+                    }
+                    NameClass::LooksReserved => {
+                        self.wrong(
+                            field,
+                            format!("`{name}` looks like a reserved name without being it: take it out"),
+                        );
+                    }
+                    NameClass::Reserved | NameClass::NodeIdentity if starred => {
+                        let why = "is reserved, so this row has no * in users or callers: spell them out";
+                        self.wrong(field, format!("`{name}` {why}"));
+                    }
+                    NameClass::Ordinary | NameClass::Reserved | NameClass::NodeIdentity => {}
+                }
+            }
+        }
+    }
+}
+
+fn read(text: &str, star: Star) -> Result<Pattern, String> {
+    Pattern::parse(text, star).map_err(|error| error.to_string())
+}
+
+/// A pattern is itself a sound name: one in another normal form, or with a space at an end, would
+/// match nothing, and a deny row that matches nothing denies nothing.
+fn read_name(text: &str, star: Star) -> Result<Pattern, String> {
+    let pattern = read(text, star)?;
+    Name::parse(text).map_err(|error| format!("no name is written so: {error}"))?;
+    Ok(pattern)
+}
+
+fn read_key(text: &str) -> Result<KeyKind, String> {
+    KeyKind::parse(text).ok_or_else(|| {
+        let known: Vec<&str> = KeyKind::ALL.iter().map(|kind| kind.as_str()).collect();
+        format!("no such kind of key: it is one of {}", known.join(", "))
+    })
+}
+
+fn could_be_cluster(text: &str) -> bool {
+    text.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-'))
+}
+
+fn has_one_source(callers: &[CallerPattern]) -> bool {
+    callers.windows(2).all(|pair| match pair {
+        [one, other] => one.subject == other.subject && one.source == other.source,
+        _ => true,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::testing::{clusters, row};
+    use serde_json::json;
+
+    /// The fields that are wrong with a row.
+    fn wrong(json: serde_json::Value) -> Vec<String> {
+        let clusters = clusters();
+        match compile(&row(json), &Ground::new(&clusters)) {
+            Ok(_) => Vec::new(),
+            Err(errors) => errors.into_iter().map(|error| error.field).collect(),
+        }
+    }
+
+    /// What is wrong with a sound row, after one field is set to something else.
+    fn with(field: &str, value: serde_json::Value) -> Vec<String> {
+        let mut json = serde_json::json!({"name": "a", "effect": "allow"});
+        json[field] = value;
+        wrong(json)
+    }
+
+    #[test]
+    fn an_empty_list_is_an_error() {
+        for field in ["clusters", "callers", "users", "groups", "on_behalf_of", "keys"] {
+            assert_eq!(with(field, json!([])), [field]);
+            assert_eq!(wrong(json!({"name": "a", "effect": "deny", "enabled": false, field: []}))[0], field);
+        }
+    }
+
+    #[test]
+    fn an_unknown_cluster_is_an_error() {
+        for text in ["nowhere", "Prod", "prod ", "prod:*", "{caller}"] {
+            assert_eq!(with("clusters", json!([text])), ["clusters"], "{text}");
+        }
+        for text in ["prod", "*", "pr*", "edge-*"] {
+            assert!(with("clusters", json!([text])).is_empty(), "{text}");
+        }
+        for text in ["sa:nowhere:ci:builder", "cert:nowhere:alice"] {
+            assert_eq!(with("callers", json!([text])), ["callers"], "{text}");
+        }
+        assert!(with("callers", json!(["sa:prod:ci:builder", "cert:prod:alice"])).is_empty());
+    }
+
+    #[test]
+    fn a_review_row_is_an_error_until_reviews_exist() {
+        assert_eq!(with("effect", json!("review")), ["effect"]);
+    }
+
+    #[test]
+    fn a_deny_row_has_no_lifetime_and_no_keys() {
+        let row = json!({"name": "a", "effect": "deny", "max_ttl": "1h", "keys": ["p-256"]});
+        assert_eq!(wrong(row), ["max_ttl", "keys"]);
+        assert_eq!(with("explain", json!(true)), ["explain"]);
+        assert!(wrong(json!({"name": "a", "effect": "deny", "explain": true})).is_empty());
+    }
+
+    #[test]
+    fn a_lifetime_out_of_bounds_is_an_error() {
+        for ttl in ["0", "9m59s", "3651d"] {
+            assert_eq!(with("max_ttl", json!(ttl)), ["max_ttl"], "{ttl}");
+        }
+        for ttl in ["10m", "3650d"] {
+            assert!(with("max_ttl", json!(ttl)).is_empty(), "{ttl}");
+        }
+    }
+
+    #[test]
+    fn keys_are_known_kinds() {
+        assert!(with("keys", json!(["p-256", "rsa-2048", "ed25519"])).is_empty());
+        for kind in ["P-256", "rsa", "rsa-1024", "*", ""] {
+            assert_eq!(with("keys", json!([kind])), ["keys"], "{kind}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_that_no_name_can_match_is_an_error() {
+        for text in ["", " dev", "dev ", "de\u{301}v\u{e9}", "a\nb", "{x}", "{caller}*", "a}"] {
+            for field in ["users", "groups", "on_behalf_of"] {
+                assert_eq!(with(field, json!([text])), [field], "{text:?}");
+            }
+        }
+        assert_eq!(with("users", json!(["a".repeat(254)])), ["users"]);
+    }
+
+    #[test]
+    fn caller_needs_one_kind_and_one_source() {
+        for callers in [
+            json!(["oidc:corp:*", "oidc:other:*"]),
+            json!(["oidc:corp:*", "token:a"]),
+            json!(["oidc:corp:*", "group:corp:dev"]),
+            json!(["oidc:corp:a", "proxy:corp:a"]),
+        ] {
+            let row = json!({"name": "a", "effect": "allow", "callers": callers, "users": ["{caller}"]});
+            assert_eq!(wrong(row), ["users"], "{callers}");
+        }
+        for callers in
+            [json!(["oidc:corp:*", "oidc:corp:a:b"]), json!(["token:*"]), json!(["group:corp:dev"])]
+        {
+            let row = json!({"name": "a", "effect": "allow", "callers": callers, "users": ["{caller}"],
+                "groups": ["home-{caller}"], "on_behalf_of": ["{caller}"]});
+            assert_eq!(wrong(row), Vec::<String>::new(), "{callers}");
+        }
+    }
+
+    #[test]
+    fn on_behalf_of_needs_a_row_that_has_it() {
+        assert_eq!(with("users", json!(["{on_behalf_of}"])), ["users"]);
+        let row = json!({"name": "a", "effect": "allow", "users": ["{on_behalf_of}"], "on_behalf_of": ["*"]});
+        assert!(wrong(row).is_empty());
+        assert_eq!(with("on_behalf_of", json!(["{on_behalf_of}"])), ["on_behalf_of"]);
+        assert_eq!(with("on_behalf_of", json!(["{caller.groups}"])), ["on_behalf_of"]);
+    }
+
+    #[test]
+    fn a_row_that_spells_a_reserved_name_has_no_star_in_users_or_callers() {
+        for name in ["system:kube-scheduler", "kubeadm:cluster-admins", "corp:root", "system:nodes"] {
+            let row = |users: &str, callers: &str, groups: &str| json!({"name": "a", "effect": "allow", "users": [users], "callers": [callers], "groups": [groups]});
+            assert!(wrong(row("alice", "token:a", name)).is_empty(), "{name}");
+            assert!(wrong(row(name, "token:a", "*")).is_empty(), "{name}");
+            assert_eq!(wrong(row("*", "token:a", name)), ["groups"], "{name}");
+            assert_eq!(wrong(row("alice", "token:*", name)), ["groups"], "{name}");
+            assert_eq!(wrong(row(name, "oidc:corp:a*", "dev")), ["users"], "{name}");
+        }
+        let deny =
+            json!({"name": "a", "effect": "deny", "users": ["*"], "groups": ["system:masters", "System:x"]});
+        assert!(wrong(deny).is_empty());
+    }
+
+    #[test]
+    fn a_row_that_allows_what_is_never_issued_is_an_error() {
+        for name in
+            ["system:masters", "system:anonymous", "system:serviceaccount:a:b", "System:masters", "syst em:x"]
+        {
+            assert_eq!(with("users", json!([name])), ["users"], "{name}");
+            assert_eq!(with("groups", json!([name])), ["groups"], "{name}");
+        }
+    }
+
+    #[test]
+    fn everything_wrong_is_said_at_once() {
+        let row = json!({"name": "a", "effect": "deny", "clusters": ["x"], "callers": ["y", "z"], "users": [],
+            "groups": ["{"], "max_ttl": "1m", "description": "x".repeat(1_001)});
+        let mut fields = wrong(row);
+        fields.sort_unstable();
+        let expected =
+            ["callers", "callers", "clusters", "description", "groups", "max_ttl", "max_ttl", "users"];
+        assert_eq!(fields, expected);
+    }
+}

@@ -1,0 +1,161 @@
+//! A row of the policy table, as it is written and as it is stored.
+
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::pki::name::ShortName;
+use crate::time::Lifetime;
+
+/// What a row does to the claims that it matches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Effect {
+    /// Gives them, up to its `max_ttl`.
+    Allow,
+    /// Holds the request for a person. No set takes such a row yet.
+    Review,
+    /// Refuses the request.
+    Deny,
+}
+
+/// One row, in YAML, in JSON and in the database alike. An absent field is left out when it is
+/// written, so that what was read can be sent back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyRow {
+    /// Unique in the set.
+    pub name: ShortName,
+    /// Allow, review or deny.
+    pub effect: Effect,
+    /// Patterns of cluster names; one without `*` is a configured cluster.
+    pub clusters: Vec<String>,
+    /// Patterns as `token:portal`, `oidc:corp:*` or `group:corp:admins`.
+    pub callers: Vec<String>,
+    /// Patterns of the user name that the certificate carries.
+    pub users: Vec<String>,
+    /// Patterns of groups; without them the row speaks of the user name alone.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub groups: Option<Vec<String>>,
+    /// Patterns of the person that a portal names.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub on_behalf_of: Option<Vec<String>>,
+    /// The longest lifetime that an allow row gives; without it the cluster's.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub max_ttl: Option<Lifetime>,
+    /// Kinds of keys that an allow row takes, as `p-256`; without them every accepted kind.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub keys: Option<Vec<String>>,
+    /// For people.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// A row that is not enabled is checked and kept, and decides nothing.
+    #[serde(default = "enabled", skip_serializing_if = "is_true")]
+    pub enabled: bool,
+    /// Whether a deny row tells the requester its name and description.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub explain: bool,
+}
+
+/// A field that is there has a value: `keys:` with nothing after it must not mean "every kind".
+fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
+fn enabled() -> bool {
+    true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_true(value: &bool) -> bool {
+    *value
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_false(value: &bool) -> bool {
+    !*value
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::PolicyFile;
+
+    const FILE: &str = "
+policies:
+- name: dev
+  effect: allow
+  clusters: [prod]
+  callers: ['oidc:corp:*']
+  users: ['{caller}']
+  groups: [dev, yes, 'null']
+  max_ttl: 90m
+  keys: [p-256]
+- name: no-root
+  effect: deny
+  clusters: ['*']
+  callers: ['token:portal']
+  users: [root]
+  enabled: false
+  explain: true
+  description: |
+    Nobody is root.
+";
+
+    #[test]
+    fn yaml_and_json_give_the_same_rows() {
+        let from_yaml: PolicyFile = serde_saphyr::from_str(FILE).expect("rows");
+        let json = serde_json::to_string(&from_yaml).expect("json");
+        assert_eq!(serde_json::from_str::<PolicyFile>(&json).expect("rows"), from_yaml);
+        let yaml = serde_saphyr::to_string(&from_yaml).expect("yaml");
+        assert_eq!(serde_saphyr::from_str::<PolicyFile>(&yaml).expect("rows"), from_yaml);
+        assert_eq!(from_yaml.policies[0].groups, Some(vec!["dev".into(), "yes".into(), "null".into()]));
+        assert_eq!(from_yaml.policies[0].max_ttl, Some(Lifetime::from_seconds(5_400)));
+    }
+
+    #[test]
+    fn absent_fields_are_left_out() {
+        let rows: PolicyFile = serde_saphyr::from_str(FILE).expect("rows");
+        let json = serde_json::to_value(&rows.policies[0]).expect("json");
+        let fields: Vec<&str> = json.as_object().expect("a mapping").keys().map(String::as_str).collect();
+        let written = ["callers", "clusters", "effect", "groups", "keys", "max_ttl", "name", "users"];
+        let mut fields = fields;
+        fields.sort_unstable();
+        assert_eq!(fields, written);
+    }
+
+    fn with(line: &str) -> String {
+        let row =
+            "policies:\n- name: a\n  effect: allow\n  clusters: [prod]\n  callers: [token:a]\n  users: [a]\n";
+        format!("{row}  {line}\n")
+    }
+
+    #[test]
+    fn a_field_without_a_value_is_an_error() {
+        for field in ["groups", "on_behalf_of", "max_ttl", "keys"] {
+            for line in [format!("{field}:"), format!("{field}: null"), format!("{field}: ~")] {
+                let read = serde_saphyr::from_str::<PolicyFile>(&with(&line));
+                let empty = read.map(|file| {
+                    let row = &file.policies[0];
+                    [&row.groups, &row.on_behalf_of, &row.keys].into_iter().any(|list| *list == Some(vec![]))
+                });
+                assert!(empty.unwrap_or(true), "{line}");
+            }
+            let json = format!(
+                r#"{{"policies":[{{"name":"a","effect":"allow","clusters":["prod"],"callers":["token:a"],"users":["a"],"{field}":null}}]}}"#
+            );
+            assert!(serde_json::from_str::<PolicyFile>(&json).is_err(), "{json}");
+        }
+    }
+
+    #[test]
+    fn unknown_and_repeated_fields_are_errors() {
+        for line in
+            ["group: [a]", "users: [b]", "effect: deny", "max_ttl: 8 hours", "max_ttl: -1", "enabled: maybe"]
+        {
+            assert!(serde_saphyr::from_str::<PolicyFile>(&with(line)).is_err(), "{line}");
+        }
+        for effect in ["Allow", "permit"] {
+            assert!(serde_saphyr::from_str::<PolicyFile>(&with("").replace("allow", effect)).is_err());
+        }
+        assert!(serde_saphyr::from_str::<PolicyFile>(&with("max_ttl: 3600")).is_ok());
+    }
+}
