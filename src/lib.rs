@@ -16,7 +16,7 @@
 //! - [`pki`]: what a CSR says: names, keys, serials. Pure.
 //! - [`caller`]: who asks: kind, source and name. Pure.
 //! - [`policy`]: rows, patterns and the decision. Pure; the only place that makes an `Approved`.
-//! - `kubeconfig`: renders one. Pure.
+//! - [`kubeconfig`]: renders one. Pure.
 //! - [`clock`]: the one place that reads the time of day.
 //! - `ca`: loads a client CA, and is the only place that signs and that encodes a certificate.
 //! - `audit`: what an event is.
@@ -30,6 +30,7 @@
 
 pub mod caller;
 pub mod clock;
+pub mod kubeconfig;
 pub mod pki;
 pub mod policy;
 pub mod random;
