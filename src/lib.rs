@@ -18,7 +18,7 @@
 //! - [`policy`]: rows, patterns and the decision. Pure; the only place that makes an `Approved`.
 //! - [`kubeconfig`]: renders one. Pure.
 //! - [`clock`]: the one place that reads the time of day.
-//! - `ca`: loads a client CA, and is the only place that signs and that encodes a certificate.
+//! - [`ca`]: loads a client CA, and is the only place that signs and that encodes a certificate.
 //! - `audit`: what an event is.
 //! - `store`: the ledger; the only place that names sqlx and the only one that makes a `Recorded`.
 //! - `auth`: credentials to a [`caller::Caller`] with roles.
@@ -28,6 +28,7 @@
 //! - `config`: the configuration file, composed of every module's own settings.
 //! - `cli`: the commands, and the only place that prints.
 
+pub mod ca;
 pub mod caller;
 pub mod clock;
 pub mod kubeconfig;
