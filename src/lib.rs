@@ -19,8 +19,8 @@
 //! - [`kubeconfig`]: renders one. Pure.
 //! - [`clock`]: the one place that reads the time of day.
 //! - [`ca`]: loads a client CA, and is the only place that signs and that encodes a certificate.
-//! - `audit`: what an event is.
-//! - `store`: the ledger; the only place that names sqlx and the only one that makes a `Recorded`.
+//! - [`audit`]: what an event is.
+//! - [`store`]: the ledger; the only place that names sqlx and the only one that makes a `Recorded`.
 //! - `auth`: credentials to a [`caller::Caller`] with roles.
 //! - `metrics`, `telemetry`: what operators see.
 //! - `app`: the use cases.
@@ -28,6 +28,7 @@
 //! - `config`: the configuration file, composed of every module's own settings.
 //! - `cli`: the commands, and the only place that prints.
 
+pub mod audit;
 pub mod ca;
 pub mod caller;
 pub mod clock;
@@ -35,4 +36,5 @@ pub mod kubeconfig;
 pub mod pki;
 pub mod policy;
 pub mod random;
+pub mod store;
 pub mod time;

@@ -1,0 +1,104 @@
+//! What an event is. Every change and every decision leaves one, in the transaction that made it.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use serde_json::Value;
+
+use crate::time::Time;
+
+/// Ours, never the client's: 16 random octets, written as 32 lower-case hex digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RequestId(pub [u8; 16]);
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|octet| write!(f, "{octet:02x}"))
+    }
+}
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EventKind {
+    /// A certificate was issued; its row has the same number.
+    CertificateIssued,
+    /// A request was refused; its row has the same number.
+    RequestRefused,
+    /// The policy set was replaced.
+    PolicyReplaced,
+    /// An API token was made.
+    TokenCreated,
+    /// An API token was revoked.
+    TokenRevoked,
+    /// A key is never certified again.
+    KeyBlocked,
+    /// A blocked key may be certified again.
+    KeyUnblocked,
+    /// An operator vouched for the clock.
+    ClockAccepted,
+}
+
+impl EventKind {
+    /// Every kind, for readers of the log.
+    pub const ALL: [Self; 8] = [
+        Self::CertificateIssued,
+        Self::RequestRefused,
+        Self::PolicyReplaced,
+        Self::TokenCreated,
+        Self::TokenRevoked,
+        Self::KeyBlocked,
+        Self::KeyUnblocked,
+        Self::ClockAccepted,
+    ];
+
+    /// As it is written in the log and in the database.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::CertificateIssued => "certificate.issued",
+            Self::RequestRefused => "request.refused",
+            Self::PolicyReplaced => "policy.replaced",
+            Self::TokenCreated => "token.created",
+            Self::TokenRevoked => "token.revoked",
+            Self::KeyBlocked => "key.blocked",
+            Self::KeyUnblocked => "key.unblocked",
+            Self::ClockAccepted => "clock.accepted",
+        }
+    }
+
+    /// The kind that is written so.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text)
+    }
+}
+
+/// Who did it and from where: the part of an event that is known before its outcome.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// `token:portal`, or `cli:root` for the command line beside the server.
+    pub caller: String,
+    /// `group:SOURCE:NAME`, as the credential showed them.
+    pub caller_groups: Vec<String>,
+    /// Our id of the request.
+    pub request_id: RequestId,
+    /// The client's `X-Request-Id`, where it sent a usable one.
+    pub client_request_id: Option<String>,
+    /// The peer's address; none on the command line.
+    pub address: Option<IpAddr>,
+}
+
+/// One line of the audit log, as it is read back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Its place in commit order, the same number as the certificate or refusal that it tells of.
+    pub number: i64,
+    /// When it happened.
+    pub at: Time,
+    /// What happened.
+    pub kind: EventKind,
+    /// Who did it, from where.
+    pub origin: Origin,
+    /// What changed, for events that have no row of their own (policy, tokens, keys).
+    pub detail: Value,
+}

@@ -1,0 +1,210 @@
+//! One transaction over a batch of issuances and refusals: what is checked, then what is written.
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use sqlx::{Any, AnyConnection, AnyPool, Connection, Transaction};
+
+use super::StoreError;
+use super::certificates::Issuance;
+use super::checks::Checks;
+use super::connection::{BEGIN_WRITE, PATIENCE, is_busy};
+use super::idempotency;
+use super::insert::{
+    CertificateInsert, EventInsert, InsertError, RefusalInsert, insert_certificates, insert_events,
+    insert_key_owners, insert_refusals,
+};
+use super::names::Names;
+use super::refusals::RefusalToRecord;
+use super::state::State;
+use crate::audit::{EventKind, Origin};
+use crate::time::Time;
+
+/// Something to record.
+#[derive(Debug)]
+pub(super) enum Work {
+    Issuance(Box<Issuance>),
+    Refusal(Box<RefusalToRecord>),
+}
+
+impl Work {
+    pub(super) fn at(&self) -> Time {
+        match self {
+            Self::Issuance(issuance) => issuance.at,
+            Self::Refusal(refusal) => refusal.at,
+        }
+    }
+
+    fn kind(&self) -> EventKind {
+        match self {
+            Self::Issuance(_) => EventKind::CertificateIssued,
+            Self::Refusal(_) => EventKind::RequestRefused,
+        }
+    }
+
+    fn origin(&self) -> &Origin {
+        match self {
+            Self::Issuance(issuance) => &issuance.origin,
+            Self::Refusal(refusal) => &refusal.origin,
+        }
+    }
+}
+
+/// What became of one piece of work.
+#[derive(Debug)]
+pub(super) enum Verdict {
+    /// Durable, under this number.
+    Recorded(i64),
+    Stale,
+    ClockBehind(Time),
+    KeyBlocked,
+    KeyOwned,
+    IdempotencyKeyTaken,
+    SerialTaken,
+    Failed(StoreError),
+}
+
+/// Why a transaction over a batch was rolled back.
+#[derive(Debug)]
+pub(super) enum BatchError {
+    /// It did not even begin: another one would not either.
+    NotBegun(StoreError),
+    /// Something in it was not taken.
+    SerialTaken,
+    Store(StoreError),
+}
+
+impl From<StoreError> for BatchError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<InsertError> for BatchError {
+    fn from(error: InsertError) -> Self {
+        match error {
+            InsertError::SerialTaken => Self::SerialTaken,
+            InsertError::Store(error) => Self::Store(error),
+        }
+    }
+}
+
+/// Records all of `works` that pass their checks, in one transaction, and returns a verdict for
+/// each, in order. Every `Recorded` is durable when this returns. `names` learns what was committed.
+pub(super) async fn commit(
+    writer: &AnyPool,
+    names: &mut Names,
+    works: &[&Work],
+) -> Result<Vec<Verdict>, BatchError> {
+    let mut connection = writer.acquire().await.map_err(|error| BatchError::NotBegun(error.into()))?;
+    let result = attempt(&mut connection, names, works).await;
+    if result.is_ok() {
+        names.committed();
+    } else {
+        names.rolled_back();
+        // A database error may have ended the transaction behind sqlx's back. A new connection
+        // is the one state that is known.
+        connection.close_on_drop();
+    }
+    result
+}
+
+async fn attempt(
+    connection: &mut AnyConnection,
+    names: &mut Names,
+    works: &[&Work],
+) -> Result<Vec<Verdict>, BatchError> {
+    let started = Instant::now();
+    loop {
+        match connection.begin_with(BEGIN_WRITE).await {
+            Ok(transaction) => return fill(transaction, names, works).await,
+            Err(error) if is_busy(&error) && started.elapsed() < PATIENCE => {}
+            Err(error) => return Err(BatchError::NotBegun(error.into())),
+        }
+    }
+}
+
+async fn fill(
+    mut transaction: Transaction<'_, Any>,
+    names: &mut Names,
+    works: &[&Work],
+) -> Result<Vec<Verdict>, BatchError> {
+    let mut state = State::lock(&mut transaction).await?;
+    let mut checks = Checks::load(&mut transaction, works).await?;
+    let mut verdicts = Vec::with_capacity(works.len());
+    for work in works {
+        verdicts.push(checks.verdict(&mut transaction, &mut state, work).await?);
+    }
+    let recorded: Vec<(i64, &Work)> = verdicts
+        .iter()
+        .zip(works)
+        .filter_map(|(verdict, work)| match verdict {
+            Verdict::Recorded(number) => Some((*number, *work)),
+            _ => None,
+        })
+        .collect();
+    if recorded.is_empty() {
+        transaction.rollback().await.map_err(StoreError::from)?;
+        return Ok(verdicts);
+    }
+    write(&mut transaction, names, &checks, &recorded).await?;
+    state.save(&mut transaction).await?;
+    transaction.commit().await.map_err(StoreError::from)?;
+    Ok(verdicts)
+}
+
+/// Writes what passed: events first, since the others refer to them.
+async fn write(
+    connection: &mut AnyConnection,
+    names: &mut Names,
+    checks: &Checks,
+    recorded: &[(i64, &Work)],
+) -> Result<(), BatchError> {
+    let mut certificates = Vec::new();
+    let mut refusals = Vec::new();
+    for (number, work) in recorded {
+        match work {
+            Work::Issuance(issuance) => {
+                let authority_id = checks.authority(issuance)?;
+                certificates.push(CertificateInsert::new(*number, issuance, authority_id));
+            }
+            Work::Refusal(refusal) => refusals.push(RefusalInsert::new(*number, refusal)),
+        }
+    }
+    store_names(connection, names, &certificates, &refusals).await?;
+    let events = recorded
+        .iter()
+        .map(|(number, work)| {
+            let caller_id = names.name(&work.origin().caller)?;
+            Ok(EventInsert::new(*number, work.at(), work.kind(), caller_id, work.origin()))
+        })
+        .collect::<Result<Vec<_>, StoreError>>()?;
+    insert_events(connection, &events).await?;
+    insert_certificates(connection, &certificates, names).await?;
+    insert_key_owners(connection, &certificates).await?;
+    insert_refusals(connection, &refusals, names).await?;
+    for (number, work) in recorded {
+        if let Work::Issuance(issuance) = work {
+            idempotency::store(connection, names, *number, issuance).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn store_names(
+    connection: &mut AnyConnection,
+    names: &mut Names,
+    certificates: &[CertificateInsert<'_>],
+    refusals: &[RefusalInsert<'_>],
+) -> Result<(), StoreError> {
+    let mut words: BTreeSet<&str> = certificates.iter().flat_map(CertificateInsert::names).collect();
+    words.extend(refusals.iter().flat_map(RefusalInsert::names));
+    let mut lists: BTreeSet<&str> = BTreeSet::new();
+    for row in certificates {
+        lists.extend([row.groups.as_str(), row.policies.as_str()]);
+    }
+    for row in refusals {
+        lists.extend([row.groups.as_str(), row.policies.as_str()]);
+    }
+    names.store(connection, words, lists).await
+}

@@ -1,0 +1,345 @@
+//! Issued certificates.
+
+use sqlx::any::AnyRow;
+
+use super::batch::{Verdict, Work};
+use super::cells::Cells;
+use super::idempotency::{self, expires_before};
+use super::snapshot::Revisions;
+use super::statement::Statement;
+use super::{Page, RecordError, StoreError, events};
+use crate::audit::Origin;
+use crate::ca::Signed;
+use crate::pki::serial::Serial;
+use crate::time::{Lifetime, Time};
+
+/// What is recorded with a certificate: everything that the certificate itself does not say.
+#[derive(Debug)]
+pub struct Issuance {
+    /// What was signed, with the decision that allowed it.
+    pub signed: Signed,
+    /// The time of the decision.
+    pub at: Time,
+    /// Who asked, from where.
+    pub origin: Origin,
+    /// Why, in the requester's words.
+    pub reason: Option<String>,
+    /// What the decision was made on. Compared under the lock.
+    pub seen: Revisions,
+    /// Where the request had an `Idempotency-Key`.
+    pub idempotency: Option<Idempotency>,
+}
+
+/// An `Idempotency-Key` and what it stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Idempotency {
+    /// As it was sent.
+    pub key: String,
+    /// SHA-256 over route, SPKI, names, cluster, ttl, `on_behalf_of` and reason.
+    pub fingerprint: [u8; 32],
+}
+
+/// A certificate whose row is durable. Sealed: made only here, written now or loaded.
+#[derive(Clone, Debug)]
+pub struct Recorded {
+    pub(super) row: CertificateRow,
+}
+
+/// A certificate as the ledger has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateRow {
+    /// Its place in commit order.
+    pub number: i64,
+    /// The time of the decision.
+    pub issued_at: Time,
+    /// Who asked, from where.
+    pub origin: Origin,
+    /// The cluster that it was asked for.
+    pub cluster: String,
+    /// SHA-256 of the CA's SPKI.
+    pub authority: [u8; 32],
+    /// Unique under its CA.
+    pub serial: Serial,
+    /// The subject's CN.
+    pub user: String,
+    /// The subject's O values, in order.
+    pub groups: Vec<String>,
+    /// The person that a portal named.
+    pub on_behalf_of: Option<String>,
+    /// Why, in the requester's words.
+    pub reason: Option<String>,
+    /// As in [`crate::pki::key::KeyKind::as_str`].
+    pub key_kind: String,
+    /// SHA-256 of the certified key's SPKI.
+    pub spki_sha256: [u8; 32],
+    /// The certificate's notBefore.
+    pub not_before: Time,
+    /// The certificate's notAfter, inclusive.
+    pub not_after: Time,
+    /// The lifetime that was asked for, if one was.
+    pub asked_ttl: Option<Lifetime>,
+    /// SHA-256 of the whole DER: the credential id.
+    pub sha256: [u8; 32],
+    /// The certificate.
+    pub der: Vec<u8>,
+    /// The policy revision that decided.
+    pub policy_revision: i64,
+    /// The rows that decided, by name.
+    pub policies: Vec<String>,
+}
+
+impl std::ops::Deref for Recorded {
+    type Target = CertificateRow;
+
+    fn deref(&self) -> &CertificateRow {
+        &self.row
+    }
+}
+
+/// Whether a certificate is valid at a moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CertificateStatus {
+    /// From notBefore to notAfter, both inclusive (RFC 5280 section 4.1.2.5).
+    Active,
+    /// After notAfter.
+    Expired,
+}
+
+/// Which certificates are wanted: those that match all that is given.
+#[derive(Clone, Debug, Default)]
+pub struct CertificateFilter {
+    /// The user name, exactly.
+    pub user: Option<String>,
+    /// One of the groups, exactly.
+    pub group: Option<String>,
+    /// The cluster's name.
+    pub cluster: Option<String>,
+    /// Who asked, as `token:portal`.
+    pub caller: Option<String>,
+    /// The person that was named.
+    pub on_behalf_of: Option<String>,
+    /// The serial, under whichever CA.
+    pub serial: Option<Serial>,
+    /// The credential id.
+    pub sha256: Option<[u8; 32]>,
+    /// One of the deciding rows.
+    pub policy: Option<String>,
+    /// Its status at this moment.
+    pub status: Option<(CertificateStatus, Time)>,
+}
+
+impl super::Store {
+    /// Hands the certificate to the writer and returns after the commit. What the writer has begun
+    /// runs to its end even if the caller goes away.
+    ///
+    /// # Errors
+    /// As [`RecordError`] says; nothing was recorded. After `Store(Unavailable)` for lack of time
+    /// the record may still be written, for a certificate that nobody got.
+    pub async fn record(&self, issuance: Issuance) -> Result<Recorded, RecordError> {
+        let work = Work::Issuance(Box::new(issuance));
+        let answer = self.queue().record(work).await.map_err(RecordError::Store)?;
+        let (Work::Issuance(issuance), verdict) = answer else {
+            return Err(RecordError::Store(StoreError::Corrupt(
+                "the writer mixed up its answers".to_owned(),
+            )));
+        };
+        match verdict {
+            Verdict::Recorded(number) => Ok(Recorded { row: issuance.into_row(number) }),
+            Verdict::Stale => Err(RecordError::Stale(issuance)),
+            Verdict::ClockBehind(newest) => Err(RecordError::ClockBehind { newest }),
+            Verdict::KeyBlocked => Err(RecordError::KeyBlocked),
+            Verdict::KeyOwned => Err(RecordError::KeyOwned),
+            Verdict::IdempotencyKeyTaken => Err(RecordError::IdempotencyKeyTaken),
+            Verdict::SerialTaken => Err(RecordError::SerialTaken),
+            Verdict::Failed(error) => Err(RecordError::Store(error)),
+        }
+    }
+
+    /// A page of the certificates that match, newest first.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Corrupt`.
+    pub async fn certificates(
+        &self,
+        filter: &CertificateFilter,
+        page: Page,
+    ) -> Result<Vec<Recorded>, StoreError> {
+        let rows = select(filter, page).all(&self.connections().readers).await?;
+        rows.iter().map(read).collect()
+    }
+
+    /// Every certificate with this serial: it is unique per CA only, so there can be several.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Corrupt`.
+    pub async fn certificates_by_serial(&self, serial: Serial) -> Result<Vec<Recorded>, StoreError> {
+        let filter = CertificateFilter { serial: Some(serial), ..CertificateFilter::default() };
+        self.certificates(&filter, Page { before: None, limit: u32::MAX }).await
+    }
+
+    /// What this caller got under this key in the last 24 hours.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Corrupt`.
+    pub async fn idempotent(
+        &self,
+        caller: &str,
+        key: &str,
+        now: Time,
+    ) -> Result<Option<(Idempotency, Recorded)>, StoreError> {
+        let readers = &self.connections().readers;
+        let found = idempotency::find(readers, caller, key).await?;
+        let Some(found) = found.filter(|found| found.at > expires_before(now)) else { return Ok(None) };
+        let mut select = Statement::new(COLUMNS);
+        select.push(" FROM certificates c").push(JOINS).push(" WHERE c.number = ").bind(found.number);
+        let row = select.optional(readers).await?.ok_or_else(|| {
+            StoreError::Corrupt(format!("idempotency_keys: certificate {} is not there", found.number))
+        })?;
+        let idempotency = Idempotency { key: key.to_owned(), fingerprint: found.fingerprint };
+        Ok(Some((idempotency, read(&row)?)))
+    }
+}
+
+impl Issuance {
+    /// The row that was just written under `number`.
+    fn into_row(self, number: i64) -> CertificateRow {
+        let approved = self.signed.approved();
+        let ask = approved.ask();
+        CertificateRow {
+            number,
+            issued_at: self.at,
+            cluster: approved.cluster().to_string(),
+            authority: self.signed.authority(),
+            serial: self.signed.serial(),
+            user: approved.user().to_string(),
+            groups: approved.groups().iter().map(ToString::to_string).collect(),
+            on_behalf_of: ask.on_behalf_of.as_ref().map(ToString::to_string),
+            key_kind: approved.key().kind().as_str().to_owned(),
+            spki_sha256: approved.key().spki_sha256(),
+            not_before: approved.not_before(),
+            not_after: approved.not_after(),
+            asked_ttl: ask.ttl,
+            sha256: self.signed.sha256(),
+            der: self.signed.der().to_vec(),
+            policy_revision: approved.revision(),
+            policies: approved.rows().iter().map(ToString::to_string).collect(),
+            origin: self.origin,
+            reason: self.reason,
+        }
+    }
+}
+
+const COLUMNS: &str = "SELECT c.number, c.serial, c.user_name, c.on_behalf_of, c.reason, c.key_kind, \
+     c.spki_sha256, c.not_before, c.not_after, c.asked_ttl, c.sha256, c.der, c.policy_revision, \
+     cluster.name AS cluster, authority.spki_sha256 AS authority, g.names AS group_names, \
+     p.names AS policy_names, e.at, caller.name AS caller, e.caller_groups, e.request_id, \
+     e.client_request_id, e.address";
+
+/// Outer joins, though every row has its partners: so no engine begins with another table than the
+/// one that is paged.
+const JOINS: &str = " LEFT JOIN events e ON e.number = c.number \
+     LEFT JOIN names caller ON caller.id = e.caller_id \
+     LEFT JOIN names cluster ON cluster.id = c.cluster_id \
+     LEFT JOIN authorities authority ON authority.id = c.authority_id \
+     LEFT JOIN name_lists g ON g.id = c.groups_id \
+     LEFT JOIN name_lists p ON p.id = c.policies_id";
+
+pub(super) fn select(filter: &CertificateFilter, page: Page) -> Statement<'_> {
+    let mut select = Statement::new(COLUMNS);
+    let order = push_from(&mut select, filter, page);
+    push_names(&mut select, filter);
+    push_certificate(&mut select, filter);
+    select.push(order).bind(page.limit);
+    select
+}
+
+/// Where paging begins: along the members of a group or policy, which have their numbers in order,
+/// unless another filter leaves fewer rows. Returns the end of the statement.
+fn push_from<'f>(select: &mut Statement<'f>, filter: &'f CertificateFilter, page: Page) -> &'static str {
+    let few = filter.user.is_some()
+        || filter.on_behalf_of.is_some()
+        || filter.serial.is_some()
+        || filter.sha256.is_some();
+    let (members, name) = match (&filter.group, &filter.policy) {
+        (Some(group), _) if !few => (" FROM certificate_groups m", group),
+        (None, Some(policy)) if !few => (" FROM certificate_policies m", policy),
+        _ => {
+            select.push(" FROM certificates c").push(JOINS).push(" WHERE c.number < ").bind(page.bound());
+            return " ORDER BY c.number DESC LIMIT ";
+        }
+    };
+    select.push(members).push(" CROSS JOIN certificates c").push(JOINS);
+    select.push(" WHERE c.number = m.number AND m.name_id = (SELECT id FROM names WHERE name = ");
+    select.bind(name).push(") AND m.number < ").bind(page.bound());
+    " ORDER BY m.number DESC LIMIT "
+}
+
+fn push_names<'f>(select: &mut Statement<'f>, filter: &'f CertificateFilter) {
+    if let Some(user) = &filter.user {
+        select.push(" AND c.user_name = ").bind(user);
+    }
+    if let Some(on_behalf_of) = &filter.on_behalf_of {
+        select.push(" AND c.on_behalf_of = ").bind(on_behalf_of);
+    }
+    if let Some(cluster) = &filter.cluster {
+        select.push(" AND c.cluster_id = (SELECT id FROM names WHERE name = ").bind(cluster).push(")");
+    }
+    if let Some(caller) = &filter.caller {
+        select.push(" AND c.caller_id = (SELECT id FROM names WHERE name = ").bind(caller).push(")");
+    }
+    if let Some(group) = &filter.group {
+        select.push(" AND EXISTS (SELECT 1 FROM certificate_groups x WHERE x.number = c.number AND ");
+        select.push("x.name_id = (SELECT id FROM names WHERE name = ").bind(group).push("))");
+    }
+    if let Some(policy) = &filter.policy {
+        select.push(" AND EXISTS (SELECT 1 FROM certificate_policies x WHERE x.number = c.number AND ");
+        select.push("x.name_id = (SELECT id FROM names WHERE name = ").bind(policy).push("))");
+    }
+}
+
+fn push_certificate<'f>(select: &mut Statement<'f>, filter: &'f CertificateFilter) {
+    if let Some(serial) = &filter.serial {
+        select.push(" AND c.serial = ").bind(serial.octets());
+    }
+    if let Some(sha256) = &filter.sha256 {
+        // The index holds the first eight octets.
+        select.push(" AND substr(c.sha256, 1, 8) = ").bind(sha256.get(..8).unwrap_or_default());
+        select.push(" AND c.sha256 = ").bind(sha256);
+    }
+    match filter.status {
+        Some((CertificateStatus::Active, at)) => {
+            select.push(" AND c.not_before <= ").bind(at).push(" AND c.not_after >= ").bind(at);
+        }
+        Some((CertificateStatus::Expired, at)) => {
+            select.push(" AND c.not_after < ").bind(at);
+        }
+        None => {}
+    }
+}
+
+fn read(row: &AnyRow) -> Result<Recorded, StoreError> {
+    let cells = Cells::new(row, "certificates", "number");
+    let serial = cells.octets::<16>("serial")?;
+    let row = CertificateRow {
+        number: cells.integer("number")?,
+        issued_at: cells.time("at")?,
+        origin: events::origin(&cells)?,
+        cluster: cells.text("cluster")?,
+        authority: cells.octets("authority")?,
+        serial: Serial::from_stored(&serial).ok_or_else(|| cells.wrong("serial", "is no serial of ours"))?,
+        user: cells.text("user_name")?,
+        groups: cells.json("group_names")?,
+        on_behalf_of: cells.optional_text("on_behalf_of")?,
+        reason: cells.optional_text("reason")?,
+        key_kind: cells.text("key_kind")?,
+        spki_sha256: cells.octets("spki_sha256")?,
+        not_before: cells.time("not_before")?,
+        not_after: cells.time("not_after")?,
+        asked_ttl: cells.optional_lifetime("asked_ttl")?,
+        sha256: cells.octets("sha256")?,
+        der: cells.blob("der")?,
+        policy_revision: cells.integer("policy_revision")?,
+        policies: cells.json("policy_names")?,
+    };
+    Ok(Recorded { row })
+}

@@ -1,0 +1,171 @@
+//! Connections to the SQLite file: one that writes, a few that only read. Everything that is
+//! SQLite's own (pragmas, the file and its mode) is here and in `migrations`.
+
+use std::fs::OpenOptions;
+use std::io::ErrorKind;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::{Duration, Instant};
+
+use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
+use sqlx::{AnyConnection, AnyPool, ConnectOptions, Connection, Row};
+
+use super::StoreError;
+
+/// Begins a transaction that takes the write lock at once. One that reads first and writes later
+/// would fail as soon as another writer came between.
+pub(super) const BEGIN_WRITE: &str = "BEGIN IMMEDIATE";
+
+/// How many connections read.
+const READERS: u32 = 4;
+
+/// How long a transaction waits for the write lock, over several attempts to begin.
+pub(super) const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long a caller waits for a connection. Below the five seconds in which every request answers.
+const ACQUIRE: Duration = Duration::from_secs(4);
+
+/// What is set on every connection, how it is read back, and what must come back.
+const PRAGMAS: [(&str, &str, &str); 10] = [
+    // First: the others may have to wait for a lock. Short, because SQLite asks ever more rarely
+    // while it waits, and beside a busy writer hardly ever at the right moment; see `PATIENCE`.
+    ("PRAGMA busy_timeout = 200", "PRAGMA busy_timeout", "200"),
+    ("PRAGMA journal_mode = WAL", "PRAGMA journal_mode", "wal"),
+    // With WAL only FULL syncs each commit before it returns.
+    ("PRAGMA synchronous = FULL", "PRAGMA synchronous", "2"),
+    ("PRAGMA foreign_keys = ON", "PRAGMA foreign_keys", "1"),
+    // A schema that somebody tampered with must not call functions.
+    ("PRAGMA trusted_schema = OFF", "PRAGMA trusted_schema", "0"),
+    // Without it INSERT OR REPLACE deletes without the triggers that forbid it.
+    ("PRAGMA recursive_triggers = ON", "PRAGMA recursive_triggers", "1"),
+    // The service must run where the ledger's folder is the only one that it can write.
+    ("PRAGMA temp_store = MEMORY", "PRAGMA temp_store", "2"),
+    ("PRAGMA cache_size = -16000", "PRAGMA cache_size", "-16000"),
+    // 16 MiB between checkpoints; a WAL that a long read made larger is cut to 64 MiB afterwards.
+    ("PRAGMA wal_autocheckpoint = 4000", "PRAGMA wal_autocheckpoint", "4000"),
+    ("PRAGMA journal_size_limit = 67108864", "PRAGMA journal_size_limit", "67108864"),
+];
+
+/// The two pools on one file.
+#[derive(Clone, Debug)]
+pub(super) struct Connections {
+    pub(super) writer: AnyPool,
+    pub(super) readers: AnyPool,
+}
+
+impl Connections {
+    /// Both pools, each with one connection that has shown that it works.
+    pub(super) async fn open(file: &Path) -> Result<Self, StoreError> {
+        let writer = pool(1).connect_with(options(file, "rw")?).await?;
+        let readers = pool(READERS).connect_with(options(file, "ro")?).await?;
+        Ok(Self { writer, readers })
+    }
+
+    pub(super) async fn close(&self) {
+        self.readers.close().await;
+        // Last, so that it is the one that folds the WAL into the file.
+        self.writer.close().await;
+    }
+}
+
+/// Creates the file where there is none, readable by its owner only, and returns its real path.
+pub(super) fn create(file: &Path) -> Result<PathBuf, StoreError> {
+    let unavailable = |error: std::io::Error| StoreError::Unavailable(format!("{}: {error}", file.display()));
+    // Never opens a file that exists: closing it would drop the locks that SQLite holds on it.
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(file) {
+        Ok(_) => {}
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(unavailable(error)),
+    }
+    std::fs::canonicalize(file).map_err(unavailable)
+}
+
+/// One connection outside the pools, with errors that say what is wrong with the file.
+pub(super) async fn connect(file: &Path) -> Result<AnyConnection, StoreError> {
+    let options = options(file, "rw")?;
+    let started = Instant::now();
+    loop {
+        match prepared(&options).await {
+            // Another process is turning WAL on, which no busy timeout waits for.
+            Err(error) if is_busy(&error) && started.elapsed() < ACQUIRE => {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("26") => {
+                return Err(StoreError::Corrupt(format!("{} is no SQLite database", file.display())));
+            }
+            Err(error) => return Err(StoreError::Unavailable(format!("{}: {error}", file.display()))),
+            Ok(connection) => return Ok(connection),
+        }
+    }
+}
+
+async fn prepared(options: &AnyConnectOptions) -> Result<AnyConnection, sqlx::Error> {
+    let mut connection = AnyConnection::connect_with(options).await?;
+    prepare(&mut connection).await?;
+    Ok(connection)
+}
+
+fn pool(connections: u32) -> AnyPoolOptions {
+    AnyPoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(ACQUIRE)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .test_before_acquire(false)
+        .after_connect(|connection, _| Box::pin(prepare(connection)))
+}
+
+/// Sets every pragma and reads it back: SQLite ignores what it does not know or cannot do.
+async fn prepare(connection: &mut AnyConnection) -> Result<(), sqlx::Error> {
+    for (set, read, expected) in PRAGMAS {
+        sqlx::raw_sql(set).execute(&mut *connection).await?;
+        let row = sqlx::query(read).fetch_one(&mut *connection).await?;
+        let value = row.try_get::<i64, _>(0).map(|number| number.to_string());
+        let value = value.or_else(|_| row.try_get::<String, _>(0))?;
+        if value != expected {
+            return Err(sqlx::Error::Protocol(format!("{set} was not taken: it stands at {value}")));
+        }
+    }
+    Ok(())
+}
+
+fn options(file: &Path, mode: &str) -> Result<AnyConnectOptions, StoreError> {
+    sqlx::any::install_default_drivers();
+    let options = AnyConnectOptions::from_str(&url(file, mode)?)?;
+    Ok(options.disable_statement_logging())
+}
+
+/// Everything but plain characters is escaped, so that no `?` or `%` of a path changes its meaning.
+fn url(file: &Path, mode: &str) -> Result<String, StoreError> {
+    let path = file
+        .to_str()
+        .ok_or_else(|| StoreError::Unavailable(format!("{}: the path is not UTF-8", file.display())))?;
+    let escaped: String = path
+        .bytes()
+        .map(|octet| match octet {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'-' | b'_' | b'.' => {
+                char::from(octet).to_string()
+            }
+            _ => format!("%{octet:02X}"),
+        })
+        .collect();
+    Ok(format!("sqlite://{escaped}?mode={mode}"))
+}
+
+/// `SQLITE_BUSY` in any of its extended forms.
+pub(super) fn is_busy(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    code.and_then(|code| code.parse::<u32>().ok()).is_some_and(|code| code & 0xff == 5)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_character_of_a_path_changes_the_url() {
+        let url = url(Path::new("/a b/c?mode=rwc#d%20é.db"), "rw").unwrap();
+        assert_eq!(url, "sqlite:///a%20b/c%3Fmode%3Drwc%23d%2520%C3%A9.db?mode=rw");
+    }
+}

@@ -1,0 +1,145 @@
+//! The rows of a certificate.
+
+use std::collections::BTreeMap;
+
+use sqlx::AnyConnection;
+
+use super::{insert_members, seconds};
+use crate::pki::name::{Name, ShortName};
+use crate::store::StoreError;
+use crate::store::certificates::Issuance;
+use crate::store::names::{Names, list_json};
+use crate::store::statement::{Statement, Value, chunks};
+
+/// An issuance under its number.
+#[derive(Debug)]
+pub(in crate::store) struct CertificateInsert<'i> {
+    number: i64,
+    issuance: &'i Issuance,
+    authority_id: i64,
+    serial: [u8; 16],
+    sha256: [u8; 32],
+    pub(in crate::store) spki_sha256: [u8; 32],
+    pub(in crate::store) groups: String,
+    pub(in crate::store) policies: String,
+}
+
+impl<'i> CertificateInsert<'i> {
+    pub(in crate::store) fn new(number: i64, issuance: &'i Issuance, authority_id: i64) -> Self {
+        let signed = &issuance.signed;
+        let approved = signed.approved();
+        Self {
+            number,
+            issuance,
+            authority_id,
+            serial: *signed.serial().octets(),
+            sha256: signed.sha256(),
+            spki_sha256: approved.key().spki_sha256(),
+            groups: list_json(approved.groups().iter().map(Name::as_str)),
+            policies: list_json(approved.rows().iter().map(ShortName::as_str)),
+        }
+    }
+
+    /// Every name that this row and its members speak of.
+    pub(in crate::store) fn names(&self) -> impl Iterator<Item = &'i str> {
+        let approved = self.issuance.signed.approved();
+        [self.issuance.origin.caller.as_str(), approved.cluster().as_str()]
+            .into_iter()
+            .chain(approved.groups().iter().map(Name::as_str))
+            .chain(approved.rows().iter().map(ShortName::as_str))
+    }
+
+    fn user(&self) -> &'i str {
+        self.issuance.signed.approved().user().as_str()
+    }
+
+    fn row(&self, names: &Names) -> Result<[Value<'_>; 18], StoreError> {
+        let approved = self.issuance.signed.approved();
+        let ask = approved.ask();
+        Ok([
+            self.number.into(),
+            self.authority_id.into(),
+            names.name(approved.cluster().as_str())?.into(),
+            names.name(&self.issuance.origin.caller)?.into(),
+            (&self.serial).into(),
+            self.user().into(),
+            names.list(&self.groups)?.into(),
+            ask.on_behalf_of.as_ref().map(Name::as_str).into(),
+            self.issuance.reason.as_deref().into(),
+            approved.key().kind().as_str().into(),
+            (&self.spki_sha256).into(),
+            approved.not_before().into(),
+            approved.not_after().into(),
+            seconds(ask.ttl).into(),
+            approved.revision().into(),
+            names.list(&self.policies)?.into(),
+            (&self.sha256).into(),
+            self.issuance.signed.der().into(),
+        ])
+    }
+}
+
+/// Why a certificate's rows were not written.
+#[derive(Debug)]
+pub(in crate::store) enum InsertError {
+    /// Another certificate of this CA has the serial.
+    SerialTaken,
+    Store(StoreError),
+}
+
+impl From<StoreError> for InsertError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// Writes `certificates` and the members of their groups and policies. Their events must be there.
+pub(in crate::store) async fn insert_certificates(
+    connection: &mut AnyConnection,
+    certificates: &[CertificateInsert<'_>],
+    names: &Names,
+) -> Result<(), InsertError> {
+    for chunk in chunks(certificates) {
+        let mut insert = Statement::new(
+            "INSERT INTO certificates (number, authority_id, cluster_id, caller_id, serial, user_name, \
+             groups_id, on_behalf_of, reason, key_kind, spki_sha256, not_before, not_after, asked_ttl, \
+             policy_revision, policies_id, sha256, der) VALUES ",
+        );
+        insert.tuples(chunk.iter().map(|row| row.row(names)).collect::<Result<Vec<_>, _>>()?);
+        // The number is the event's, which was unique, so only the serial can be there already.
+        insert.execute(&mut *connection).await.map_err(|error| match error.as_database_error() {
+            Some(database) if database.is_unique_violation() => InsertError::SerialTaken,
+            _ => InsertError::Store(error.into()),
+        })?;
+    }
+    let groups = certificates.iter().flat_map(|row| {
+        let (number, approved) = (row.number, row.issuance.signed.approved());
+        approved.groups().iter().map(move |group| (number, group.as_str()))
+    });
+    let to_groups = "INSERT INTO certificate_groups (name_id, number) VALUES ";
+    insert_members(connection, to_groups, names, groups.collect()).await?;
+    let policies = certificates.iter().flat_map(|row| {
+        let (number, approved) = (row.number, row.issuance.signed.approved());
+        approved.rows().iter().map(move |policy| (number, policy.as_str()))
+    });
+    let to_policies = "INSERT INTO certificate_policies (name_id, number) VALUES ";
+    insert_members(connection, to_policies, names, policies.collect()).await?;
+    Ok(())
+}
+
+/// Notes the user of each key that has none yet. That no key changes its user was checked before.
+pub(in crate::store) async fn insert_key_owners(
+    connection: &mut AnyConnection,
+    certificates: &[CertificateInsert<'_>],
+) -> Result<(), StoreError> {
+    let owners: BTreeMap<&[u8; 32], &str> =
+        certificates.iter().map(|row| (&row.spki_sha256, row.user())).collect();
+    let owners: Vec<(&[u8; 32], &str)> = owners.into_iter().collect();
+    for chunk in chunks(&owners) {
+        let mut insert = Statement::new("INSERT INTO key_owners (spki_sha256, user_name) VALUES ");
+        insert.tuples(chunk.iter().map(|(key, user)| [(*key).into(), (*user).into()]));
+        insert.push(" ON CONFLICT (spki_sha256) DO NOTHING");
+        insert.execute(&mut *connection).await?;
+    }
+    Ok(())
+}

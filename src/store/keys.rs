@@ -1,0 +1,137 @@
+//! Keys that are never certified, by the SHA-256 of their SPKI.
+
+use std::fmt::Write;
+
+use serde_json::json;
+use sqlx::AnyConnection;
+
+use super::StoreError;
+use super::cells::Cells;
+use super::change::append_event;
+use super::names::name_id;
+use super::state::State;
+use super::statement::Statement;
+use crate::audit::{EventKind, Origin};
+use crate::time::Time;
+
+/// A blocked key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BlockedKey {
+    /// SHA-256 of its SPKI.
+    pub spki_sha256: [u8; 32],
+    /// Why.
+    pub reason: String,
+    /// Since when.
+    pub at: Time,
+    /// Who blocked it, as `cli:root`.
+    pub by: String,
+}
+
+impl super::Store {
+    /// Blocks a key, with the event `key.blocked`. False if it is blocked already; the first
+    /// reason then stays.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn block_key(
+        &self,
+        key: [u8; 32],
+        reason: &str,
+        now: Time,
+        origin: &Origin,
+    ) -> Result<bool, StoreError> {
+        let blocked =
+            BlockedKey { spki_sha256: key, reason: reason.to_owned(), at: now, by: origin.caller.clone() };
+        let origin = origin.clone();
+        self.change(move |connection| Box::pin(block(connection, blocked, origin))).await
+    }
+
+    /// Unblocks a key, with the event `key.unblocked`. False if it is not blocked.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn unblock_key(&self, key: [u8; 32], now: Time, origin: &Origin) -> Result<bool, StoreError> {
+        let origin = origin.clone();
+        self.change(move |connection| Box::pin(unblock(connection, key, now, origin))).await
+    }
+
+    /// Every blocked key, the latest first.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Corrupt`.
+    pub async fn blocked_keys(&self) -> Result<Vec<BlockedKey>, StoreError> {
+        self.view(|connection| Box::pin(all(connection))).await
+    }
+}
+
+/// Every blocked key, the latest first.
+pub(super) async fn all(connection: &mut AnyConnection) -> Result<Vec<BlockedKey>, StoreError> {
+    let select = Statement::new(
+        "SELECT k.spki_sha256, k.reason, k.at, caller.name AS caller \
+         FROM blocked_keys k LEFT JOIN names caller ON caller.id = k.caller_id \
+         ORDER BY k.at DESC, k.spki_sha256",
+    );
+    let rows = select.all(connection).await?;
+    rows.iter()
+        .map(|row| {
+            let cells = Cells::new(row, "blocked_keys", "spki_sha256");
+            Ok(BlockedKey {
+                spki_sha256: cells.octets("spki_sha256")?,
+                reason: cells.text("reason")?,
+                at: cells.time("at")?,
+                by: cells.text("caller")?,
+            })
+        })
+        .collect()
+}
+
+async fn block(
+    connection: &mut AnyConnection,
+    blocked: BlockedKey,
+    origin: Origin,
+) -> Result<bool, StoreError> {
+    let mut state = State::lock(connection).await?;
+    let caller_id = name_id(connection, &blocked.by).await?;
+    let mut insert = Statement::new("INSERT INTO blocked_keys (spki_sha256, reason, at, caller_id) VALUES ");
+    insert.tuples([[
+        (&blocked.spki_sha256).into(),
+        (&blocked.reason).into(),
+        blocked.at.into(),
+        caller_id.into(),
+    ]]);
+    insert.push(" ON CONFLICT (spki_sha256) DO NOTHING");
+    if insert.execute(&mut *connection).await? == 0 {
+        return Ok(false);
+    }
+    state.revisions.blocked_keys = state.revisions.blocked_keys.saturating_add(1);
+    let detail = json!({ "spki_sha256": hex(&blocked.spki_sha256), "reason": blocked.reason });
+    append_event(connection, &mut state, blocked.at, EventKind::KeyBlocked, &origin, &detail).await?;
+    state.save(connection).await?;
+    Ok(true)
+}
+
+async fn unblock(
+    connection: &mut AnyConnection,
+    key: [u8; 32],
+    now: Time,
+    origin: Origin,
+) -> Result<bool, StoreError> {
+    let mut state = State::lock(connection).await?;
+    let mut delete = Statement::new("DELETE FROM blocked_keys WHERE spki_sha256 = ");
+    delete.bind(&key).push(" RETURNING reason, at");
+    let Some(row) = delete.optional(&mut *connection).await? else { return Ok(false) };
+    let reason = Cells::new(&row, "blocked_keys", "at").text("reason")?;
+    state.revisions.blocked_keys = state.revisions.blocked_keys.saturating_add(1);
+    let detail = json!({ "spki_sha256": hex(&key), "reason": reason });
+    append_event(connection, &mut state, now, EventKind::KeyUnblocked, &origin, &detail).await?;
+    state.save(connection).await?;
+    Ok(true)
+}
+
+fn hex(octets: &[u8]) -> String {
+    octets.iter().fold(String::new(), |mut text, octet| {
+        // Writing into a String does not fail.
+        let _ = write!(text, "{octet:02x}");
+        text
+    })
+}

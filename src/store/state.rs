@@ -1,0 +1,82 @@
+//! The one row of `state`: the last number given, the revisions, the newest record's time.
+
+use sqlx::AnyConnection;
+use sqlx::any::AnyRow;
+
+use super::StoreError;
+use super::cells::Cells;
+use super::snapshot::Revisions;
+use crate::time::Time;
+
+/// `state` as it stood when this transaction took its lock. Numbers are given out of it, and
+/// [`State::save`] writes it back.
+#[derive(Clone, Debug)]
+pub(super) struct State {
+    pub(super) number: i64,
+    pub(super) revisions: Revisions,
+    pub(super) newest_at: Option<Time>,
+    pub(super) only_authority: Option<[u8; 32]>,
+}
+
+impl State {
+    /// The first statement of every transaction that writes. It changes nothing, but it takes the
+    /// row's lock, so numbers come in commit order on PostgreSQL too.
+    pub(super) async fn lock(connection: &mut AnyConnection) -> Result<Self, StoreError> {
+        let row = sqlx::query(
+            "UPDATE state SET number = number WHERE id = 1 RETURNING id, number, policy_revision, \
+             token_revision, blocked_key_revision, newest_at, only_authority",
+        )
+        .fetch_one(connection)
+        .await?;
+        Self::read(&row)
+    }
+
+    /// As it stands, without a lock.
+    pub(super) async fn load<'e>(
+        on: impl sqlx::Executor<'e, Database = sqlx::Any>,
+    ) -> Result<Self, StoreError> {
+        let row = sqlx::query(
+            "SELECT id, number, policy_revision, token_revision, blocked_key_revision, newest_at, \
+             only_authority FROM state WHERE id = 1",
+        )
+        .fetch_one(on)
+        .await?;
+        Self::read(&row)
+    }
+
+    /// The next number in commit order.
+    pub(super) fn next_number(&mut self) -> i64 {
+        self.number = self.number.saturating_add(1);
+        self.number
+    }
+
+    pub(super) async fn save(&self, connection: &mut AnyConnection) -> Result<(), StoreError> {
+        sqlx::query(
+            "UPDATE state SET number = $1, policy_revision = $2, token_revision = $3, \
+             blocked_key_revision = $4, newest_at = $5, only_authority = $6 WHERE id = 1",
+        )
+        .bind(self.number)
+        .bind(self.revisions.policy)
+        .bind(self.revisions.tokens)
+        .bind(self.revisions.blocked_keys)
+        .bind(self.newest_at.map(Time::unix))
+        .bind(self.only_authority.map(Vec::from))
+        .execute(connection)
+        .await?;
+        Ok(())
+    }
+
+    fn read(row: &AnyRow) -> Result<Self, StoreError> {
+        let cells = Cells::new(row, "state", "id");
+        Ok(Self {
+            number: cells.integer("number")?,
+            revisions: Revisions {
+                policy: cells.integer("policy_revision")?,
+                tokens: cells.integer("token_revision")?,
+                blocked_keys: cells.integer("blocked_key_revision")?,
+            },
+            newest_at: cells.optional_time("newest_at")?,
+            only_authority: cells.optional_octets("only_authority")?,
+        })
+    }
+}

@@ -1,0 +1,103 @@
+//! What is recorded is never changed and never goes away, whoever holds the connection.
+
+use super::*;
+use crate::policy::PolicyRow;
+
+#[tokio::test]
+async fn no_statement_changes_or_deletes_what_is_recorded() {
+    let ledger = Ledger::new().await;
+    ledger.record(sample(1).build()).await.unwrap();
+    ledger.record(sample(2).build()).await.unwrap();
+    ledger.record_refusal(refusal()).await.unwrap();
+    let row: PolicyRow = serde_json::from_value(serde_json::json!({
+        "name": "a", "effect": "allow", "clusters": ["prod"], "callers": ["token:x"], "users": ["x"],
+    }))
+    .unwrap();
+    ledger.replace_policies(&[row], None, NOW, &origin("cli:root")).await.unwrap();
+    ledger.create_token(&token("portal"), &origin("cli:root")).await.unwrap();
+    for (statement, reason) in [
+        ("UPDATE certificates SET user_name = 'root'", "append-only"),
+        ("DELETE FROM certificates", "append-only"),
+        ("INSERT OR REPLACE INTO certificates SELECT * FROM certificates WHERE number = 1", "append-only"),
+        (
+            "INSERT INTO certificates SELECT 0, authority_id, cluster_id, caller_id, zeroblob(16), user_name, \
+             groups_id, on_behalf_of, reason, key_kind, spki_sha256, not_before, not_after, asked_ttl, \
+             policy_revision, policies_id, sha256, der FROM certificates LIMIT 1",
+            "append-only",
+        ),
+        (
+            "INSERT OR REPLACE INTO certificates SELECT 9, authority_id, cluster_id, caller_id, serial, user_name, \
+             groups_id, on_behalf_of, reason, key_kind, spki_sha256, not_before, not_after, asked_ttl, \
+             policy_revision, policies_id, sha256, der FROM certificates LIMIT 1",
+            "append-only",
+        ),
+        ("UPDATE certificate_groups SET number = 2 WHERE number = 1", "append-only"),
+        ("DELETE FROM certificate_groups", "append-only"),
+        ("UPDATE certificate_policies SET number = 2 WHERE number = 1", "append-only"),
+        ("DELETE FROM certificate_policies", "append-only"),
+        ("UPDATE refusals SET code = 'x'", "append-only"),
+        ("DELETE FROM refusals", "append-only"),
+        ("INSERT OR REPLACE INTO refusals SELECT * FROM refusals", "append-only"),
+        ("UPDATE refusal_groups SET number = 1", "append-only"),
+        ("DELETE FROM refusal_groups", "append-only"),
+        ("UPDATE refusal_policies SET number = 1", "append-only"),
+        ("DELETE FROM refusal_policies", "append-only"),
+        ("UPDATE events SET at = 0", "append-only"),
+        ("DELETE FROM events", "append-only"),
+        ("INSERT OR REPLACE INTO events SELECT * FROM events WHERE number = 1", "append-only"),
+        ("UPDATE names SET name = 'x' WHERE id = 1", "never changed"),
+        ("DELETE FROM names", "never deleted"),
+        ("UPDATE name_lists SET names = '[]' WHERE id = 1", "never changed"),
+        ("DELETE FROM name_lists", "never deleted"),
+        ("UPDATE key_owners SET user_name = 'root'", "first user"),
+        ("DELETE FROM key_owners", "first user"),
+        ("UPDATE policies SET body = '{}'", "only be ended"),
+        ("UPDATE policies SET from_revision = 0", "only be ended"),
+        ("DELETE FROM policies", "never deleted"),
+        ("UPDATE policy_revisions SET number = 1", "never changed"),
+        ("DELETE FROM policy_revisions", "never deleted"),
+        ("UPDATE tokens SET roles = '[\"admin\"]'", "only be revoked"),
+        ("UPDATE tokens SET expires_at = 9", "only be revoked"),
+        ("DELETE FROM tokens", "never deleted"),
+        ("UPDATE state SET number = 0", "never go back"),
+        ("UPDATE state SET token_revision = 0", "never go back"),
+        ("DELETE FROM state", "never deleted"),
+        ("INSERT INTO state SELECT 2, 0, 0, 0, 0, NULL, NULL", "CHECK"),
+    ] {
+        let error = ledger.run(statement).await.expect_err(statement).to_string();
+        assert!(error.contains(reason), "{statement}: {error}");
+    }
+    assert_eq!(ledger.all().await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_certificate_needs_its_event() {
+    let ledger = Ledger::new().await;
+    ledger.record(sample(1).build()).await.unwrap();
+    let error = ledger
+        .run(
+            "INSERT INTO certificates SELECT 9, authority_id, cluster_id, caller_id, zeroblob(16), user_name, \
+             groups_id, on_behalf_of, reason, key_kind, spki_sha256, not_before, not_after, asked_ttl, \
+             policy_revision, policies_id, sha256, der FROM certificates",
+        )
+        .await
+        .unwrap_err();
+    assert!(error.to_string().contains("FOREIGN KEY"), "{error}");
+}
+
+#[tokio::test]
+async fn a_row_that_this_program_did_not_write_names_itself() {
+    let ledger = Ledger::new().await;
+    ledger.record(sample(1).build()).await.unwrap();
+    ledger.run("DROP TRIGGER certificates_are_kept").await.unwrap();
+    ledger.run("UPDATE certificates SET asked_ttl = -5").await.unwrap();
+    let error = ledger.certificates(&CertificateFilter::default(), everything()).await.unwrap_err();
+    assert!(
+        matches!(&error, StoreError::Corrupt(why) if why.contains("certificates, number 1, asked_ttl")),
+        "{error}"
+    );
+    ledger.run("DROP TRIGGER events_are_kept").await.unwrap();
+    ledger.run("UPDATE events SET kind = 99").await.unwrap();
+    let error = ledger.events(&EventFilter::default(), everything()).await.unwrap_err();
+    assert!(matches!(&error, StoreError::Corrupt(why) if why.contains("events, number 1, kind")), "{error}");
+}

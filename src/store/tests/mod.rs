@@ -1,0 +1,204 @@
+//! The ledger on a real file. One folder for each test.
+
+mod append_only;
+mod changes;
+mod opening;
+mod paging;
+mod plans;
+mod recording;
+mod rules;
+mod size;
+mod writing;
+
+use std::net::IpAddr;
+
+use super::policies::PolicyChange;
+use super::tokens::TokenRecord;
+use super::*;
+use crate::audit::{Origin, RequestId};
+use crate::ca::Signed;
+use crate::pki::csr::CertRequest;
+use crate::pki::key::KeyKind;
+use crate::pki::name::{Name, ShortName};
+use crate::pki::serial::Serial;
+use crate::policy::{Approved, Ask};
+use crate::time::Lifetime;
+
+/// 2026-06-01T09:00:00Z.
+const NOW: Time = Time::from_unix(1_780_304_400);
+
+/// The CA that every ledger of these tests knows.
+const CA: [u8; 32] = [0xca; 32];
+
+/// An open ledger in a folder of its own.
+struct Ledger {
+    store: Store,
+    folder: tempfile::TempDir,
+}
+
+impl std::ops::Deref for Ledger {
+    type Target = Store;
+    fn deref(&self) -> &Store {
+        &self.store
+    }
+}
+
+impl Ledger {
+    /// Knows the CA, for the clusters `prod` and `test`.
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&settings(folder.path())).await.unwrap();
+        for cluster in ["prod", "test"] {
+            store.register_authority(cluster, CA, b"ca", NOW).await.unwrap();
+        }
+        Self { store, folder }
+    }
+
+    /// A second store on the same file, as a command beside the server has it.
+    async fn beside(&self) -> Store {
+        Store::open(&settings(self.folder.path())).await.unwrap()
+    }
+
+    /// Runs SQL on the writer's own connection.
+    async fn run(&self, sql: &'static str) -> Result<(), sqlx::Error> {
+        sqlx::raw_sql(sql).execute(&self.connections().writer).await.map(drop)
+    }
+
+    /// Records in a task of its own.
+    fn recording(&self, sample: Sample<'_>) -> tokio::task::JoinHandle<Result<Recorded, RecordError>> {
+        let (store, issuance) = (self.store.clone(), sample.build());
+        tokio::spawn(async move { store.record(issuance).await })
+    }
+
+    async fn count(&self, sql: &'static str) -> i64 {
+        sqlx::query_scalar(sql).fetch_one(&self.connections().readers).await.unwrap()
+    }
+
+    async fn all(&self) -> Vec<Recorded> {
+        self.certificates(&CertificateFilter::default(), everything()).await.unwrap()
+    }
+}
+
+fn settings(folder: &Path) -> StoreSettings {
+    StoreSettings { sqlite_file: folder.join("ledger.db") }
+}
+
+fn everything() -> Page {
+    Page { before: None, limit: 1_000_000 }
+}
+
+fn origin(caller: &str) -> Origin {
+    Origin {
+        caller: caller.to_owned(),
+        caller_groups: vec!["group:corp:sre".to_owned()],
+        request_id: RequestId([7; 16]),
+        client_request_id: Some("trace-1".to_owned()),
+        address: Some("203.0.113.7".parse::<IpAddr>().unwrap()),
+    }
+}
+
+/// A wish to record, with everything that a test may want to be otherwise.
+struct Sample<'s> {
+    user: &'s str,
+    groups: &'s [&'s str],
+    cluster: &'s str,
+    caller: &'s str,
+    on_behalf_of: Option<&'s str>,
+    rows: &'s [&'s str],
+    serial: u64,
+    authority: [u8; 32],
+    at: Time,
+    lifetime: u32,
+    seen: Revisions,
+    idempotency: Option<(&'s str, u8)>,
+    request: Option<CertRequest>,
+    der: Vec<u8>,
+}
+
+/// `alice` with its own serial and key.
+fn sample<'s>(serial: u64) -> Sample<'s> {
+    Sample {
+        user: "alice",
+        groups: &["dev"],
+        cluster: "prod",
+        caller: "token:portal",
+        on_behalf_of: None,
+        rows: &["developers"],
+        serial,
+        authority: CA,
+        at: NOW,
+        lifetime: 3_600,
+        seen: Revisions::default(),
+        idempotency: None,
+        request: None,
+        der: serial.to_be_bytes().to_vec(),
+    }
+}
+
+fn serial(number: u64) -> Serial {
+    let mut octets = [0; 16];
+    octets[8..].copy_from_slice(&number.to_be_bytes());
+    Serial::from_random(octets)
+}
+
+impl Sample<'_> {
+    fn build(self) -> Issuance {
+        let request =
+            self.request.unwrap_or_else(|| CertRequest::for_tests(self.user, self.groups, KeyKind::P256));
+        let ask = Ask {
+            cluster: ShortName::parse(self.cluster).unwrap(),
+            request,
+            ttl: Some(Lifetime::from_seconds(self.lifetime)),
+            on_behalf_of: self.on_behalf_of.map(|name| Name::parse(name).unwrap()),
+        };
+        let not_after = self.at.after(Lifetime::from_seconds(self.lifetime));
+        let revision = self.seen.policy;
+        let approved =
+            Approved::for_tests(ask, self.at.before(300), not_after).decided_by(revision, self.rows);
+        Issuance {
+            signed: Signed::for_tests(approved, serial(self.serial), self.der, self.authority),
+            at: self.at,
+            origin: origin(self.caller),
+            reason: Some("on call".to_owned()),
+            seen: self.seen,
+            idempotency: self
+                .idempotency
+                .map(|(key, print)| Idempotency { key: key.to_owned(), fingerprint: [print; 32] }),
+        }
+    }
+}
+
+fn token(name: &str) -> TokenRecord {
+    TokenRecord {
+        id: format!("id-{name}"),
+        name: ShortName::parse(name).unwrap(),
+        secret_sha256: [5; 32],
+        roles: vec!["requester".to_owned(), "auditor".to_owned()],
+        on_behalf_of: true,
+        owner: "platform team".to_owned(),
+        created_at: NOW,
+        expires_at: NOW.after(Lifetime::MOST),
+        revoked_at: None,
+    }
+}
+
+fn refusal() -> RefusalToRecord {
+    RefusalToRecord {
+        at: NOW,
+        origin: origin("token:portal"),
+        cluster: Some("prod".to_owned()),
+        user: Some("mallory".to_owned()),
+        groups: vec!["ops".to_owned(), "ops".to_owned()],
+        on_behalf_of: None,
+        reason: None,
+        key_kind: Some("p-256".to_owned()),
+        spki_sha256: Some([9; 32]),
+        asked_ttl: Some(Lifetime::from_seconds(600)),
+        code: "policy_denied".to_owned(),
+        detail: "the policy allows this caller none of: group ops".to_owned(),
+        violations: serde_json::json!([{ "claim": "group", "value": "ops" }]),
+        policy_revision: 0,
+        policies: vec!["no-ops".to_owned()],
+        seen: Revisions::default(),
+    }
+}

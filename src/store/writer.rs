@@ -1,0 +1,164 @@
+//! The one writer: commits what has queued in one transaction and answers after the commit.
+
+use std::time::Duration;
+
+use sqlx::AnyPool;
+use tokio::sync::{mpsc, oneshot};
+
+use super::StoreError;
+use super::batch::{BatchError, Verdict, Work, commit};
+use super::names::Names;
+
+/// How many jobs may wait.
+const QUEUE: usize = 4_096;
+
+/// How many jobs go into one transaction at most.
+const BATCH: usize = 256;
+
+/// How long a caller waits for its answer; the whole request answers within five seconds.
+const ANSWER: Duration = Duration::from_millis(4_500);
+
+/// Something to record, and who waits for it.
+#[derive(Debug)]
+struct Job {
+    work: Work,
+    reply: oneshot::Sender<(Work, Verdict)>,
+}
+
+#[derive(Debug)]
+enum Message {
+    Job(Job),
+    Close(oneshot::Sender<()>),
+}
+
+/// The way to the writer. The writer ends when the last of these is gone, or when it is closed.
+#[derive(Clone, Debug)]
+pub(super) struct Queue {
+    sender: mpsc::Sender<Message>,
+}
+
+impl Queue {
+    /// Starts the writer on its pool.
+    pub(super) fn start(writer: AnyPool) -> Self {
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        tokio::spawn(run(writer, receiver));
+        Self { sender }
+    }
+
+    /// Hands `work` to the writer and waits until it is durable or refused. From here on it belongs
+    /// to the writer: a caller that goes away changes nothing once its transaction has begun, and
+    /// what has not begun by then is dropped.
+    pub(super) async fn record(&self, work: Work) -> Result<(Work, Verdict), StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.sender.try_send(Message::Job(Job { work, reply })).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => StoreError::Busy,
+            mpsc::error::TrySendError::Closed(_) => StoreError::closed(),
+        })?;
+        match tokio::time::timeout(ANSWER, answer).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(_)) => Err(StoreError::Unavailable("the writer broke off".to_owned())),
+            Err(_) => Err(StoreError::Unavailable("it did not answer in time".to_owned())),
+        }
+    }
+
+    /// Commits what has queued and ends the writer.
+    pub(super) async fn close(&self) {
+        let (done, finished) = oneshot::channel();
+        if self.sender.send(Message::Close(done)).await.is_ok() {
+            let _ = finished.await;
+        }
+    }
+
+    /// How many jobs wait now.
+    pub(super) fn length(&self) -> usize {
+        self.limit().saturating_sub(self.sender.capacity())
+    }
+
+    /// How many jobs may wait.
+    pub(super) fn limit(&self) -> usize {
+        self.sender.max_capacity()
+    }
+}
+
+async fn run(writer: AnyPool, mut receiver: mpsc::Receiver<Message>) {
+    let mut names = Names::default();
+    let mut closing = Vec::new();
+    let mut messages = Vec::with_capacity(BATCH);
+    while receiver.recv_many(&mut messages, BATCH).await > 0 {
+        let mut jobs = Vec::with_capacity(messages.len());
+        for message in messages.drain(..) {
+            match message {
+                Message::Job(job) => jobs.push(job),
+                Message::Close(done) => {
+                    receiver.close();
+                    closing.push(done);
+                }
+            }
+        }
+        // A task of its own, so that a panic in it costs this batch and not the writer.
+        let batch = record(writer.clone(), names, jobs);
+        names = tokio::spawn(batch).await.unwrap_or_else(|error| {
+            tracing::error!(%error, "a batch broke off; none of it was answered");
+            Names::default()
+        });
+    }
+    for done in closing {
+        let _ = done.send(());
+    }
+}
+
+/// Records a batch. If it fails as a whole, each of its jobs is tried alone, so that one bad row
+/// fails alone and with its own reason.
+async fn record(writer: AnyPool, mut names: Names, mut jobs: Vec<Job>) -> Names {
+    // Whoever gave up waiting was told that nothing was recorded.
+    jobs.retain(|job| !job.reply.is_closed());
+    if jobs.is_empty() {
+        return names;
+    }
+    let works: Vec<&Work> = jobs.iter().map(|job| &job.work).collect();
+    match commit(&writer, &mut names, &works).await {
+        Ok(verdicts) => answer(jobs, verdicts),
+        Err(BatchError::NotBegun(error)) => {
+            let verdicts = jobs.iter().map(|_| Verdict::Failed(again(&error))).collect();
+            answer(jobs, verdicts);
+        }
+        Err(error) if jobs.len() > 1 => {
+            tracing::warn!(?error, jobs = jobs.len(), "a batch was rolled back; each job is tried alone");
+            record_singly(&writer, &mut names, jobs).await;
+        }
+        Err(error) => answer(jobs, vec![verdict(error)]),
+    }
+    names
+}
+
+async fn record_singly(writer: &AnyPool, names: &mut Names, jobs: Vec<Job>) {
+    for job in jobs {
+        if job.reply.is_closed() {
+            continue;
+        }
+        let verdicts = match commit(writer, names, &[&job.work]).await {
+            Ok(verdicts) => verdicts,
+            Err(error) => vec![verdict(error)],
+        };
+        answer(vec![job], verdicts);
+    }
+}
+
+fn answer(jobs: Vec<Job>, verdicts: Vec<Verdict>) {
+    for (job, verdict) in jobs.into_iter().zip(verdicts) {
+        // Nobody may be waiting any more; the record stands all the same.
+        let _ = job.reply.send((job.work, verdict));
+    }
+}
+
+fn verdict(error: BatchError) -> Verdict {
+    match error {
+        BatchError::SerialTaken => Verdict::SerialTaken,
+        BatchError::NotBegun(error) | BatchError::Store(error) => Verdict::Failed(error),
+    }
+}
+
+/// The same failure, for the next job of the batch.
+fn again(error: &StoreError) -> StoreError {
+    StoreError::Unavailable(error.to_string())
+}
