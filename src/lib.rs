@@ -21,7 +21,7 @@
 //! - [`ca`]: loads a client CA, and is the only place that signs and that encodes a certificate.
 //! - [`audit`]: what an event is.
 //! - [`store`]: the ledger; the only place that names sqlx and the only one that makes a `Recorded`.
-//! - `auth`: credentials to a [`caller::Caller`] with roles.
+//! - [`auth`]: credentials to a [`caller::Caller`] with roles.
 //! - `metrics`, `telemetry`: what operators see.
 //! - `app`: the use cases.
 //! - `http`: the API, and the only place that names axum.
@@ -29,6 +29,7 @@
 //! - `cli`: the commands, and the only place that prints.
 
 pub mod audit;
+pub mod auth;
 pub mod ca;
 pub mod caller;
 pub mod clock;
