@@ -22,7 +22,7 @@
 //! - [`audit`]: what an event is.
 //! - [`store`]: the ledger; the only place that names sqlx and the only one that makes a `Recorded`.
 //! - [`auth`]: credentials to a [`caller::Caller`] with roles.
-//! - `metrics`, `telemetry`: what operators see.
+//! - [`metrics`], [`telemetry`]: what operators see.
 //! - `app`: the use cases.
 //! - `http`: the API, and the only place that names axum.
 //! - `config`: the configuration file, composed of every module's own settings.
@@ -34,8 +34,10 @@ pub mod ca;
 pub mod caller;
 pub mod clock;
 pub mod kubeconfig;
+pub mod metrics;
 pub mod pki;
 pub mod policy;
 pub mod random;
 pub mod store;
+pub mod telemetry;
 pub mod time;

@@ -1,0 +1,285 @@
+//! What operators count: one struct, a method per fact, rendered as `OpenMetrics` text.
+//!
+//! No label ever holds a user, a caller or anything else that a client chooses: each such value
+//! would be a series that lives until the process ends.
+
+use std::collections::BTreeSet;
+use std::sync::{PoisonError, RwLock};
+
+use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Registry;
+
+use crate::time::Time;
+
+/// The Content-Type of what [`Metrics::render`] gives.
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// The value of a label whose own value is not one of a short list.
+const OTHER: &str = "other";
+/// More route templates than the API has. Should a path ever come in the place of a template, the
+/// number of series stays bounded.
+const MOST_ROUTES: usize = 64;
+/// Upper bounds in seconds: an answer takes 100 µs to a few milliseconds, and at most the 5 s
+/// after which a storage error is one.
+const SECONDS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
+/// Upper bounds in rows.
+const ROWS: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    route: String,
+    method: &'static str,
+    status: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RouteLabels {
+    route: String,
+    method: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ClusterLabels {
+    cluster: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CodeLabels {
+    code: &'static str,
+}
+
+/// Every count of the process.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    routes: RwLock<BTreeSet<String>>,
+    requests: Family<RequestLabels, Counter>,
+    request_seconds: Family<RouteLabels, Histogram, fn() -> Histogram>,
+    issued: Family<ClusterLabels, Counter>,
+    refused: Family<CodeLabels, Counter>,
+    batch_rows: Histogram,
+    queue_length: Gauge,
+    ca_not_after: Family<ClusterLabels, Gauge>,
+    started: Gauge,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut metrics = Self {
+            registry: Registry::default(),
+            routes: RwLock::default(),
+            requests: Family::default(),
+            request_seconds: Family::new_with_constructor(seconds_histogram),
+            issued: Family::default(),
+            refused: Family::default(),
+            batch_rows: Histogram::new(ROWS),
+            queue_length: Gauge::default(),
+            ca_not_after: Family::default(),
+            started: Gauge::default(),
+        };
+        metrics.register_requests();
+        metrics.register_ledger();
+        metrics.register_process();
+        metrics
+    }
+}
+
+impl Metrics {
+    /// `OpenMetrics` text; see [`CONTENT_TYPE`].
+    #[must_use]
+    pub fn render(&self) -> String {
+        let mut rendered = String::new();
+        // Writing into a String does not fail.
+        let _ = text::encode(&mut rendered, &self.registry);
+        rendered
+    }
+
+    /// A finished HTTP request: route template, method, status, and how long it took in seconds.
+    pub fn request(&self, route: &str, method: &str, status: u16, seconds: f64) {
+        let route = self.bounded_route(route);
+        let method = bounded_method(method);
+        let status = if (100..=599).contains(&status) { status } else { 0 };
+        self.requests.get_or_create(&RequestLabels { route: route.clone(), method, status }).inc();
+        self.request_seconds.get_or_create(&RouteLabels { route, method }).observe(seconds);
+    }
+
+    /// A certificate of this cluster is recorded. A cluster whose CA was never told counts as
+    /// `other`.
+    pub fn issued(&self, cluster: &str) {
+        let mut labels = ClusterLabels { cluster: cluster.to_owned() };
+        if self.ca_not_after.get(&labels).is_none() {
+            OTHER.clone_into(&mut labels.cluster);
+        }
+        self.issued.get_or_create(&labels).inc();
+    }
+
+    /// A request was refused with this stable error code.
+    pub fn refused(&self, code: &'static str) {
+        self.refused.get_or_create(&CodeLabels { code }).inc();
+    }
+
+    /// The ledger's writer committed this many rows in one transaction.
+    pub fn writer_batch(&self, rows: usize) {
+        self.batch_rows.observe(f64::from(u32::try_from(rows).unwrap_or(u32::MAX)));
+    }
+
+    /// This many requests wait for the ledger's writer.
+    pub fn writer_queue(&self, length: usize) {
+        self.queue_length.set(i64::try_from(length).unwrap_or(i64::MAX));
+    }
+
+    /// The instant at which the CA of a configured cluster expires. To be told once for each
+    /// cluster, at the start.
+    pub fn ca_not_after(&self, cluster: &str, not_after: Time) {
+        let labels = ClusterLabels { cluster: cluster.to_owned() };
+        self.ca_not_after.get_or_create(&labels).set(not_after.unix());
+    }
+
+    /// The instant at which the process started.
+    pub fn started(&self, at: Time) {
+        self.started.set(at.unix());
+    }
+
+    fn bounded_route(&self, route: &str) -> String {
+        let known = self.routes.read().unwrap_or_else(PoisonError::into_inner).contains(route);
+        if known {
+            return route.to_owned();
+        }
+        let mut routes = self.routes.write().unwrap_or_else(PoisonError::into_inner);
+        if routes.len() < MOST_ROUTES && route.len() <= 128 {
+            routes.insert(route.to_owned());
+            return route.to_owned();
+        }
+        if routes.contains(route) { route.to_owned() } else { OTHER.to_owned() }
+    }
+
+    fn register_requests(&mut self) {
+        let registry = &mut self.registry;
+        registry.register(
+            "countersign_http_requests",
+            "HTTP requests by route template, method and status",
+            self.requests.clone(),
+        );
+        registry.register(
+            "countersign_http_request_duration_seconds",
+            "How long HTTP requests took",
+            self.request_seconds.clone(),
+        );
+    }
+
+    fn register_ledger(&mut self) {
+        let registry = &mut self.registry;
+        registry.register(
+            "countersign_certificates_issued",
+            "Certificates recorded and released, by cluster",
+            self.issued.clone(),
+        );
+        registry.register(
+            "countersign_refusals",
+            "Requests refused, by stable error code",
+            self.refused.clone(),
+        );
+        registry.register(
+            "countersign_ledger_batch_rows",
+            "Requests that the ledger's writer committed in one transaction",
+            self.batch_rows.clone(),
+        );
+        registry.register(
+            "countersign_ledger_queue_length",
+            "Requests that wait for the ledger's writer",
+            self.queue_length.clone(),
+        );
+    }
+
+    fn register_process(&mut self) {
+        let registry = &mut self.registry;
+        registry.register(
+            "countersign_ca_not_after_seconds",
+            "When a cluster's CA expires, in seconds since 1970",
+            self.ca_not_after.clone(),
+        );
+        registry.register(
+            "process_start_time_seconds",
+            "When the process started, in seconds since 1970",
+            self.started.clone(),
+        );
+        let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        registry.register("countersign_build", "The version of this program", build);
+    }
+}
+
+fn seconds_histogram() -> Histogram {
+    Histogram::new(SECONDS)
+}
+
+/// A client may send any token as its method (RFC 9110 section 9.1).
+fn bounded_method(method: &str) -> &'static str {
+    ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+        .into_iter()
+        .find(|known| *known == method)
+        .unwrap_or(OTHER)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn has(metrics: &Metrics, line: &str) {
+        let rendered = metrics.render();
+        assert!(rendered.lines().any(|rendered| rendered == line), "{line}\n{rendered}");
+    }
+
+    #[test]
+    fn each_fact_has_its_line() {
+        let metrics = Metrics::default();
+        metrics.request("/v1/sign", "POST", 201, 0.002);
+        metrics.ca_not_after("prod", Time::from_unix(1_800_000_000));
+        metrics.issued("prod");
+        metrics.refused("policy_denied");
+        metrics.writer_batch(3);
+        metrics.writer_queue(7);
+        metrics.started(Time::from_unix(1_700_000_000));
+        for line in [
+            "countersign_http_requests_total{route=\"/v1/sign\",method=\"POST\",status=\"201\"} 1",
+            "countersign_http_request_duration_seconds_count{route=\"/v1/sign\",method=\"POST\"} 1",
+            "countersign_http_request_duration_seconds_bucket{le=\"0.0025\",route=\"/v1/sign\",method=\"POST\"} 1",
+            "countersign_certificates_issued_total{cluster=\"prod\"} 1",
+            "countersign_refusals_total{code=\"policy_denied\"} 1",
+            "countersign_ledger_batch_rows_sum 3.0",
+            "countersign_ledger_queue_length 7",
+            "countersign_ca_not_after_seconds{cluster=\"prod\"} 1800000000",
+            "process_start_time_seconds 1700000000",
+            concat!("countersign_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
+        ] {
+            has(&metrics, line);
+        }
+        assert!(metrics.render().ends_with("# EOF\n"));
+    }
+
+    #[test]
+    fn what_a_client_chooses_makes_no_new_series() {
+        let metrics = Metrics::default();
+        metrics.ca_not_after("prod", Time::from_unix(0));
+        let lines = |metrics: &Metrics| metrics.render().lines().count();
+        for i in 0..MOST_ROUTES {
+            metrics.request(&format!("/route/{i}"), "GET", 200, 0.0);
+        }
+        metrics.request("/a", "BREW", 900, 0.0);
+        metrics.issued("unheard-of");
+        let before = lines(&metrics);
+        for i in 0..1_000_u16 {
+            metrics.request(&format!("/v1/{i}"), &format!("M{i}"), 600 + i, 0.0);
+            metrics.issued(&format!("c{i}"));
+        }
+        assert_eq!(lines(&metrics), before);
+        has(&metrics, "countersign_http_requests_total{route=\"other\",method=\"other\",status=\"0\"} 1001");
+        has(&metrics, "countersign_certificates_issued_total{cluster=\"other\"} 1001");
+        metrics.request("/route/3", "GET", 200, 0.0);
+        has(&metrics, "countersign_http_requests_total{route=\"/route/3\",method=\"GET\",status=\"200\"} 2");
+    }
+}
