@@ -8,7 +8,7 @@
 //! http    pki::csr       app    policy      ca        store       http
 //! ```
 //!
-//! `app::issue` is that path on one page. The modules, from the ground up; each imports only
+//! [`app::issue`] is that path on one page. The modules, from the ground up; each imports only
 //! from those above it in this list (`tests/architecture.rs` checks it):
 //!
 //! - [`time`]: instants, lifetimes and how they are written.
@@ -23,11 +23,12 @@
 //! - [`store`]: the ledger; the only place that names sqlx and the only one that makes a `Recorded`.
 //! - [`auth`]: credentials to a [`caller::Caller`] with roles.
 //! - [`metrics`], [`telemetry`]: what operators see.
-//! - `app`: the use cases.
+//! - [`app`]: the use cases.
 //! - `http`: the API, and the only place that names axum.
 //! - `config`: the configuration file, composed of every module's own settings.
 //! - `cli`: the commands, and the only place that prints.
 
+pub mod app;
 pub mod audit;
 pub mod auth;
 pub mod ca;

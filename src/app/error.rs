@@ -1,0 +1,227 @@
+//! One closed list of what can go wrong. `http::error` gives each a status, exhaustively.
+
+use crate::auth::AuthError;
+use crate::ca::SignError;
+use crate::pki::csr::CsrError;
+use crate::pki::name::ShortName;
+use crate::pki::pem::BodyError;
+use crate::policy::{Refusal, Refused, Violation};
+use crate::random::NoRandomOctets;
+use crate::store::{RecordError, RefusalError, StoreError};
+use crate::time::Time;
+
+/// What went wrong. The text is for the client, except for `Internal`, whose text is for the log.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    #[error(transparent)]
+    Unauthenticated(AuthError),
+    #[error(
+        "this needs the role {0}: an administrator makes such a token with `countersign token create NAME --role {0}`"
+    )]
+    RoleMissing(&'static str),
+    #[error(
+        "this caller may not name another person: leave on_behalf_of out, or use a token made with --on-behalf-of"
+    )]
+    OnBehalfOfNotAllowed,
+    #[error("say which cluster: add cluster=NAME, one of {0}")]
+    ClusterRequired(String),
+    #[error("there is no cluster `{}`: it is one of {known}", asked.escape_debug())]
+    ClusterUnknown { asked: String, known: String },
+    #[error("{0}")]
+    ParameterInvalid(String),
+    #[error(transparent)]
+    Body(#[from] BodyError),
+    #[error(transparent)]
+    Csr(#[from] CsrError),
+    #[error("{}", summary(violations))]
+    PolicyDenied { violations: Vec<Violation>, rows: Vec<ShortName> },
+    #[error("{}", summary(.0))]
+    NameLooksReserved(Vec<Violation>),
+    #[error("this key is a certificate authority's own: make a new key for this certificate")]
+    KeyIsCa,
+    #[error("this key is blocked and will not be certified again: make a new key")]
+    KeyBlocked,
+    #[error("this key is certified for another user: make a new key")]
+    KeyOwned,
+    #[error("the client CA of cluster {0} has expired: its administrator must replace it")]
+    CaExpired(String),
+    #[error("the client CA of cluster {0} is not valid yet: is this machine's clock right?")]
+    CaNotYetValid(String),
+    #[error("the client CA of cluster {0} has less than ten minutes left: its administrator must replace it")]
+    CaExpiring(String),
+    #[error("this Idempotency-Key was used for another request: use a new one")]
+    IdempotencyKeyReused,
+    #[error("a request with this Idempotency-Key is under way: try again in a moment")]
+    IdempotencyInFlight,
+    #[error("the certificate that this Idempotency-Key gave has expired: use a new one")]
+    IdempotencyExpired,
+    #[error("{0}")]
+    NotFound(String),
+    #[error("several certificates have this serial, one of each CA: add cluster=NAME")]
+    SerialAmbiguous,
+    #[error(
+        "the policy set is at revision {current}, not the one in If-Match: read it again, then change it"
+    )]
+    RevisionMismatch { current: i64 },
+    #[error("send If-Match with the ETag of GET /v1/policies, so that nobody's change is overwritten unseen")]
+    IfMatchRequired,
+    #[error("{}", .0.join("; "))]
+    PolicyInvalid(Vec<String>),
+    #[error("the ledger does not answer, so nothing was issued: try again in a moment")]
+    LedgerUnavailable,
+    #[error("too many requests wait for the ledger, so nothing was issued: try again in a moment")]
+    LedgerBusy,
+    #[error("the policy or this caller's token changed during each of three attempts: try again")]
+    PolicyChanging,
+    #[error("this service's clock stands behind its newest record, so nothing is signed until it is right")]
+    ClockBehind,
+    #[error("internal error")]
+    Internal(String),
+}
+
+impl AppError {
+    /// The stable code, listed in openapi.yaml.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Unauthenticated(_) => "unauthenticated",
+            Self::RoleMissing(_) => "role_missing",
+            Self::OnBehalfOfNotAllowed => "on_behalf_of_not_allowed",
+            Self::ClusterRequired(_) => "cluster_required",
+            Self::ClusterUnknown { .. } => "cluster_unknown",
+            Self::ParameterInvalid(_) => "parameter_invalid",
+            Self::Body(error) => error.code(),
+            Self::Csr(error) => error.code(),
+            Self::PolicyDenied { .. } => "policy_denied",
+            Self::NameLooksReserved(_) => "name_looks_reserved",
+            Self::KeyIsCa => "key_is_a_ca_key",
+            Self::KeyBlocked => "key_blocked",
+            Self::KeyOwned => "key_owned",
+            Self::CaExpired(_) => "ca_expired",
+            Self::CaNotYetValid(_) => "ca_not_yet_valid",
+            Self::CaExpiring(_) => "ca_expiring",
+            Self::IdempotencyKeyReused => "idempotency_key_reused",
+            Self::IdempotencyInFlight => "idempotency_in_flight",
+            Self::IdempotencyExpired => "idempotency_expired",
+            Self::NotFound(_) => "not_found",
+            Self::SerialAmbiguous => "serial_ambiguous",
+            Self::RevisionMismatch { .. } => "revision_mismatch",
+            Self::IfMatchRequired => "if_match_required",
+            Self::PolicyInvalid(_) => "policy_invalid",
+            Self::LedgerUnavailable => "ledger_unavailable",
+            Self::LedgerBusy => "ledger_busy",
+            Self::PolicyChanging => "policy_changing",
+            Self::ClockBehind => "clock_behind",
+            Self::Internal(_) => "internal",
+        }
+    }
+
+    /// Whether this is a 403 or a 422, which are recorded.
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Self::RoleMissing(_)
+            | Self::OnBehalfOfNotAllowed
+            | Self::Csr(_)
+            | Self::PolicyDenied { .. }
+            | Self::NameLooksReserved(_)
+            | Self::KeyIsCa
+            | Self::KeyBlocked
+            | Self::KeyOwned
+            | Self::IdempotencyKeyReused
+            | Self::PolicyInvalid(_) => true,
+            Self::Body(error) => error.is_about_the_csr(),
+            _ => false,
+        }
+    }
+
+    /// Every claim that was refused, where this is about claims.
+    pub fn violations(&self) -> &[Violation] {
+        match self {
+            Self::PolicyDenied { violations, .. } | Self::NameLooksReserved(violations) => violations,
+            _ => &[],
+        }
+    }
+
+    /// The rows that decided, for the record only.
+    pub(super) fn deciding_rows(&self) -> &[ShortName] {
+        match self {
+            Self::PolicyDenied { rows, .. } => rows,
+            _ => &[],
+        }
+    }
+}
+
+fn summary(violations: &[Violation]) -> String {
+    let one = |violation: &Violation| {
+        let value: String = violation.value.escape_debug().collect();
+        format!("{} `{value}`: {}", violation.claim, violation.reason)
+    };
+    violations.iter().map(one).collect::<Vec<_>>().join("; ")
+}
+
+impl From<Refused> for AppError {
+    fn from(refused: Refused) -> Self {
+        let cluster = refused.ask.cluster.to_string();
+        match refused.refusal {
+            Refusal::Policy(violations) => Self::PolicyDenied { violations, rows: refused.rows },
+            Refusal::LooksReserved(violations) => Self::NameLooksReserved(violations),
+            Refusal::KeyIsCa => Self::KeyIsCa,
+            Refusal::CaExpired => Self::CaExpired(cluster),
+            Refusal::CaNotYetValid => Self::CaNotYetValid(cluster),
+            Refusal::CaExpiring => Self::CaExpiring(cluster),
+        }
+    }
+}
+
+impl From<NoRandomOctets> for AppError {
+    fn from(error: NoRandomOctets) -> Self {
+        Self::Internal(error.to_string())
+    }
+}
+
+impl From<SignError> for AppError {
+    fn from(error: SignError) -> Self {
+        Self::Internal(format!("signing: {error}"))
+    }
+}
+
+impl From<StoreError> for AppError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unavailable(reason) => {
+                tracing::error!(error = %reason, "the ledger does not answer");
+                Self::LedgerUnavailable
+            }
+            StoreError::Busy => Self::LedgerBusy,
+            StoreError::RevisionMoved { current } => Self::RevisionMismatch { current },
+            other => Self::Internal(other.to_string()),
+        }
+    }
+}
+
+impl From<RefusalError> for AppError {
+    fn from(error: RefusalError) -> Self {
+        match error {
+            RefusalError::Stale => Self::PolicyChanging,
+            RefusalError::ClockBehind { newest } => clock_behind(newest),
+            RefusalError::Store(error) => error.into(),
+        }
+    }
+}
+
+fn clock_behind(newest: Time) -> AppError {
+    tracing::error!(%newest, "this machine's clock stands behind the newest record");
+    AppError::ClockBehind
+}
+
+impl From<RecordError> for AppError {
+    fn from(error: RecordError) -> Self {
+        match error {
+            RecordError::Stale(_) | RecordError::IdempotencyKeyTaken => Self::PolicyChanging,
+            RecordError::SerialTaken => Self::Internal("a random serial number came up twice".to_owned()),
+            RecordError::KeyOwned => Self::KeyOwned,
+            RecordError::KeyBlocked => Self::KeyBlocked,
+            RecordError::ClockBehind { newest } => clock_behind(newest),
+            RecordError::Store(error) => error.into(),
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! `POST /v1/sign`: the whole path on one page.
+
+use std::sync::Arc;
+
+use crate::audit::Origin;
+use crate::auth::{self, Principal};
+use crate::ca::Signed;
+use crate::pki::csr::CertRequest;
+use crate::pki::name::Name;
+use crate::pki::serial::Serial;
+use crate::policy::{Approved, Ask};
+use crate::random;
+use crate::store::{Issuance, RecordError, Recorded, RefusalError};
+use crate::time::{Lifetime, Time};
+
+use super::refuse::Wish;
+use super::retry::{self, Claimed};
+use super::{App, AppError, Cluster, State};
+
+/// How often a request is decided again because something changed between check and record.
+const ATTEMPTS: u32 = 3;
+
+/// A wish to sign, as it came in.
+#[derive(Clone, Debug)]
+pub struct SignCommand {
+    pub principal: Principal,
+    pub origin: Origin,
+    /// DER of one CSR, not yet looked at.
+    pub csr: Vec<u8>,
+    pub cluster: Option<String>,
+    /// Between [`Lifetime::LEAST`] and [`Lifetime::MOST`].
+    pub ttl: Option<Lifetime>,
+    pub on_behalf_of: Option<String>,
+    pub reason: Option<String>,
+    pub idempotency_key: Option<String>,
+    pub dry_run: bool,
+}
+
+/// What came of it. The warnings are for the requester; the ledger does not keep them.
+#[derive(Debug)]
+pub enum SignOutcome {
+    Issued {
+        certificate: Box<Recorded>,
+        warnings: Vec<String>,
+    },
+    /// The same wish under the same `Idempotency-Key` as before.
+    Replayed {
+        certificate: Box<Recorded>,
+        warnings: Vec<String>,
+    },
+    Previewed(Box<Preview>),
+}
+
+/// What a dry run says would be issued.
+#[derive(Clone, Debug)]
+pub struct Preview {
+    pub cluster: String,
+    pub user: String,
+    pub groups: Vec<String>,
+    pub not_before: Time,
+    pub not_after: Time,
+    pub policies: Vec<String>,
+    pub policy_revision: i64,
+    pub warnings: Vec<String>,
+}
+
+/// Why an attempt gave no certificate.
+enum Stopped {
+    /// What it was decided on has changed since: decide again.
+    Changed,
+    /// For good.
+    By(AppError),
+}
+
+impl<E: Into<AppError>> From<E> for Stopped {
+    fn from(error: E) -> Self {
+        Self::By(error.into())
+    }
+}
+
+impl App {
+    /// Decides on a CSR, signs and records it; or records why not.
+    ///
+    /// # Errors
+    /// Every refusal and failure of [`AppError`]. Nothing that was signed has left when it is one.
+    pub async fn sign(&self, command: SignCommand) -> Result<SignOutcome, AppError> {
+        let ask = match self.read_ask(&command) {
+            Ok(ask) => ask,
+            Err(error) => return Err(self.refuse(&command.origin, &Wish::unread(&command), error).await),
+        };
+        let mut state = if command.dry_run { self.refresh().await? } else { self.state() };
+        for _ in 0..ATTEMPTS {
+            let stopped = match self.attempt(&command, ask.clone(), &state).await {
+                Ok(outcome) => return Ok(outcome),
+                Err(Stopped::By(error)) => self.settle(&command, &ask, &state, error).await,
+                Err(Stopped::Changed) => Stopped::Changed,
+            };
+            match stopped {
+                Stopped::By(error) => return Err(error),
+                Stopped::Changed => state = self.refresh().await?,
+            }
+        }
+        Err(AppError::PolicyChanging)
+    }
+
+    /// From foreign bytes to what is decided on.
+    fn read_ask(&self, command: &SignCommand) -> Result<Ask, AppError> {
+        if !command.principal.roles.requester {
+            return Err(AppError::RoleMissing("requester"));
+        }
+        let cluster = self.cluster(command.cluster.as_deref())?.name.clone();
+        if command.on_behalf_of.is_some() && !command.principal.on_behalf_of {
+            return Err(AppError::OnBehalfOfNotAllowed);
+        }
+        let on_behalf_of = command.on_behalf_of.as_deref().map(Name::parse).transpose();
+        let on_behalf_of =
+            on_behalf_of.map_err(|error| AppError::ParameterInvalid(format!("on_behalf_of: {error}")))?;
+        let request = CertRequest::parse(&command.csr)?;
+        Ok(Ask { cluster, request, ttl: command.ttl, on_behalf_of })
+    }
+
+    /// The one way to a certificate: decide, sign, record.
+    async fn attempt(&self, command: &SignCommand, ask: Ask, state: &State) -> Result<SignOutcome, Stopped> {
+        let now = self.clock.now();
+        let idempotency = retry::idempotency(command, &ask);
+        let _in_flight = match self.claim(command, idempotency.as_ref(), now).await? {
+            Claimed::Before(certificate) => {
+                let warnings = ask.request.warnings().to_vec();
+                return Ok(SignOutcome::Replayed { certificate, warnings });
+            }
+            Claimed::Now(in_flight) => in_flight,
+        };
+        let approved = self.decide(state, command, ask, now)?;
+        if command.dry_run {
+            return Ok(SignOutcome::Previewed(Box::new(Preview::of(&approved))));
+        }
+        let warnings = approved.warnings().to_vec();
+        let issuance = Issuance {
+            signed: self.signed(approved).await?,
+            at: now,
+            origin: command.origin.clone(),
+            reason: command.reason.clone(),
+            seen: state.snapshot.revisions,
+            idempotency,
+        };
+        match self.store.record(issuance).await {
+            Ok(recorded) => {
+                self.metrics.issued(&recorded.cluster);
+                Ok(SignOutcome::Issued { certificate: Box::new(recorded), warnings })
+            }
+            // Whoever took the key first has its certificate by now, and the next attempt finds it.
+            Err(RecordError::Stale(_) | RecordError::IdempotencyKeyTaken) => Err(Stopped::Changed),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The caller, the key and the policy, as they stand in `state`.
+    fn decide(
+        &self,
+        state: &State,
+        command: &SignCommand,
+        ask: Ask,
+        now: Time,
+    ) -> Result<Approved, AppError> {
+        auth::recheck(&command.principal, &state.snapshot.tokens, now)?;
+        if state.snapshot.blocked_keys.contains(&ask.request.key().spki_sha256()) {
+            return Err(AppError::KeyBlocked);
+        }
+        let decision = state.policies.decide(&self.rules, &command.principal.caller, ask, now);
+        decision.map_err(|refused| AppError::from(*refused))
+    }
+
+    /// Records a refusal under the state that it was decided on; other failures pass.
+    async fn settle(&self, command: &SignCommand, ask: &Ask, state: &State, error: AppError) -> Stopped {
+        if command.dry_run || !error.is_refusal() {
+            return Stopped::By(error);
+        }
+        let wish = Wish::read(command, ask);
+        match self.record_refusal(&command.origin, &wish, state, &error).await {
+            Ok(()) => Stopped::By(error),
+            Err(RefusalError::Stale) => Stopped::Changed,
+            Err(failure) => Stopped::By(failure.into()),
+        }
+    }
+
+    /// Signs on a thread of its own: an RSA signature would hold up every other request.
+    async fn signed(&self, approved: Approved) -> Result<Signed, AppError> {
+        let cluster = self.cluster(Some(approved.cluster().as_str()))?;
+        let authority = Arc::clone(&cluster.authority);
+        let serial = Serial::from_random(random::octets()?);
+        let signing = tokio::task::spawn_blocking(move || authority.sign(approved, serial));
+        Ok(signing.await.map_err(|error| AppError::Internal(format!("signing stopped: {error}")))??)
+    }
+
+    /// The cluster of that name, or the only one.
+    pub(super) fn cluster(&self, asked: Option<&str>) -> Result<&Cluster, AppError> {
+        let known = || self.clusters.keys().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        match asked {
+            None if self.clusters.len() > 1 => Err(AppError::ClusterRequired(known())),
+            None => self.clusters.values().next().ok_or_else(|| AppError::Internal("no cluster".to_owned())),
+            Some(asked) => {
+                self.clusters.values().find(|cluster| cluster.name.as_str() == asked).ok_or_else(|| {
+                    AppError::ClusterUnknown { asked: asked.chars().take(64).collect(), known: known() }
+                })
+            }
+        }
+    }
+}
+
+impl Preview {
+    fn of(approved: &Approved) -> Self {
+        Self {
+            cluster: approved.cluster().to_string(),
+            user: approved.user().to_string(),
+            groups: approved.groups().iter().map(ToString::to_string).collect(),
+            not_before: approved.not_before(),
+            not_after: approved.not_after(),
+            policies: approved.rows().iter().map(ToString::to_string).collect(),
+            policy_revision: approved.revision(),
+            warnings: approved.warnings().to_vec(),
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! The use cases: what the service does, without saying how it is asked.
+
+pub mod cluster;
+pub mod error;
+pub mod issue;
+pub mod policies;
+pub mod reading;
+mod refuse;
+mod retry;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use crate::auth::{self, AuthError, Principal};
+use crate::clock::Clock;
+use crate::metrics::Metrics;
+use crate::pki::name::ShortName;
+use crate::policy::{Clusters, PolicySet};
+use crate::store::{Snapshot, Store, StoreError};
+use crate::time::Time;
+pub use cluster::{Cluster, ClusterSettings};
+pub use error::AppError;
+
+/// How far this machine's clock may stand behind the newest record, in seconds.
+pub const CLOCK_TOLERANCE: i64 = 60;
+
+/// The least time between two looks into the ledger for a token that is not known here.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
+
+/// The policy set and the credentials that hold at one revision, compiled.
+pub struct State {
+    pub snapshot: Snapshot,
+    pub policies: PolicySet,
+}
+
+/// Everything that a request needs.
+pub struct App {
+    pub clusters: BTreeMap<ShortName, Cluster>,
+    pub rules: Clusters,
+    pub store: Store,
+    pub clock: Clock,
+    pub metrics: Metrics,
+    state: RwLock<Arc<State>>,
+    in_flight: retry::InFlight,
+    last_look: Mutex<Option<Instant>>,
+}
+
+/// Whether requests can be answered, and what stands in the way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Readiness {
+    /// Whether the ledger answers, the clock is right and at least one CA can sign.
+    pub ready: bool,
+    /// One sentence each; there may be some although the service is ready.
+    pub problems: Vec<String>,
+}
+
+impl App {
+    /// Loads every cluster and the state of the ledger.
+    ///
+    /// # Errors
+    /// What is wrong, in one sentence: a cluster, a CA, the ledger, or a policy set that this
+    /// version does not understand.
+    pub async fn start(
+        settings: Vec<ClusterSettings>,
+        store: Store,
+        clock: Clock,
+        metrics: Metrics,
+    ) -> Result<Self, StartError> {
+        let (clusters, rules) = cluster::load_all(settings)?;
+        for cluster in clusters.values() {
+            let authority = &cluster.authority;
+            let (key, certificate) = (authority.spki_sha256(), authority.certificate_der());
+            store.register_authority(cluster.name.as_str(), key, certificate, clock.now()).await?;
+            metrics.ca_not_after(cluster.name.as_str(), authority.not_after());
+            if cluster.shares_server_ca {
+                tracing::warn!(
+                    cluster.name = %cluster.name,
+                    "the client CA is also the server CA: whoever holds its key can also be the API server"
+                );
+            }
+        }
+        let state = RwLock::new(Arc::new(compile(store.snapshot().await?, &rules)?));
+        Ok(Self {
+            clusters,
+            rules,
+            store,
+            clock,
+            metrics,
+            state,
+            in_flight: retry::InFlight::default(),
+            last_look: Mutex::new(None),
+        })
+    }
+
+    /// The caller behind the value of `Authorization`.
+    ///
+    /// # Errors
+    /// `Unauthenticated`, in words that tell an unknown credential from a wrong one to nobody.
+    pub async fn authenticate(&self, authorization: Option<&str>) -> Result<Principal, AppError> {
+        let now = self.clock.now();
+        let found = auth::authenticate(authorization, &self.state().snapshot.tokens, now);
+        if found != Err(AuthError::Unknown) || !self.may_look_for_token() {
+            return Ok(found?);
+        }
+        let fresh = self.refresh().await?;
+        Ok(auth::authenticate(authorization, &fresh.snapshot.tokens, now)?)
+    }
+
+    /// Whether an unknown token is worth a look into the ledger: it may have just been made by
+    /// another process. Seldom, so that guessing does not become a load.
+    fn may_look_for_token(&self) -> bool {
+        let mut last = self.last_look.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = last.is_none_or(|last| last.elapsed() >= BETWEEN_LOOKS);
+        if due {
+            *last = Some(Instant::now());
+        }
+        due
+    }
+
+    /// What holds now, as far as this process has seen.
+    pub fn state(&self) -> Arc<State> {
+        Arc::clone(&self.state.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes over what another process changed. Cheap where nothing did.
+    ///
+    /// # Errors
+    /// `LedgerUnavailable`, or `Internal` for a set that this version does not understand; what
+    /// held before goes on for reading, and the recording transaction refuses to issue under it.
+    pub async fn refresh(&self) -> Result<Arc<State>, AppError> {
+        let held = self.state();
+        if self.store.revisions().await? == held.snapshot.revisions {
+            return Ok(held);
+        }
+        let snapshot = self.store.snapshot().await?;
+        let fresh =
+            Arc::new(compile(snapshot, &self.rules).map_err(|error| AppError::Internal(error.to_string()))?);
+        let mut place = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        *place = Arc::clone(&fresh);
+        Ok(fresh)
+    }
+
+    /// Whether requests can be answered: the ledger, each CA, the clock. One expired CA of several
+    /// is told, but does not take the others out of service.
+    pub async fn readiness(&self) -> Readiness {
+        let now = self.clock.now();
+        let mut problems: Vec<String> =
+            self.clusters.values().filter_map(|cluster| ca_problem(cluster, now)).collect();
+        let some_ca_signs = problems.len() < self.clusters.len();
+        let ledger = match self.store.health().await {
+            Err(_) => Some("the ledger does not answer".to_owned()),
+            Ok(health) => health
+                .newest_record
+                .filter(|newest| newest.seconds_since(now) > CLOCK_TOLERANCE)
+                .map(|newest| {
+                    format!("this machine's clock reads {now}, behind the newest record of {newest}")
+                }),
+        };
+        let ready = some_ca_signs && ledger.is_none();
+        problems.extend(ledger);
+        Readiness { ready, problems }
+    }
+}
+
+fn ca_problem(cluster: &Cluster, now: Time) -> Option<String> {
+    let not_after = cluster.authority.not_after();
+    (now > not_after).then(|| format!("the CA of cluster {} expired at {not_after}", cluster.name))
+}
+
+fn compile(snapshot: Snapshot, rules: &Clusters) -> Result<State, StartError> {
+    let policies =
+        PolicySet::load(snapshot.revisions.policy, snapshot.rows.clone(), rules).map_err(|errors| {
+            StartError::Policies(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+        })?;
+    Ok(State { snapshot, policies })
+}
+
+impl From<AuthError> for AppError {
+    fn from(error: AuthError) -> Self {
+        Self::Unauthenticated(error)
+    }
+}
+
+/// Why the service does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Cluster(#[from] cluster::ClusterError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("the stored policy set is not one that this version understands: {0}")]
+    Policies(String),
+}

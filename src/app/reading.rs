@@ -1,0 +1,110 @@
+//! What callers may read: their own records, or all of them for an auditor.
+
+use serde_json::Value;
+
+use crate::audit::Event;
+use crate::auth::Principal;
+use crate::pki::serial::Serial;
+use crate::store::{CertificateFilter, EventFilter, Page, Recorded, Refusal, RefusalFilter};
+
+use super::{App, AppError};
+
+impl App {
+    /// The certificates that `filter` names and that this caller may see, newest first.
+    ///
+    /// # Errors
+    /// `RoleMissing` for a caller that is neither requester nor auditor; `LedgerUnavailable`.
+    pub async fn certificates(
+        &self,
+        principal: &Principal,
+        mut filter: CertificateFilter,
+        page: Page,
+    ) -> Result<Vec<Recorded>, AppError> {
+        let Some(seen) = scope(principal, filter.caller.take())? else { return Ok(Vec::new()) };
+        filter.caller = seen;
+        Ok(self.store.certificates(&filter, page).await?)
+    }
+
+    /// One certificate.
+    ///
+    /// # Errors
+    /// `NotFound`, also for what belongs to another caller; `SerialAmbiguous` where two CAs gave
+    /// the same serial and no cluster is named.
+    pub async fn certificate(
+        &self,
+        principal: &Principal,
+        serial: Serial,
+        cluster: Option<&str>,
+    ) -> Result<Recorded, AppError> {
+        let own = scope(principal, None)?.flatten();
+        let mut found = self.store.certificates_by_serial(serial).await?;
+        found.retain(|one| own.as_ref().is_none_or(|own| one.origin.caller == *own));
+        found.retain(|one| cluster.is_none_or(|cluster| one.cluster == cluster));
+        match (found.pop(), found.is_empty()) {
+            (Some(one), true) => Ok(one),
+            (Some(_), false) => Err(AppError::SerialAmbiguous),
+            (None, _) => Err(AppError::NotFound(format!("there is no certificate with the serial {serial}"))),
+        }
+    }
+
+    /// The refusals that `filter` names and that this caller may see, newest first.
+    ///
+    /// # Errors
+    /// As for [`App::certificates`].
+    pub async fn refusals(
+        &self,
+        principal: &Principal,
+        mut filter: RefusalFilter,
+        page: Page,
+    ) -> Result<Vec<Refusal>, AppError> {
+        let Some(seen) = scope(principal, filter.caller.take())? else { return Ok(Vec::new()) };
+        filter.caller = seen;
+        Ok(self.store.refusals(&filter, page).await?)
+    }
+
+    /// The audit log: newest first, or ascending after the number `after`.
+    ///
+    /// # Errors
+    /// `RoleMissing` for whoever is no auditor; `LedgerUnavailable`.
+    pub async fn events(
+        &self,
+        principal: &Principal,
+        filter: EventFilter,
+        page: Page,
+        after: Option<i64>,
+    ) -> Result<Vec<Event>, AppError> {
+        if !principal.roles.auditor {
+            return Err(AppError::RoleMissing("auditor"));
+        }
+        Ok(match after {
+            Some(after) => self.store.events_after(&filter, after, page.limit).await?,
+            None => self.store.events(&filter, page).await?,
+        })
+    }
+
+    /// What this caller may ask for, for each cluster.
+    ///
+    /// # Errors
+    /// `LedgerUnavailable`; `Internal` if it cannot be written as JSON.
+    pub async fn permissions(&self, principal: &Principal) -> Result<Value, AppError> {
+        if !principal.roles.requester {
+            return Ok(Value::Array(Vec::new()));
+        }
+        let state = self.refresh().await?;
+        let permissions = state.policies.permissions(&self.rules, &principal.caller);
+        serde_json::to_value(permissions).map_err(|error| AppError::Internal(error.to_string()))
+    }
+}
+
+/// The caller that a list is narrowed to: for an auditor whom the filter names, for a requester
+/// itself. `None` where the two leave nothing to see.
+fn scope(principal: &Principal, asked: Option<String>) -> Result<Option<Option<String>>, AppError> {
+    if principal.roles.auditor {
+        return Ok(Some(asked));
+    }
+    if !principal.roles.requester {
+        return Err(AppError::RoleMissing("auditor"));
+    }
+    let own = principal.caller.to_string();
+    Ok(asked.is_none_or(|asked| asked == own).then_some(Some(own)))
+}

@@ -1,0 +1,128 @@
+//! Refused requests are recorded before they are answered.
+
+use crate::audit::Origin;
+use crate::pki::pem::BodyError;
+use crate::policy::Ask;
+use crate::store::{RefusalError, RefusalToRecord};
+use crate::time::Lifetime;
+
+use super::issue::SignCommand;
+use super::{App, AppError, State};
+
+/// How often a record is tried again because a policy or token changed meanwhile.
+const ATTEMPTS: u32 = 3;
+
+/// The longest text that a record keeps of what a request said, in bytes.
+const LONGEST_TEXT: usize = 500;
+
+/// What a refused request asked for, as far as it could be read.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Wish {
+    cluster: Option<String>,
+    user: Option<String>,
+    groups: Vec<String>,
+    on_behalf_of: Option<String>,
+    reason: Option<String>,
+    key: Option<(&'static str, [u8; 32])>,
+    ttl: Option<Lifetime>,
+    recorded: bool,
+}
+
+impl Wish {
+    /// Of a request whose CSR was read.
+    pub(super) fn read(command: &SignCommand, ask: &Ask) -> Self {
+        let key = ask.request.key();
+        Self {
+            cluster: Some(ask.cluster.to_string()),
+            user: Some(ask.request.user().to_string()),
+            groups: ask.request.groups().iter().map(ToString::to_string).collect(),
+            key: Some((key.kind().as_str(), key.spki_sha256())),
+            ..Self::unread(command)
+        }
+    }
+
+    /// Of a request whose CSR could not be read.
+    pub(super) fn unread(command: &SignCommand) -> Self {
+        Self {
+            cluster: command.cluster.as_deref().map(bounded),
+            on_behalf_of: command.on_behalf_of.as_deref().map(bounded),
+            reason: command.reason.as_deref().map(bounded),
+            ttl: command.ttl,
+            recorded: !command.dry_run,
+            ..Self::default()
+        }
+    }
+}
+
+impl App {
+    /// Records the refusal of a request that came to no decision, and gives back what to answer:
+    /// `error`, or why it could not be recorded.
+    pub(super) async fn refuse(&self, origin: &Origin, wish: &Wish, error: AppError) -> AppError {
+        if !wish.recorded || !error.is_refusal() {
+            return error;
+        }
+        let mut state = self.state();
+        for _ in 0..ATTEMPTS {
+            match self.record_refusal(origin, wish, &state, &error).await {
+                Ok(()) => return error,
+                Err(RefusalError::Stale) => match self.refresh().await {
+                    Ok(fresh) => state = fresh,
+                    Err(failure) => return failure,
+                },
+                Err(failure) => return failure.into(),
+            }
+        }
+        AppError::PolicyChanging
+    }
+
+    /// Records the refusal of a request that was no signing, or never became one, and gives back
+    /// what to answer.
+    pub async fn refuse_early(&self, origin: &Origin, error: AppError) -> AppError {
+        self.refuse(origin, &Wish { recorded: true, ..Wish::default() }, error).await
+    }
+
+    /// The same for a body in which no CSR was found.
+    pub async fn refuse_unread(&self, origin: &Origin, cluster: Option<&str>, error: BodyError) -> AppError {
+        let wish = Wish { cluster: cluster.map(bounded), recorded: true, ..Wish::default() };
+        self.refuse(origin, &wish, error.into()).await
+    }
+
+    pub(super) async fn record_refusal(
+        &self,
+        origin: &Origin,
+        wish: &Wish,
+        state: &State,
+        error: &AppError,
+    ) -> Result<(), RefusalError> {
+        let wish = wish.clone();
+        let refusal = RefusalToRecord {
+            at: self.clock.now(),
+            origin: origin.clone(),
+            cluster: wish.cluster,
+            user: wish.user,
+            groups: wish.groups,
+            on_behalf_of: wish.on_behalf_of,
+            reason: wish.reason,
+            key_kind: wish.key.map(|(kind, _)| kind.to_owned()),
+            spki_sha256: wish.key.map(|(_, hash)| hash),
+            asked_ttl: wish.ttl,
+            code: error.code().to_owned(),
+            detail: bounded(&error.to_string()),
+            violations: serde_json::to_value(error.violations()).unwrap_or_default(),
+            policy_revision: state.snapshot.revisions.policy,
+            policies: error.deciding_rows().iter().map(ToString::to_string).collect(),
+            seen: state.snapshot.revisions,
+        };
+        self.metrics.refused(error.code());
+        self.store.record_refusal(refusal).await.map(|_number| ())
+    }
+}
+
+/// At most [`LONGEST_TEXT`] bytes of `text`, cut between characters.
+fn bounded(text: &str) -> String {
+    let mut end = text.len().min(LONGEST_TEXT);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.get(..end).unwrap_or_default().to_owned()
+}

@@ -1,0 +1,99 @@
+//! `Idempotency-Key`: the same wish under the same key gives the same certificate.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use aws_lc_rs::digest;
+
+use crate::policy::Ask;
+use crate::store::{Idempotency, Recorded};
+use crate::time::Time;
+
+use super::issue::SignCommand;
+use super::{App, AppError};
+
+/// The keys of requests that this process is working on, by caller.
+#[derive(Clone, Debug, Default)]
+pub(super) struct InFlight(Arc<Mutex<HashSet<(String, String)>>>);
+
+/// Holds one key until it is dropped.
+#[derive(Debug)]
+pub(super) struct Held {
+    in_flight: InFlight,
+    entry: (String, String),
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.in_flight.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.entry);
+    }
+}
+
+impl InFlight {
+    fn hold(&self, entry: (String, String)) -> Option<Held> {
+        let fresh = self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(entry.clone());
+        fresh.then(|| Held { in_flight: self.clone(), entry })
+    }
+}
+
+/// What a key stands for when a request comes in.
+pub(super) enum Claimed {
+    /// This request's own, until the guard is dropped; nothing to guard without a key.
+    Now(Option<Held>),
+    /// What it gave before.
+    Before(Box<Recorded>),
+}
+
+/// The key of `command` with the digest of its wish. CSR bytes are left out: a repeated
+/// `openssl req` signs the same wish with other bytes. A dry run keeps nothing.
+pub(super) fn idempotency(command: &SignCommand, ask: &Ask) -> Option<Idempotency> {
+    let key = command.idempotency_key.clone().filter(|_| !command.dry_run)?;
+    let groups: Vec<&str> = ask.request.groups().iter().map(|group| group.as_str()).collect();
+    let wish = serde_json::json!([
+        "POST /v1/sign",
+        ask.request.key().spki_sha256(),
+        ask.request.user().as_str(),
+        groups,
+        ask.cluster,
+        ask.ttl.map(crate::time::Lifetime::seconds),
+        ask.on_behalf_of.as_ref().map(|name| name.as_str()),
+        command.reason,
+    ]);
+    let digest = digest::digest(&digest::SHA256, wish.to_string().as_bytes());
+    let mut fingerprint = [0; 32];
+    fingerprint.copy_from_slice(digest.as_ref());
+    Some(Idempotency { key, fingerprint })
+}
+
+impl App {
+    /// Takes the key for this request, or finds what it gave before.
+    pub(super) async fn claim(
+        &self,
+        command: &SignCommand,
+        idempotency: Option<&Idempotency>,
+        now: Time,
+    ) -> Result<Claimed, AppError> {
+        let Some(wanted) = idempotency else { return Ok(Claimed::Now(None)) };
+        let entry = (command.origin.caller.clone(), wanted.key.clone());
+        let held = self.in_flight.hold(entry).ok_or(AppError::IdempotencyInFlight)?;
+        match self.store.idempotent(&command.origin.caller, &wanted.key, now).await? {
+            None => Ok(Claimed::Now(Some(held))),
+            Some((kept, certificate)) => checked(wanted, &kept, certificate, now).map(Claimed::Before),
+        }
+    }
+}
+
+fn checked(
+    wanted: &Idempotency,
+    kept: &Idempotency,
+    certificate: Recorded,
+    now: Time,
+) -> Result<Box<Recorded>, AppError> {
+    if wanted.fingerprint != kept.fingerprint {
+        return Err(AppError::IdempotencyKeyReused);
+    }
+    if certificate.not_after < now {
+        return Err(AppError::IdempotencyExpired);
+    }
+    Ok(Box::new(certificate))
+}
