@@ -24,7 +24,7 @@
 //! - [`auth`]: credentials to a [`caller::Caller`] with roles.
 //! - [`metrics`], [`telemetry`]: what operators see.
 //! - [`app`]: the use cases.
-//! - `http`: the API, and the only place that names axum.
+//! - [`http`]: the API, and the only place that names axum.
 //! - `config`: the configuration file, composed of every module's own settings.
 //! - `cli`: the commands, and the only place that prints.
 
@@ -34,6 +34,7 @@ pub mod auth;
 pub mod ca;
 pub mod caller;
 pub mod clock;
+pub mod http;
 pub mod kubeconfig;
 pub mod metrics;
 pub mod pki;

@@ -1,0 +1,201 @@
+//! What surrounds every request: its id, the caught panic, the rendering of errors, the headers that
+//! every answer has, the log line and the measurement.
+
+use std::any::Any;
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, VARY, X_CONTENT_TYPE_OPTIONS};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use tower_http::catch_panic::CatchPanicLayer;
+
+use super::error::Problem;
+use crate::audit::RequestId;
+use crate::random;
+
+/// Told of every finished request: route template, method, status, seconds.
+pub type Meter = Arc<dyn Fn(&str, &str, u16, f64) + Send + Sync>;
+
+/// One request, in its extensions.
+#[derive(Debug)]
+pub struct Exchange {
+    /// Ours.
+    pub id: RequestId,
+    /// The client's own, where it sent a usable one.
+    pub client_id: Option<String>,
+    /// Set once the caller is known, for the log line.
+    pub caller: OnceLock<String>,
+}
+
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The longest request id of a client that is kept, in bytes.
+const LONGEST_CLIENT_ID: usize = 64;
+/// Asked every few seconds by machines: worth a log line only to who looks for it.
+const QUIET: [&str; 3] = ["/livez", "/readyz", "/metrics"];
+
+/// Puts everything of this module around the routes and fallbacks that `router` has by now.
+pub fn surround<S: Clone + Send + Sync + 'static>(router: Router<S>, meter: Meter) -> Router<S> {
+    router
+        .layer(CatchPanicLayer::custom(after_panic))
+        .layer(from_fn_with_state(meter, around))
+        .layer(from_fn(with_exchange))
+}
+
+/// A new id, of 16 random octets.
+pub fn new_request_id() -> RequestId {
+    RequestId(random::octets().unwrap_or_else(|error| {
+        tracing::error!(%error, "a request has no id of its own");
+        [0; 16]
+    }))
+}
+
+async fn with_exchange(mut request: Request, next: Next) -> Response {
+    let exchange = Arc::new(Exchange {
+        id: new_request_id(),
+        client_id: client_id(request.headers()),
+        caller: OnceLock::new(),
+    });
+    request.extensions_mut().insert(Arc::clone(&exchange));
+    let mut response = next.run(request).await;
+    if let Ok(id) = HeaderValue::try_from(exchange.id.to_string()) {
+        response.headers_mut().insert(X_REQUEST_ID, id);
+    }
+    response
+}
+
+async fn around(State(meter): State<Meter>, request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let line = Line::of(&request);
+    let response = next.run(request).await;
+    let response = line.finish(response);
+    let seconds = started.elapsed().as_secs_f64();
+    meter(&line.route, line.method, response.status().as_u16(), seconds);
+    line.log(response.status().as_u16(), seconds);
+    response
+}
+
+fn client_id(headers: &HeaderMap) -> Option<String> {
+    let text = headers.get(X_REQUEST_ID)?.to_str().ok()?;
+    let fits = (1..=LONGEST_CLIENT_ID).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
+    fits.then(|| text.to_owned())
+}
+
+fn after_panic(_payload: Box<dyn Any + Send>) -> Response {
+    Problem::internal("a panic, see the line before").into_response()
+}
+
+/// What is known of a request before it is answered.
+struct Line {
+    exchange: Option<Arc<Exchange>>,
+    route: String,
+    method: &'static str,
+}
+
+impl Line {
+    fn of(request: &Request) -> Self {
+        let route = request.extensions().get::<MatchedPath>();
+        Self {
+            exchange: request.extensions().get::<Arc<Exchange>>().cloned(),
+            route: route.map_or_else(|| "unmatched".to_owned(), |path| path.as_str().to_owned()),
+            method: method_word(request.method()),
+        }
+    }
+
+    fn id(&self) -> RequestId {
+        self.exchange.as_ref().map_or(RequestId([0; 16]), |exchange| exchange.id)
+    }
+
+    /// Writes the error out, if it is one, and sets the headers that every answer has.
+    fn finish(&self, mut response: Response) -> Response {
+        let problem = response.extensions_mut().remove::<Problem>().or_else(|| foreign(&response));
+        if let Some(problem) = problem {
+            if let Some(cause) = problem.cause() {
+                tracing::error!(request.id = %self.id(), error = cause, "a request failed");
+            }
+            let json = HeaderValue::from_static("application/problem+json");
+            response.headers_mut().insert(CONTENT_TYPE, json);
+            response.headers_mut().remove(axum::http::header::CONTENT_LENGTH);
+            *response.body_mut() = Body::from(problem.body(self.id()));
+        }
+        let headers = response.headers_mut();
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(VARY, HeaderValue::from_static("Authorization, Accept"));
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        response
+    }
+
+    /// Never the query and never the body: both can hold what no log may.
+    fn log(&self, status: u16, seconds: f64) {
+        let caller = self.exchange.as_ref().and_then(|exchange| exchange.caller.get());
+        let client_id = self.exchange.as_ref().and_then(|exchange| exchange.client_id.as_deref());
+        let duration_ms = seconds * 1_000.0;
+        macro_rules! line {
+            ($level:expr) => {
+                tracing::event!(
+                    $level,
+                    http.method = self.method,
+                    http.route = self.route,
+                    http.status = status,
+                    duration_ms,
+                    request.id = %self.id(),
+                    request.client_id = client_id,
+                    caller.name = caller,
+                    "request"
+                )
+            };
+        }
+        if QUIET.contains(&self.route.as_str()) {
+            line!(tracing::Level::DEBUG);
+        } else {
+            line!(tracing::Level::INFO);
+        }
+    }
+}
+
+/// An error that no code of ours made.
+fn foreign(response: &Response) -> Option<Problem> {
+    let status = response.status();
+    (status.is_client_error() || status.is_server_error()).then(|| Problem::for_status(status))
+}
+
+/// One of few words, so that a client cannot make up new series of measurements.
+fn method_word(method: &Method) -> &'static str {
+    match method.as_str() {
+        "GET" => "GET",
+        "HEAD" => "HEAD",
+        "POST" => "POST",
+        "PUT" => "PUT",
+        "DELETE" => "DELETE",
+        "PATCH" => "PATCH",
+        "OPTIONS" => "OPTIONS",
+        _ => "other",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_plain_short_request_id_of_a_client_is_kept() {
+        let kept = |text: &str| {
+            client_id(&HeaderMap::from_iter([(X_REQUEST_ID, HeaderValue::from_str(text).unwrap())]))
+        };
+        assert_eq!(kept("a-Z_0.9").as_deref(), Some("a-Z_0.9"));
+        assert_eq!(kept(&"x".repeat(64)).as_deref(), Some("x".repeat(64).as_str()));
+        for text in ["", "a b", "a,b", "a:b", &"x".repeat(65)] {
+            assert_eq!(kept(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn two_requests_never_have_one_id() {
+        assert_ne!(new_request_id(), new_request_id());
+    }
+}

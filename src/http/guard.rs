@@ -1,0 +1,68 @@
+//! Who is asking: before anything of the request but its headers is read.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::HeaderMap;
+use axum::http::header::AUTHORIZATION;
+use axum::middleware::Next;
+use axum::response::Response;
+
+use super::error::Problem;
+use super::exchange::Exchange;
+use super::router::Access;
+use super::server::Peer;
+use crate::app::{App, AppError};
+use crate::audit::{Origin, RequestId};
+use crate::auth::{AuthError, Principal};
+
+/// Lets a request through to its handler if its credential is what the route asks for.
+pub async fn guard(
+    State((app, access)): State<(Arc<App>, Access)>,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    if access != Access::Open {
+        let principal = app.authenticate(authorization(request.headers())?).await?;
+        if let Some(exchange) = request.extensions().get::<Arc<Exchange>>() {
+            let _ = exchange.caller.set(principal.caller.to_string());
+        }
+        let asker = Asker { origin: origin(&principal, &request), principal };
+        if let Err(error) = access.admit(asker.principal.roles) {
+            return Err(app.refuse_early(&asker.origin, error).await.into());
+        }
+        request.extensions_mut().insert(asker);
+    }
+    Ok(next.run(request).await)
+}
+
+/// The authenticated caller of this request, in its extensions behind every route that is not open.
+#[derive(Clone, Debug)]
+pub struct Asker {
+    /// Who, with what roles.
+    pub principal: Principal,
+    /// Who and from where, for the record.
+    pub origin: Origin,
+}
+
+/// The one `Authorization` header. Two could be read differently by a proxy in front.
+fn authorization(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let first = values.next();
+    if values.next().is_some() {
+        return Err(AppError::Unauthenticated(AuthError::Several).into());
+    }
+    let unreadable = || AppError::Unauthenticated(AuthError::NotBearer);
+    first.map(|value| value.to_str().map_err(|_| unreadable().into())).transpose()
+}
+
+fn origin(principal: &Principal, request: &Request) -> Origin {
+    let exchange = request.extensions().get::<Arc<Exchange>>();
+    Origin {
+        caller: principal.caller.to_string(),
+        caller_groups: principal.caller.groups.iter().map(ToString::to_string).collect(),
+        request_id: exchange.map_or(RequestId([0; 16]), |exchange| exchange.id),
+        client_request_id: exchange.and_then(|exchange| exchange.client_id.clone()),
+        address: request.extensions().get::<Peer>().map(|peer| peer.0),
+    }
+}

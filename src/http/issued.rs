@@ -1,0 +1,338 @@
+//! How a certificate of the ledger goes out: as JSON, as PEM, as a kubeconfig. Only from a [`Recorded`].
+
+use std::fmt::Write as _;
+
+use axum::Json;
+use axum::http::HeaderValue;
+use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use super::accept::{Form, Offer};
+use super::error::Problem;
+use super::wish::Rendering;
+use crate::app::{App, Cluster};
+use crate::kubeconfig::{KeyPath, Kubeconfig, file_name};
+use crate::pki::name::{Name, ShortName};
+use crate::pki::pem;
+use crate::store::Recorded;
+use crate::time::{Lifetime, Time};
+
+/// A recorded certificate, with what the configuration knows of its cluster.
+pub struct Issued<'a> {
+    recorded: &'a Recorded,
+    now: Time,
+    /// None once the cluster is gone from the configuration.
+    cluster: Option<&'a Cluster>,
+    certificate: String,
+}
+
+impl<'a> Issued<'a> {
+    /// Looks up what `recorded` needs to be written out.
+    pub fn new(app: &'a App, recorded: &'a Recorded) -> Self {
+        Self {
+            recorded,
+            now: app.clock.now(),
+            cluster: app.clusters.values().find(|cluster| cluster.name.as_str() == recorded.cluster),
+            certificate: pem::encode("CERTIFICATE", &recorded.der),
+        }
+    }
+
+    /// The answer of `POST /v1/sign`, but for its status.
+    ///
+    /// # Errors
+    /// 404 for a kubeconfig of a cluster that is gone.
+    pub fn signed(
+        &self,
+        warnings: &[String],
+        rendering: &Rendering,
+        offer: Offer,
+    ) -> Result<Response, Problem> {
+        match offer.form {
+            Form::Json => self.attached(Json(self.certificate_body(warnings, rendering)?), "json"),
+            Form::Kubeconfig | Form::Pem => self.file(rendering, offer),
+        }
+    }
+
+    /// The answer of `GET /v1/certificates/{serial}`.
+    ///
+    /// # Errors
+    /// 404 for a kubeconfig of a cluster that is gone.
+    pub fn detailed(&self, rendering: &Rendering, offer: Offer) -> Result<Response, Problem> {
+        match offer.form {
+            Form::Json => Ok(Json(self.detail_body(rendering)?).into_response()),
+            Form::Kubeconfig | Form::Pem => self.file(rendering, offer),
+        }
+    }
+
+    fn file(&self, rendering: &Rendering, offer: Offer) -> Result<Response, Problem> {
+        let (text, extension) = match (offer.form, self.cluster) {
+            (Form::Kubeconfig, None) => return Err(gone(&self.recorded.cluster)),
+            (Form::Kubeconfig, Some(cluster)) => (self.kubeconfig(cluster, rendering)?, "kubeconfig"),
+            (Form::Json | Form::Pem, _) => (self.bundle(), "pem"),
+        };
+        let mut response = self.attached(text, extension)?;
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(offer.media_type));
+        Ok(response)
+    }
+
+    fn attached(&self, body: impl IntoResponse, extension: &str) -> Result<Response, Problem> {
+        let name = file_name(&self.user()?, &short_name(&self.recorded.cluster)?, extension);
+        let mut response = body.into_response();
+        if let Ok(value) = HeaderValue::try_from(format!("attachment; filename=\"{name}\"")) {
+            response.headers_mut().insert(CONTENT_DISPOSITION, value);
+        }
+        Ok(response)
+    }
+
+    fn certificate_body<'b>(
+        &'b self,
+        warnings: &'b [String],
+        rendering: &Rendering,
+    ) -> Result<CertificateBody<'b>, Problem> {
+        let recorded = self.recorded;
+        Ok(CertificateBody {
+            serial: recorded.serial.to_string(),
+            status: status(recorded, self.now),
+            cluster: &recorded.cluster,
+            user: &recorded.user,
+            groups: &recorded.groups,
+            not_before: recorded.not_before,
+            not_after: recorded.not_after,
+            renew_after: renew_after(recorded),
+            credential_id: credential_id(recorded),
+            fingerprint_sha256: hex(&recorded.sha256),
+            certificate: &self.certificate,
+            chain: self.chain(),
+            kubeconfig: self.optional_kubeconfig(rendering)?,
+            policies: &recorded.policies,
+            policy_revision: recorded.policy_revision,
+            requested_by: &recorded.origin.caller,
+            on_behalf_of: recorded.on_behalf_of.as_deref(),
+            warnings,
+            request_id: recorded.origin.request_id.to_string(),
+        })
+    }
+
+    fn detail_body(&self, rendering: &Rendering) -> Result<DetailBody<'_>, Problem> {
+        Ok(DetailBody {
+            record: LedgerBody::of(self.recorded, self.now),
+            renew_after: renew_after(self.recorded),
+            certificate: &self.certificate,
+            chain: self.chain(),
+            kubeconfig: self.optional_kubeconfig(rendering)?,
+        })
+    }
+
+    fn optional_kubeconfig(&self, rendering: &Rendering) -> Result<Option<String>, Problem> {
+        self.cluster.map(|cluster| self.kubeconfig(cluster, rendering)).transpose()
+    }
+
+    fn kubeconfig(&self, cluster: &Cluster, rendering: &Rendering) -> Result<String, Problem> {
+        let user = self.user()?;
+        let groups = self.recorded.groups.iter().map(|group| name(group)).collect::<Result<Vec<_>, _>>()?;
+        let key_path = rendering.key_path.clone().unwrap_or_else(|| KeyPath::for_user(&user));
+        let kubeconfig = Kubeconfig {
+            cluster: &cluster.name,
+            server: &cluster.server,
+            server_ca_pem: &cluster.server_ca_pem,
+            namespace: cluster.namespace.as_deref(),
+            user: &user,
+            groups: &groups,
+            certificate_pem: &self.bundle(),
+            serial: self.recorded.serial,
+            not_after: self.recorded.not_after,
+            key_path: &key_path,
+            shape: rendering.shape,
+        };
+        Ok(kubeconfig.render())
+    }
+
+    /// Leaf first, then intermediates.
+    fn bundle(&self) -> String {
+        format!("{}{}", self.certificate, self.intermediates())
+    }
+
+    fn chain(&self) -> Vec<&str> {
+        blocks(self.intermediates())
+    }
+
+    /// Known only while the cluster still signs with the CA that signed this certificate.
+    fn intermediates(&self) -> &str {
+        let signer = self.cluster.map(|cluster| &cluster.authority);
+        signer
+            .filter(|authority| authority.spki_sha256() == self.recorded.authority)
+            .map_or("", |authority| authority.intermediates_pem())
+    }
+
+    fn user(&self) -> Result<Name, Problem> {
+        name(&self.recorded.user)
+    }
+}
+
+/// What `POST /v1/sign` answers.
+#[derive(Serialize)]
+struct CertificateBody<'a> {
+    serial: String,
+    status: &'static str,
+    cluster: &'a str,
+    user: &'a str,
+    groups: &'a [String],
+    not_before: Time,
+    not_after: Time,
+    renew_after: Time,
+    credential_id: String,
+    fingerprint_sha256: String,
+    certificate: &'a str,
+    chain: Vec<&'a str>,
+    kubeconfig: Option<String>,
+    policies: &'a [String],
+    policy_revision: i64,
+    requested_by: &'a str,
+    on_behalf_of: Option<&'a str>,
+    warnings: &'a [String],
+    request_id: String,
+}
+
+/// What the ledger says of a certificate: an item of `GET /v1/certificates`.
+#[derive(Serialize)]
+pub struct LedgerBody<'a> {
+    number: i64,
+    issued_at: Time,
+    serial: String,
+    status: &'static str,
+    cluster: &'a str,
+    user: &'a str,
+    groups: &'a [String],
+    not_before: Time,
+    not_after: Time,
+    asked_ttl: Option<Lifetime>,
+    credential_id: String,
+    fingerprint_sha256: String,
+    key_kind: &'a str,
+    spki_sha256: String,
+    policies: &'a [String],
+    policy_revision: i64,
+    requested_by: &'a str,
+    requester_groups: &'a [String],
+    on_behalf_of: Option<&'a str>,
+    reason: Option<&'a str>,
+    request_id: String,
+    client_request_id: Option<&'a str>,
+    address: Option<String>,
+}
+
+impl<'a> LedgerBody<'a> {
+    /// The row `recorded`, as it stands at `now`.
+    pub fn of(recorded: &'a Recorded, now: Time) -> Self {
+        Self {
+            number: recorded.number,
+            issued_at: recorded.issued_at,
+            serial: recorded.serial.to_string(),
+            status: status(recorded, now),
+            cluster: &recorded.cluster,
+            user: &recorded.user,
+            groups: &recorded.groups,
+            not_before: recorded.not_before,
+            not_after: recorded.not_after,
+            asked_ttl: recorded.asked_ttl,
+            credential_id: credential_id(recorded),
+            fingerprint_sha256: hex(&recorded.sha256),
+            key_kind: &recorded.key_kind,
+            spki_sha256: hex(&recorded.spki_sha256),
+            policies: &recorded.policies,
+            policy_revision: recorded.policy_revision,
+            requested_by: &recorded.origin.caller,
+            requester_groups: &recorded.origin.caller_groups,
+            on_behalf_of: recorded.on_behalf_of.as_deref(),
+            reason: recorded.reason.as_deref(),
+            request_id: recorded.origin.request_id.to_string(),
+            client_request_id: recorded.origin.client_request_id.as_deref(),
+            address: recorded.origin.address.map(|address| address.to_string()),
+        }
+    }
+}
+
+/// What `GET /v1/certificates/{serial}` answers.
+#[derive(Serialize)]
+struct DetailBody<'a> {
+    #[serde(flatten)]
+    record: LedgerBody<'a>,
+    renew_after: Time,
+    certificate: &'a str,
+    chain: Vec<&'a str>,
+    kubeconfig: Option<String>,
+}
+
+/// Lower-case hex.
+pub fn hex(octets: &[u8]) -> String {
+    octets.iter().fold(String::with_capacity(octets.len() * 2), |mut text, octet| {
+        // Writing into a String cannot fail.
+        let _ = write!(text, "{octet:02x}");
+        text
+    })
+}
+
+/// notAfter is inclusive (RFC 5280, section 4.1.2.5).
+fn status(recorded: &Recorded, now: Time) -> &'static str {
+    if now > recorded.not_after { "expired" } else { "active" }
+}
+
+fn renew_after(recorded: &Recorded) -> Time {
+    two_thirds(recorded.issued_at, recorded.not_after)
+}
+
+/// Two thirds of the way from `issued` to `ends`.
+fn two_thirds(issued: Time, ends: Time) -> Time {
+    let lifetime = ends.seconds_since(issued);
+    Time::from_unix(ends.unix().saturating_sub(lifetime / 3))
+}
+
+/// As kube-apiserver (1.32 and later) stamps it on every request:
+/// `authentication.kubernetes.io/credential-id`.
+fn credential_id(recorded: &Recorded) -> String {
+    format!("X509SHA256={}", hex(&recorded.sha256))
+}
+
+/// The PEM blocks of `text`, one by one.
+fn blocks(text: &str) -> Vec<&str> {
+    text.split_inclusive("-----END CERTIFICATE-----\n").filter(|block| !block.trim().is_empty()).collect()
+}
+
+fn name(text: &str) -> Result<Name, Problem> {
+    Name::parse(text).map_err(|error| Problem::internal(format!("the ledger holds a bad name: {error}")))
+}
+
+fn short_name(text: &str) -> Result<ShortName, Problem> {
+    ShortName::parse(text).map_err(|error| Problem::internal(format!("the ledger holds a bad name: {error}")))
+}
+
+fn gone(cluster: &str) -> Problem {
+    let detail =
+        format!("cluster {cluster} is no longer configured, so there is no kubeconfig: ask for JSON or PEM");
+    Problem::new("not_found", detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn renewal_is_due_after_two_thirds_of_the_lifetime() {
+        let issued = Time::from_unix(1_000);
+        assert_eq!(two_thirds(issued, Time::from_unix(1_000 + 28_800)).unix(), 1_000 + 19_200);
+        assert_eq!(two_thirds(issued, Time::from_unix(1_000 + 600)).unix(), 1_000 + 400);
+    }
+
+    #[test]
+    fn a_chain_is_cut_into_its_certificates() {
+        let one = "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n";
+        assert_eq!(blocks(""), Vec::<&str>::new());
+        assert_eq!(blocks(&format!("{one}{one}")), [one, one]);
+    }
+
+    #[test]
+    fn digests_are_written_in_lower_case_hex() {
+        assert_eq!(hex(&[0, 171, 255]), "00abff");
+    }
+}

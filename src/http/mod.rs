@@ -1,0 +1,29 @@
+//! The HTTP API: reads a request into a command, and writes what came of it.
+//!
+//! - [`router`]: every route with the credential that it needs, in one list.
+//! - [`server`]: the accept loop, with its limits and its drain.
+//! - `exchange`: what surrounds every request: its id, the log line, the rendering of errors.
+//! - `sign`, `certificates`, `refusals`, `policies`, `clusters`, `audit`, `status`: one file per resource.
+
+mod accept;
+mod audit;
+mod body;
+mod certificates;
+mod clusters;
+pub mod error;
+mod exchange;
+mod guard;
+mod issued;
+mod list;
+mod parameters;
+mod policies;
+mod refusals;
+pub mod router;
+pub mod server;
+mod sign;
+mod status;
+mod wish;
+
+pub use error::{CODES, Problem};
+pub use router::{Access, ROUTES, Route, metrics_router, router};
+pub use server::{Limits, Peer, serve};

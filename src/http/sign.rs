@@ -1,0 +1,198 @@
+//! `POST /v1/sign`: a CSR in, a certificate out.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Extension, Request, State};
+use axum::http::header::LOCATION;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use super::accept::{self, Offer};
+use super::error::{CODES, Problem};
+use super::guard::Asker;
+use super::issued::Issued;
+use super::wish::{Fields, Rendering, Wish};
+use super::{body, exchange::Exchange};
+use crate::app::issue::{Preview, SignCommand, SignOutcome};
+use crate::app::{App, AppError};
+use crate::audit::RequestId;
+use crate::pki::pem::{self, BodyError};
+use crate::store::Recorded;
+use crate::time::Time;
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+/// The longest Idempotency-Key, in bytes.
+const LONGEST_KEY: usize = 128;
+
+/// Everything that is 400 or 406 is found before anything is decided; everything that is decided is
+/// recorded before it is told.
+pub async fn sign(
+    State(app): State<Arc<App>>,
+    Extension(asker): Extension<Asker>,
+    Extension(exchange): Extension<Arc<Exchange>>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (parts, body) = request.into_parts();
+    let query = Fields::from_query(parts.uri.query())?;
+    let idempotency_key = idempotency_key(&parts.headers)?;
+    let body = body::read(&parts.headers, body, body::SIGN_LIMIT).await?;
+    let (fields, body) = query.with_body(body)?;
+    let wish = fields.read()?;
+    let offer = accept::certificate(wish.rendering.form, &parts.headers)?;
+    let csr = match pem::csr_der(&body) {
+        Ok(csr) => csr,
+        Err(error) => return Err(unread(&app, &asker, &wish, error).await),
+    };
+    let rendering = wish.rendering.clone();
+    let outcome = sign_to_the_end(&app, command(asker, wish, csr, idempotency_key)).await?;
+    answer(&app, exchange.id, outcome, &rendering, offer)
+}
+
+fn command(asker: Asker, wish: Wish, csr: Vec<u8>, idempotency_key: Option<String>) -> SignCommand {
+    SignCommand {
+        principal: asker.principal,
+        origin: asker.origin,
+        csr,
+        cluster: wish.cluster,
+        ttl: wish.ttl,
+        on_behalf_of: wish.on_behalf_of,
+        reason: wish.reason,
+        idempotency_key,
+        dry_run: wish.dry_run,
+    }
+}
+
+/// In a task of its own: a client that goes away must not stop the work between signing and recording.
+async fn sign_to_the_end(app: &Arc<App>, command: SignCommand) -> Result<SignOutcome, Problem> {
+    let app = Arc::clone(app);
+    match tokio::spawn(async move { app.sign(command).await }).await {
+        Ok(outcome) => Ok(outcome?),
+        // A panic's own text could quote what was sent, so it does not go into the log.
+        Err(_) => Err(Problem::internal("signing broke off")),
+    }
+}
+
+/// A body in which no CSR could be found. What is 422 goes on record, but for a private key.
+async fn unread(app: &App, asker: &Asker, wish: &Wish, error: BodyError) -> Problem {
+    let recorded = !wish.dry_run && error != BodyError::PrivateKey && status(error.code()) == Some(422);
+    if recorded {
+        app.refuse_unread(&asker.origin, wish.cluster.as_deref(), error).await.into()
+    } else {
+        AppError::Body(error).into()
+    }
+}
+
+fn status(code: &str) -> Option<u16> {
+    CODES.iter().find(|(listed, _, _)| *listed == code).map(|(_, status, _)| *status)
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    let invalid = |detail: &str| Problem::new("idempotency_key_invalid", detail);
+    let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    if values.next().is_some() {
+        return Err(invalid("Idempotency-Key is given twice: give it once"));
+    }
+    let printable = value.as_bytes().iter().all(|byte| (b' '..=b'~').contains(byte));
+    match value.to_str() {
+        Ok(key) if printable && (1..=LONGEST_KEY).contains(&key.len()) => Ok(Some(key.to_owned())),
+        _ => Err(invalid("Idempotency-Key is 1 to 128 printable ASCII characters")),
+    }
+}
+
+fn answer(
+    app: &App,
+    request_id: RequestId,
+    outcome: SignOutcome,
+    rendering: &Rendering,
+    offer: Offer,
+) -> Result<Response, Problem> {
+    match outcome {
+        SignOutcome::Issued { certificate, warnings } => {
+            let mut response = issued(app, &certificate, &warnings, rendering, offer)?;
+            *response.status_mut() = StatusCode::CREATED;
+            Ok(response)
+        }
+        SignOutcome::Replayed { certificate, warnings } => {
+            let mut response = issued(app, &certificate, &warnings, rendering, offer)?;
+            response.headers_mut().insert(IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
+            Ok(response)
+        }
+        SignOutcome::Previewed(preview) => Ok(Json(PreviewBody::of(&preview, request_id)).into_response()),
+    }
+}
+
+fn issued(
+    app: &App,
+    certificate: &Recorded,
+    warnings: &[String],
+    rendering: &Rendering,
+    offer: Offer,
+) -> Result<Response, Problem> {
+    let issued = Issued::new(app, certificate);
+    let mut response = issued.signed(warnings, rendering, offer)?;
+    if let Ok(location) = HeaderValue::try_from(format!("/v1/certificates/{}", certificate.serial)) {
+        response.headers_mut().insert(LOCATION, location);
+    }
+    Ok(response)
+}
+
+/// A dry run's answer. It is JSON whatever Accept said: there is no certificate to put into another form.
+#[derive(Serialize)]
+struct PreviewBody<'a> {
+    dry_run: bool,
+    cluster: &'a str,
+    user: &'a str,
+    groups: &'a [String],
+    not_before: Time,
+    not_after: Time,
+    policies: &'a [String],
+    policy_revision: i64,
+    warnings: &'a [String],
+    request_id: String,
+}
+
+impl<'a> PreviewBody<'a> {
+    fn of(preview: &'a Preview, request_id: RequestId) -> Self {
+        Self {
+            dry_run: true,
+            cluster: &preview.cluster,
+            user: &preview.user,
+            groups: &preview.groups,
+            not_before: preview.not_before,
+            not_after: preview.not_after,
+            policies: &preview.policies,
+            policy_revision: preview.policy_revision,
+            warnings: &preview.warnings,
+            request_id: request_id.to_string(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(values: &[&[u8]]) -> Result<Option<String>, &'static str> {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(IDEMPOTENCY_KEY, HeaderValue::from_bytes(value).unwrap());
+        }
+        idempotency_key(&headers).map_err(|problem| problem.code())
+    }
+
+    #[test]
+    fn an_idempotency_key_is_printable_and_bounded() {
+        assert_eq!(key(&[]), Ok(None));
+        assert_eq!(key(&[b"order 7~"]), Ok(Some("order 7~".to_owned())));
+        assert_eq!(key(&[&[b'x'; 128]]), Ok(Some("x".repeat(128))));
+        for values in [&[&b""[..]][..], &[&[b'x'; 129]], &[b"a\tb"], &["é".as_bytes()], &[b"a", b"a"]] {
+            assert_eq!(key(values), Err("idempotency_key_invalid"), "{values:?}");
+        }
+    }
+}
