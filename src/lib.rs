@@ -25,7 +25,7 @@
 //! - [`metrics`], [`telemetry`]: what operators see.
 //! - [`app`]: the use cases.
 //! - [`http`]: the API, and the only place that names axum.
-//! - `config`: the configuration file, composed of every module's own settings.
+//! - [`config`]: the configuration file, composed of every module's own settings.
 //! - `cli`: the commands, and the only place that prints.
 
 pub mod app;
@@ -34,6 +34,7 @@ pub mod auth;
 pub mod ca;
 pub mod caller;
 pub mod clock;
+pub mod config;
 pub mod http;
 pub mod kubeconfig;
 pub mod metrics;

@@ -1,0 +1,257 @@
+//! The configuration file: TOML, the environment over it, every path resolved.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use toml::{Table, Value};
+
+use crate::app::cluster::ClusterSettings;
+use crate::store::StoreSettings;
+use crate::telemetry::LogFormat;
+
+/// Begins every environment variable that overrides a key. Two underscores, because Kubernetes
+/// itself sets `COUNTERSIGN_PORT` beside a Service of that name.
+const ENVIRONMENT_PREFIX: &str = "COUNTERSIGN__";
+
+/// A configuration that was read and checked, its paths absolute or relative to the working folder.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where the API listens.
+    pub listen: SocketAddr,
+    /// Where metrics are served; nowhere if absent.
+    pub metrics_listen: Option<SocketAddr>,
+    /// Where the ledger is.
+    pub store: StoreSettings,
+    /// What is signed for.
+    pub clusters: Vec<ClusterSettings>,
+    /// How log lines are written.
+    pub log_format: LogFormat,
+    /// What is logged, as in `info` or `warn,countersign=debug`.
+    pub log: String,
+}
+
+/// The file as it is written.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default = "default_listen")]
+    listen: SocketAddr,
+    metrics_listen: Option<SocketAddr>,
+    #[serde(default)]
+    insecure_http: bool,
+    database: String,
+    #[serde(default)]
+    clusters: Vec<ClusterSettings>,
+    #[serde(default)]
+    log_format: LogFormat,
+    #[serde(default = "default_log")]
+    log: String,
+}
+
+fn default_listen() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 8080))
+}
+
+fn default_log() -> String {
+    "info".to_owned()
+}
+
+impl Config {
+    /// Reads `path`, with `COUNTERSIGN__*` of the environment over it.
+    ///
+    /// # Errors
+    /// One sentence that names the file and the key.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| ConfigError::Unreadable { path: path.to_owned(), reason: error.to_string() })?;
+        let overrides = std::env::vars_os().filter_map(|(key, value)| {
+            let key = key.to_str()?.strip_prefix(ENVIRONMENT_PREFIX)?.to_owned();
+            Some((key, value.to_string_lossy().into_owned()))
+        });
+        let folder = path.parent().unwrap_or_else(|| Path::new(""));
+        Self::parse(&text, overrides, folder)
+            .map_err(|reason| ConfigError::Wrong { path: path.to_owned(), reason })
+    }
+
+    /// Reads `text`; `overrides` are environment variables without their prefix.
+    ///
+    /// # Errors
+    /// One sentence that names the key.
+    pub fn parse(
+        text: &str,
+        overrides: impl IntoIterator<Item = (String, String)>,
+        folder: &Path,
+    ) -> Result<Self, String> {
+        let mut table: Table = text.parse().map_err(|error: toml::de::Error| error.to_string())?;
+        for (key, value) in overrides {
+            apply(&mut table, &key, &value)?;
+        }
+        let file: File = serde_path_to_error::deserialize(Value::Table(table)).map_err(|error| {
+            let path = error.path().to_string();
+            let reason = error.into_inner().message().to_owned();
+            if path == "." { reason } else { format!("{path}: {reason}") }
+        })?;
+        file.checked(folder)
+    }
+}
+
+impl File {
+    fn checked(self, folder: &Path) -> Result<Config, String> {
+        for (key, address) in [("listen", Some(self.listen)), ("metrics_listen", self.metrics_listen)] {
+            if address.is_some_and(|address| !address.ip().is_loopback()) && !self.insecure_http {
+                return Err(format!(
+                    "{key}: plain HTTP is for loopback only, because tokens would cross the network in the clear; put \
+                     a TLS proxy in front and set insecure_http = true"
+                ));
+            }
+        }
+        let sqlite_file =
+            self.database.strip_prefix("sqlite:").filter(|file| !file.is_empty()).ok_or_else(|| {
+                "database: is written as \"sqlite:countersign.db\", with the path of a file".to_owned()
+            })?;
+        for (index, cluster) in self.clusters.iter().enumerate() {
+            cluster.check().map_err(|error| format!("clusters[{index}]: {error}"))?;
+        }
+        Ok(Config {
+            listen: self.listen,
+            metrics_listen: self.metrics_listen,
+            store: StoreSettings { sqlite_file: folder.join(sqlite_file) },
+            clusters: self.clusters.into_iter().map(|cluster| cluster.resolved_from(folder)).collect(),
+            log_format: self.log_format,
+            log: self.log,
+        })
+    }
+}
+
+/// Puts `value` at the place that `LISTEN` or `CLUSTERS__0__MAX_TTL` names.
+fn apply(table: &mut Table, key: &str, value: &str) -> Result<(), String> {
+    let unknown = || format!("{ENVIRONMENT_PREFIX}{key}: names no place in the configuration");
+    let path: Vec<String> = key.to_ascii_lowercase().split("__").map(str::to_owned).collect();
+    let (last, parents) = path.split_last().ok_or_else(unknown)?;
+    let mut place = table;
+    let mut parents = parents.iter();
+    while let Some(name) = parents.next() {
+        place = match place.entry(name.clone()).or_insert_with(|| Value::Table(Table::new())) {
+            Value::Table(inner) => inner,
+            Value::Array(list) => {
+                let index: usize = parents.next().and_then(|index| index.parse().ok()).ok_or_else(unknown)?;
+                list.get_mut(index).and_then(Value::as_table_mut).ok_or_else(unknown)?
+            }
+            _ => return Err(unknown()),
+        };
+    }
+    let known = place.get(last);
+    let value = typed(value, known).map_err(|reason| format!("{ENVIRONMENT_PREFIX}{key}: {reason}"))?;
+    place.insert(last.clone(), value);
+    Ok(())
+}
+
+/// The environment holds text only: `true`, `false` and numbers become what they look like, unless
+/// the file holds text there; `["a", "b"]` is a list.
+fn typed(text: &str, known: Option<&Value>) -> Result<Value, String> {
+    if matches!(known, Some(Value::String(_))) {
+        return Ok(Value::String(text.to_owned()));
+    }
+    if let Ok(flag) = text.parse::<bool>() {
+        return Ok(Value::Boolean(flag));
+    }
+    if let Ok(number) = text.parse::<i64>() {
+        return Ok(Value::Integer(number));
+    }
+    if text.starts_with('[') {
+        let table: Table =
+            format!("list = {text}").parse().map_err(|_| "is not a list as in [\"a\", \"b\"]".to_owned())?;
+        return table.get("list").cloned().ok_or_else(|| "is not a list".to_owned());
+    }
+    Ok(Value::String(text.to_owned()))
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("{}: cannot be read: {reason}", path.display())]
+    Unreadable { path: PathBuf, reason: String },
+    #[error("{}: {reason}", path.display())]
+    Wrong { path: PathBuf, reason: String },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"
+        listen = "127.0.0.1:9000"
+        database = "sqlite:ledger.db"
+        [[clusters]]
+        name = "prod"
+        server = "https://10.0.0.1:6443"
+        server_ca = "ca.crt"
+        client_ca = "/etc/kubernetes/pki/ca.crt"
+        client_ca_key = "ca.key"
+        max_ttl = "12h"
+    "#;
+
+    fn parse(text: &str, overrides: &[(&str, &str)]) -> Result<Config, String> {
+        let overrides = overrides.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        Config::parse(text, overrides, Path::new("/etc/countersign"))
+    }
+
+    #[test]
+    fn relative_paths_resolve_from_the_folder_of_the_file() {
+        let config = parse(GOOD, &[]).unwrap();
+        assert_eq!(config.store.sqlite_file, Path::new("/etc/countersign/ledger.db"));
+        assert_eq!(config.clusters[0].server_ca, Path::new("/etc/countersign/ca.crt"));
+        assert_eq!(config.clusters[0].client_ca, Path::new("/etc/kubernetes/pki/ca.crt"));
+    }
+
+    #[test]
+    fn an_unknown_key_is_an_error_that_names_its_path() {
+        assert!(parse(&format!("lisen = 1\n{GOOD}"), &[]).unwrap_err().contains("lisen"));
+        let error = parse(&GOOD.replace("max_ttl", "maxttl"), &[]).unwrap_err();
+        assert!(error.contains("clusters[0]") && error.contains("maxttl"), "{error}");
+    }
+
+    #[test]
+    fn a_wrong_value_is_an_error_that_names_its_path() {
+        let error = parse(&GOOD.replace("12h", "soon"), &[]).unwrap_err();
+        assert!(error.contains("clusters[0].max_ttl") && error.contains("soon"), "{error}");
+    }
+
+    #[test]
+    fn the_environment_overrides_the_file() {
+        let config = parse(
+            GOOD,
+            &[
+                ("LISTEN", "127.0.0.1:1"),
+                ("CLUSTERS__0__MAX_TTL", "20h"),
+                ("CLUSTERS__0__RESERVED", "[\"oidc:\"]"),
+            ],
+        )
+        .unwrap();
+        assert_eq!(config.listen.port(), 1);
+        assert_eq!(config.clusters[0].max_ttl.to_string(), "20h");
+        assert_eq!(config.clusters[0].reserved, ["oidc:"]);
+    }
+
+    #[test]
+    fn an_override_that_names_no_place_is_an_error() {
+        for key in ["LISEN", "CLUSTERS__7__NAME", "LISTEN__X", "CLUSTERS__0__MAXTTL"] {
+            assert!(parse(GOOD, &[(key, "1")]).is_err(), "{key}");
+        }
+    }
+
+    #[test]
+    fn plain_http_off_loopback_is_refused_unless_it_is_asked_for() {
+        let open = GOOD.replace("127.0.0.1:9000", "0.0.0.0:9000");
+        assert!(parse(&open, &[]).unwrap_err().contains("insecure_http"));
+        assert!(parse(&open, &[("INSECURE_HTTP", "true")]).is_ok());
+    }
+
+    #[test]
+    fn a_database_that_is_not_a_file_of_sqlite_is_refused() {
+        for database in ["", "sqlite:", "mysql://x", "countersign.db"] {
+            assert!(parse(&GOOD.replace("sqlite:ledger.db", database), &[]).is_err(), "{database}");
+        }
+    }
+}
