@@ -26,13 +26,14 @@
 //! - [`app`]: the use cases.
 //! - [`http`]: the API, and the only place that names axum.
 //! - [`config`]: the configuration file, composed of every module's own settings.
-//! - `cli`: the commands, and the only place that prints.
+//! - [`cli`]: the commands, and the only place that prints.
 
 pub mod app;
 pub mod audit;
 pub mod auth;
 pub mod ca;
 pub mod caller;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod http;

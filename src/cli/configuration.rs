@@ -1,0 +1,37 @@
+//! `countersign config`.
+
+use anyhow::Result;
+use clap::Subcommand;
+
+use crate::app::cluster;
+use crate::config::Config;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Configuration {
+    /// Read the configuration and every file that it names, and say what is wrong
+    Check,
+}
+
+impl Configuration {
+    pub(super) fn run(self, config: &Config) -> Result<()> {
+        let Self::Check = self;
+        let (clusters, _) = cluster::load_all(config.clusters.clone())?;
+        for cluster in clusters.values() {
+            let authority = &cluster.authority;
+            println!(
+                "{}\t{}\t{}\tuntil {}",
+                cluster.name,
+                authority.key_kind(),
+                authority.subject(),
+                authority.not_after()
+            );
+            if cluster.shares_server_ca {
+                eprintln!(
+                    "warning: cluster {}: the client CA is also the server CA: whoever holds its key can also be the API server",
+                    cluster.name
+                );
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,103 @@
+//! `countersign serve`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::app::App;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::http::{self, server::Limits};
+use crate::metrics::Metrics;
+use crate::telemetry;
+
+use super::open;
+
+/// How often the changes of other processes are taken over for reading. Issuing does not wait for
+/// it: the recording transaction looks for itself.
+const REFRESH: Duration = Duration::from_millis(500);
+
+/// The listening sockets of one service.
+pub(super) struct Listeners {
+    pub api: TcpListener,
+    pub metrics: Option<TcpListener>,
+}
+
+impl Listeners {
+    /// Binds what the configuration names.
+    pub(super) async fn bind(config: &Config) -> Result<Self> {
+        let api = TcpListener::bind(config.listen)
+            .await
+            .with_context(|| format!("listen = \"{}\"", config.listen))?;
+        let metrics = match config.metrics_listen {
+            None => None,
+            Some(address) => {
+                let listener = TcpListener::bind(address).await;
+                Some(listener.with_context(|| format!("metrics_listen = \"{address}\""))?)
+            }
+        };
+        Ok(Self { api, metrics })
+    }
+}
+
+/// Serves until SIGTERM or SIGINT, then finishes what is under way.
+pub(super) async fn run(config: &Config) -> Result<()> {
+    telemetry::init(config.log_format, &config.log)?;
+    let shutdown = CancellationToken::new();
+    stop_on_signal(&shutdown)?;
+    let listeners = Listeners::bind(config).await?;
+    launch(config, listeners, shutdown).await
+}
+
+/// Runs the service on `listeners` until `shutdown` is cancelled.
+pub(super) async fn launch(config: &Config, listeners: Listeners, shutdown: CancellationToken) -> Result<()> {
+    let store = open(config).await?;
+    store.lock_for_serving()?;
+    let app = App::start(config.clusters.clone(), store.clone(), Clock::System, Metrics::default()).await?;
+    let app = Arc::new(app);
+    let refresher = tokio::spawn(keep_fresh(Arc::clone(&app), shutdown.clone()));
+    let metrics = listeners.metrics.map(|listener| {
+        tokio::spawn(http::server::serve(
+            listener,
+            http::metrics_router(Arc::clone(&app)),
+            Limits::default(),
+            shutdown.clone(),
+        ))
+    });
+    let address = listeners.api.local_addr()?;
+    tracing::info!(%address, clusters = app.clusters.len(), "serving");
+    http::server::serve(listeners.api, http::router(Arc::clone(&app)), Limits::default(), shutdown).await;
+    if let Some(metrics) = metrics {
+        metrics.await?;
+    }
+    refresher.await?;
+    store.close().await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+async fn keep_fresh(app: Arc<App>, shutdown: CancellationToken) {
+    while shutdown.run_until_cancelled(tokio::time::sleep(REFRESH)).await.is_some() {
+        if let Err(error) = app.refresh().await {
+            tracing::warn!(error.code = error.code(), "the ledger's changes could not be read");
+        }
+    }
+}
+
+/// Cancels `shutdown` at the first SIGTERM or SIGINT.
+pub(super) fn stop_on_signal(shutdown: &CancellationToken) -> Result<()> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let shutdown = shutdown.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        shutdown.cancel();
+    });
+    Ok(())
+}
