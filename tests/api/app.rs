@@ -1,0 +1,255 @@
+//! The service under test, and its callers as values.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderMap, Method, Request, StatusCode};
+use countersign::app::{App, ClusterSettings};
+use countersign::audit::{Origin, RequestId};
+use countersign::auth::token;
+use countersign::ca::throw_away;
+use countersign::caller::Caller;
+use countersign::clock::Clock;
+use countersign::metrics::Metrics;
+use countersign::pki::name::ShortName;
+use countersign::policy::file::PolicyFile;
+use countersign::store::tokens::TokenRecord;
+use countersign::store::{Store, StoreSettings};
+use countersign::time::{Lifetime, Time};
+use http_body_util::BodyExt as _;
+use serde_json::Value;
+use tower::ServiceExt as _;
+
+use crate::openapi;
+
+/// 2026-06-01T09:00:00Z, the moment at which every test begins.
+pub const NOON: Time = Time::from_unix(1_780_304_400);
+
+/// What most tests run under.
+pub const POLICIES: &str = r#"
+policies:
+  - { name: people, effect: allow, clusters: ["*"], callers: ["token:alice", "token:bob"], users: ["{caller}"], groups: ["dev", "team-*"], max_ttl: 8h }
+  - { name: portal, effect: allow, clusters: [prod], callers: ["token:portal"], on_behalf_of: ["*"], users: ["{on_behalf_of}"], groups: [dev] }
+  - { name: no-admins, effect: deny, clusters: ["*"], callers: ["token:*"], users: ["*"], groups: [admins], explain: true }
+"#;
+
+/// A service with the clusters `prod` and `test`, in a folder of its own.
+pub struct TestApp {
+    pub app: Arc<App>,
+    router: Router,
+    pub folder: tempfile::TempDir,
+}
+
+/// One caller of a [`TestApp`].
+pub struct Client {
+    router: Router,
+    authorization: Option<String>,
+}
+
+/// An answer that openapi.yaml allows.
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Vec<u8>,
+}
+
+impl TestApp {
+    pub async fn new() -> Self {
+        Self::with_policies(POLICIES).await
+    }
+
+    pub async fn with_policies(policies: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store =
+            Store::open(&StoreSettings { sqlite_file: folder.path().join("ledger.db") }).await.unwrap();
+        let clusters = ["prod", "test"].map(|name| cluster(folder.path(), name)).to_vec();
+        let rows = PolicyFile::read(policies.as_bytes()).unwrap().policies;
+        store.replace_policies(&rows, None, NOON, &operator()).await.unwrap();
+        let app = App::start(clusters, store, Clock::fixed(NOON), Metrics::default()).await.unwrap();
+        let app = Arc::new(app);
+        Self { router: countersign::http::router(Arc::clone(&app)), app, folder }
+    }
+
+    /// A requester that may have its own name.
+    pub async fn alice(&self) -> Client {
+        self.client("alice", &["requester"], false).await
+    }
+
+    /// Another requester that may have its own name.
+    pub async fn bob(&self) -> Client {
+        self.client("bob", &["requester"], false).await
+    }
+
+    /// A requester that acts for people.
+    pub async fn portal(&self) -> Client {
+        self.client("portal", &["requester"], true).await
+    }
+
+    /// One that reads everything.
+    pub async fn auditor(&self) -> Client {
+        self.client("auditor", &["auditor"], false).await
+    }
+
+    /// One that changes policies.
+    pub async fn admin(&self) -> Client {
+        self.client("admin", &["admin"], false).await
+    }
+
+    /// One without a credential.
+    pub fn nobody(&self) -> Client {
+        Client { router: self.router.clone(), authorization: None }
+    }
+
+    /// One with whatever stands in `Authorization`.
+    pub fn with_authorization(&self, value: &str) -> Client {
+        Client { router: self.router.clone(), authorization: Some(value.to_owned()) }
+    }
+
+    pub async fn client(&self, name: &str, roles: &[&str], on_behalf_of: bool) -> Client {
+        let minted = token::mint(&countersign::random::octets().unwrap());
+        let name = ShortName::parse(name).unwrap();
+        let record = TokenRecord {
+            id: minted.id,
+            owner: Caller::token(&name).to_string(),
+            name,
+            secret_sha256: *minted.hashed.octets(),
+            roles: roles.iter().map(ToString::to_string).collect(),
+            on_behalf_of,
+            created_at: NOON,
+            expires_at: NOON.after(Lifetime::from_seconds(90 * 86_400)),
+            revoked_at: None,
+        };
+        self.app.store.create_token(&record, &operator()).await.unwrap();
+        self.app.refresh().await.unwrap();
+        self.with_authorization(&format!("Bearer {}", minted.plain.expose()))
+    }
+
+    /// Revokes a token as the command line does: behind the service's back.
+    pub async fn revoke(&self, name: &str) {
+        let name = ShortName::parse(name).unwrap();
+        assert_eq!(self.app.store.revoke_token(&name, NOON, &operator()).await.unwrap(), Some(true));
+    }
+
+    /// Replaces the policy set as the command line does: behind the service's back.
+    pub async fn apply(&self, policies: &str) {
+        let rows = PolicyFile::read(policies.as_bytes()).unwrap().policies;
+        self.app.store.replace_policies(&rows, None, NOON, &operator()).await.unwrap();
+    }
+
+    /// Moves the clock.
+    pub fn at(&self, seconds_after: i64) {
+        self.app.clock.set(Time::from_unix(NOON.unix() + seconds_after));
+    }
+}
+
+impl Client {
+    pub async fn get(&self, path: &str) -> Answer {
+        self.send(Method::GET, path, &[], Vec::new()).await
+    }
+
+    /// `POST /v1/sign` with the query `query`, as curl would send a file.
+    pub async fn sign(&self, query: &str, body: impl Into<Vec<u8>>) -> Answer {
+        let headers = [("content-type", "application/x-www-form-urlencoded")];
+        self.send(Method::POST, &format!("/v1/sign{query}"), &headers, body.into()).await
+    }
+
+    pub async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Answer {
+        let mut request = Request::builder().method(method.clone()).uri(path);
+        if let Some(authorization) = &self.authorization {
+            request = request.header("authorization", authorization);
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let response = self.router.clone().oneshot(request.body(Body::from(body)).unwrap()).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await.unwrap().to_bytes().to_vec();
+        let answer = Answer { status: parts.status, headers: parts.headers, body };
+        let content_type = Some(answer.header("content-type")).filter(|kind| !kind.is_empty());
+        let status = answer.status.as_u16();
+        openapi::check_response(method.as_str(), &template(path), status, content_type, &answer.body);
+        answer
+    }
+}
+
+impl Answer {
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    pub fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap()
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("no JSON: {}", self.text()))
+    }
+
+    /// The body of an answer with this status, with the body in the message where it has another.
+    #[track_caller]
+    pub fn expect(self, status: u16) -> Value {
+        assert_eq!(self.status.as_u16(), status, "{}", self.text());
+        self.json()
+    }
+
+    /// Asserts that this is the problem `code` with `status`, and gives it back.
+    #[track_caller]
+    pub fn refused(self, status: u16, code: &str) -> Value {
+        let problem = self.expect(status);
+        assert_eq!(problem["code"], code, "{problem}");
+        problem
+    }
+}
+
+/// The path of openapi.yaml that `path` is one of.
+fn template(path: &str) -> String {
+    let path = path.split('?').next().unwrap();
+    let is = |template: &str| {
+        let (mut of, mut own) = (template.split('/'), path.split('/'));
+        let same = of
+            .by_ref()
+            .zip(own.by_ref())
+            .all(|(of, own)| of == own || (of.starts_with('{') && !own.is_empty()));
+        same && template.split('/').count() == path.split('/').count()
+    };
+    let paths = openapi::document()["paths"].as_object().unwrap();
+    paths.keys().find(|template| is(template)).cloned().unwrap_or_else(|| path.to_owned())
+}
+
+fn cluster(folder: &std::path::Path, name: &str) -> ClusterSettings {
+    let (certificate, key) = throw_away::make(&format!("{name} CA"), NOON).unwrap();
+    let write = |file: String, text: &str| {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        let path = folder.join(file);
+        let mut file =
+            std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).unwrap();
+        std::io::Write::write_all(&mut file, text.as_bytes()).unwrap();
+        path
+    };
+    ClusterSettings {
+        name: ShortName::parse(name).unwrap(),
+        server: format!("https://{name}.example:6443"),
+        server_ca: write(format!("{name}-server.crt"), &certificate),
+        client_ca: write(format!("{name}.crt"), &certificate),
+        client_ca_key: write(format!("{name}.key"), &key),
+        client_ca_key_password_file: None,
+        namespace: None,
+        default_ttl: Lifetime::from_seconds(8 * 3_600),
+        max_ttl: Lifetime::from_seconds(24 * 3_600),
+        reserved: vec!["oidc:".to_owned()],
+        node_identities: false,
+        trust_group: None,
+    }
+}
+
+/// The origin of changes that a test makes behind the service's back.
+pub fn operator() -> Origin {
+    Origin {
+        caller: "cli:tester".to_owned(),
+        caller_groups: Vec::new(),
+        request_id: RequestId([7; 16]),
+        client_request_id: None,
+        address: None,
+    }
+}

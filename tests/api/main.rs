@@ -1,0 +1,16 @@
+//! The API in process: the real router over a real ledger, every answer held against openapi.yaml.
+//! The files under `routes` follow the paths of the API.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::as_conversions,
+    reason = "a test that cannot go on should stop"
+)]
+
+mod app;
+mod csr;
+#[path = "../support/openapi.rs"]
+mod openapi;
+mod routes;

@@ -1,0 +1,9 @@
+mod audit;
+mod certificates;
+mod clusters;
+mod health;
+mod policies;
+mod refusals;
+mod sign;
+mod sign_retry;
+mod whoami;

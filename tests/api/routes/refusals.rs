@@ -1,0 +1,83 @@
+//! `GET /v1/refusals`.
+
+use crate::app::TestApp;
+use crate::csr::csr;
+
+#[tokio::test]
+async fn every_refusal_after_authentication_is_recorded_with_its_reasons() {
+    let app = TestApp::new().await;
+    let (alice, auditor) = (app.alice().await, app.auditor().await);
+    alice.sign("?cluster=prod&reason=please", csr("/CN=bob/O=admins")).await.refused(403, "policy_denied");
+    alice
+        .sign(
+            "?cluster=prod",
+            "-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n",
+        )
+        .await
+        .expect(422);
+    alice.sign("?cluster=prod", csr("/CN=alice/CN=bob")).await.expect(422);
+    let list = auditor.get("/v1/refusals").await.expect(200);
+    let items = list["items"].as_array().unwrap();
+    assert_eq!(items.len(), 3, "{list}");
+    let policy = &items[2];
+    assert_eq!((policy["user"].as_str(), policy["code"].as_str()), (Some("bob"), Some("policy_denied")));
+    assert_eq!(policy["requested_by"], "token:alice");
+    assert_eq!(policy["reason"], "please");
+    assert_eq!(policy["violations"].as_array().unwrap().len(), 2);
+    assert_eq!(policy["policies"], serde_json::json!(["no-admins"]));
+}
+
+#[tokio::test]
+async fn what_is_no_refusal_is_not_recorded() {
+    let app = TestApp::new().await;
+    let alice = app.alice().await;
+    alice.sign("?cluster=nowhere", csr("/CN=alice")).await.expect(400);
+    alice.sign("?cluster=prod", vec![b'x'; 70_000]).await.expect(413);
+    app.nobody().sign("?cluster=prod", csr("/CN=alice")).await.expect(401);
+    alice.sign("?cluster=prod&dry_run=1", csr("/CN=bob")).await.expect(403);
+    assert_eq!(
+        app.auditor().await.get("/v1/refusals").await.expect(200)["items"].as_array().unwrap().len(),
+        0
+    );
+}
+
+#[tokio::test]
+async fn a_requester_sees_its_own_refusals_only() {
+    let app = TestApp::new().await;
+    let (alice, bob) = (app.alice().await, app.bob().await);
+    alice.sign("?cluster=prod", csr("/CN=root")).await.expect(403);
+    assert_eq!(alice.get("/v1/refusals?user=root").await.expect(200)["items"].as_array().unwrap().len(), 1);
+    assert_eq!(bob.get("/v1/refusals").await.expect(200)["items"].as_array().unwrap().len(), 0);
+}
+
+#[tokio::test]
+async fn each_filter_narrows_the_refusals() {
+    let app = TestApp::new().await;
+    let (alice, auditor) = (app.alice().await, app.auditor().await);
+    alice.sign("?cluster=prod", csr("/CN=root/O=admins")).await.expect(403);
+    app.at(100);
+    app.bob().await.sign("?cluster=test", csr("/CN=root2/O=ops")).await.expect(403);
+    for filter in [
+        "user=root",
+        "group=admins",
+        "cluster=prod",
+        "caller=token:alice",
+        "policy=no-admins",
+        "code=policy_denied&user=root",
+        "before=2026-06-01T09:01:00Z",
+    ] {
+        let list = auditor.get(&format!("/v1/refusals?{filter}")).await.expect(200);
+        let items = list["items"].as_array().unwrap();
+        assert!(items.len() == 1 && items[0]["user"] == "root", "{filter}: {list}");
+    }
+    assert_eq!(auditor.get("/v1/refusals?user=rot").await.expect(200)["items"].as_array().unwrap().len(), 0);
+    assert_eq!(auditor.get("/v1/refusals?after=yesterday").await.status, 400);
+}
+
+#[tokio::test]
+async fn a_role_that_is_missing_is_recorded_whatever_the_route() {
+    let app = TestApp::new().await;
+    app.alice().await.get("/v1/policies").await.refused(403, "role_missing");
+    let list = app.auditor().await.get("/v1/refusals?code=role_missing").await.expect(200);
+    assert_eq!(list["items"].as_array().unwrap().len(), 1, "{list}");
+}
