@@ -1,0 +1,67 @@
+"""What the tests share: CAs are made once, a server of one's own when a test changes something."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import authorities
+import pytest
+from authorities import Authority
+from server import BINARY, Cluster, Server
+
+ALICE = {
+    "name": "developers",
+    "effect": "allow",
+    "clusters": ["prod"],
+    "callers": ["token:alice"],
+    "users": ["{caller}", "pod-viewer", "shape-*"],
+    # `*` is printable ASCII only, so what lies outside of it is spelled out.
+    "groups": ["*", "gebühren-größe"],
+}
+"""The token `alice` may be herself, or one of a few others, in any group that is not reserved."""
+
+
+def pytest_sessionstart(session) -> None:
+    if not session.config.option.collectonly and not BINARY.exists():
+        pytest.exit(f"there is no binary at {BINARY}: run ./test, or cargo build --release --locked", returncode=1)
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory) -> Authority:
+    """A CA as kubeadm makes it."""
+    return authorities.kubeadm(tmp_path_factory.mktemp("kubeadm"))
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory, authority) -> Iterator["Known"]:
+    """One running server for every test that leaves policies and tokens alone."""
+    server = Known(tmp_path_factory.mktemp("server"), Cluster("prod", authority))
+    server.apply(ALICE)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def make_server(tmp_path, authority) -> Iterator[Callable[..., "Known"]]:
+    """Makes running servers of a test's own; they end with it."""
+    made: list[Server] = []
+
+    def make(*clusters: Cluster, rows: tuple = (ALICE,), start: bool = True, **settings) -> Known:
+        server = Known(tmp_path / f"server-{len(made)}", *(clusters or [Cluster("prod", authority)]), **settings)
+        made.append(server)
+        server.apply(*rows)
+        return server.start() if start else server
+
+    yield make
+    for server in made:
+        server.stop()
+
+
+class Known(Server):
+    """A server that knows three people: alice asks, the auditor reads, the admin changes."""
+
+    def __init__(self, folder: Path, *clusters: Cluster, **settings):
+        super().__init__(folder, *clusters, **settings)
+        self.alice = self.token("alice", "requester")
+        self.auditor = self.token("auditor", "auditor")
+        self.admin = self.token("admin", "admin")
