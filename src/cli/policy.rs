@@ -13,6 +13,7 @@ use crate::pki::name::ShortName;
 use crate::policy::file::PolicyFile;
 use crate::policy::{Clusters, PolicySet};
 use crate::store::Store;
+use crate::store::policies::PolicyChange;
 
 use super::{open, operator};
 
@@ -40,7 +41,7 @@ impl Policy {
         match self {
             Self::Apply { file } => {
                 let (_, rules) = cluster::load_all(config.clusters.clone())?;
-                apply(&store, &rules, &file).await?;
+                print(&replace(&store, &rules, &file).await?);
             }
             Self::List => print!("{}", yaml(&current(&store).await?)?),
             Self::Show { name } => {
@@ -57,8 +58,8 @@ impl Policy {
     }
 }
 
-/// Replaces the set by what `file` holds and prints what that changed.
-pub(super) async fn apply(store: &Store, rules: &Clusters, file: &Path) -> Result<()> {
+/// Replaces the set by what `file` holds.
+pub(super) async fn replace(store: &Store, rules: &Clusters, file: &Path) -> Result<PolicyChange> {
     let name = file.display().to_string();
     let text = if name == "-" {
         let mut text = String::new();
@@ -72,8 +73,10 @@ pub(super) async fn apply(store: &Store, rules: &Clusters, file: &Path) -> Resul
         let reasons: Vec<String> = errors.iter().map(ToString::to_string).collect();
         bail!("{name}: nothing was changed: {}", reasons.join("; "));
     }
-    let change =
-        store.replace_policies(&set.policies, None, Clock::System.now(), &operator::origin()?).await?;
+    Ok(store.replace_policies(&set.policies, None, Clock::System.now(), &operator::origin()?).await?)
+}
+
+fn print(change: &PolicyChange) {
     for (sign, names) in
         [("added", &change.added), ("changed", &change.changed), ("removed", &change.removed)]
     {
@@ -82,7 +85,6 @@ pub(super) async fn apply(store: &Store, rules: &Clusters, file: &Path) -> Resul
         }
     }
     eprintln!("revision {}", change.revision);
-    Ok(())
 }
 
 async fn current(store: &Store) -> Result<PolicyFile> {

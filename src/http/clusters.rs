@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use axum::Json;
 use axum::extract::{Path, Request, State};
 use axum::http::HeaderValue;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
@@ -13,6 +12,7 @@ use serde::Serialize;
 use super::accept;
 use super::error::Problem;
 use super::issued::hex;
+use super::json_line::JsonLine;
 use super::parameters::Parameters;
 use crate::app::{App, Cluster};
 use crate::ca::Authority;
@@ -24,7 +24,7 @@ pub async fn list(State(app): State<Arc<App>>, request: Request) -> Result<Respo
     accept::json(request.headers())?;
     Parameters::parse(request.uri().query(), &[])?;
     let items = app.clusters.values().map(ClusterBody::of).collect();
-    Ok(Json(ClustersBody { items, next_cursor: None }).into_response())
+    Ok(JsonLine(ClustersBody { items, next_cursor: None }).into_response())
 }
 
 /// What the API server must trust as a client CA.

@@ -2,7 +2,6 @@
 
 use std::fmt::Write as _;
 
-use axum::Json;
 use axum::http::HeaderValue;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
@@ -10,6 +9,7 @@ use serde::Serialize;
 
 use super::accept::{Form, Offer};
 use super::error::Problem;
+use super::json_line::JsonLine;
 use super::wish::Rendering;
 use crate::app::{App, Cluster};
 use crate::kubeconfig::{KeyPath, Kubeconfig, file_name};
@@ -49,7 +49,7 @@ impl<'a> Issued<'a> {
         offer: Offer,
     ) -> Result<Response, Problem> {
         match offer.form {
-            Form::Json => self.attached(Json(self.certificate_body(warnings, rendering)?), "json"),
+            Form::Json => self.attached(JsonLine(self.certificate_body(warnings, rendering)?), "json"),
             Form::Kubeconfig | Form::Pem => self.file(rendering, offer),
         }
     }
@@ -60,7 +60,7 @@ impl<'a> Issued<'a> {
     /// 404 for a kubeconfig of a cluster that is gone.
     pub fn detailed(&self, rendering: &Rendering, offer: Offer) -> Result<Response, Problem> {
         match offer.form {
-            Form::Json => Ok(Json(self.detail_body(rendering)?).into_response()),
+            Form::Json => Ok(JsonLine(self.detail_body(rendering)?).into_response()),
             Form::Kubeconfig | Form::Pem => self.file(rendering, offer),
         }
     }

@@ -1,7 +1,6 @@
 //! Lists: `limit`, `cursor` and filters in, `{"items": [...], "next_cursor": ...}` out.
 
 use aws_lc_rs::digest::{SHA256, digest};
-use axum::Json;
 use axum::http::HeaderValue;
 use axum::http::header::LINK;
 use axum::response::{IntoResponse, Response};
@@ -11,6 +10,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 
 use super::error::Problem;
+use super::json_line::JsonLine;
 use super::parameters::{Parameters, invalid};
 use crate::pki::name::ShortName;
 use crate::store::Page;
@@ -112,7 +112,7 @@ impl Query {
     /// The answer.
     #[must_use]
     pub fn answer<T: Serialize>(&self, items: &[T], next_cursor: Option<&str>) -> Response {
-        let mut response = Json(ListBody { items, next_cursor }).into_response();
+        let mut response = JsonLine(ListBody { items, next_cursor }).into_response();
         if let Some(link) = next_cursor.and_then(|cursor| HeaderValue::try_from(self.link(cursor)).ok()) {
             response.headers_mut().insert(LINK, link);
         }

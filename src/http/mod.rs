@@ -14,6 +14,7 @@ pub mod error;
 mod exchange;
 mod guard;
 mod issued;
+mod json_line;
 mod list;
 mod parameters;
 mod policies;

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::{Extension, Path, Request, State};
 use axum::http::header::{ETAG, IF_MATCH, IF_NONE_MATCH};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
@@ -12,6 +11,7 @@ use serde::Serialize;
 
 use super::error::Problem;
 use super::guard::Asker;
+use super::json_line::JsonLine;
 use super::parameters::{Parameters, invalid};
 use super::{accept, body};
 use crate::app::policies::IfMatch;
@@ -69,10 +69,9 @@ pub async fn replace(
             return Err(app.refuse_early(&asker.origin, error).await.into());
         }
     };
-    same_revision(if_match, file.revision)?;
     let change = replace_to_the_end(&app, asker, if_match, file.policies).await?;
     let etag = etag(change.revision);
-    Ok(([(ETAG, etag)], Json(change)).into_response())
+    Ok(([(ETAG, etag)], JsonLine(change)).into_response())
 }
 
 /// On a thread of its own: megabytes of YAML would hold up everybody else.
@@ -109,7 +108,7 @@ fn tagged(headers: &HeaderMap, revision: i64, body: &impl Serialize) -> Response
     if is_known(headers, revision) {
         return (StatusCode::NOT_MODIFIED, [(ETAG, etag)]).into_response();
     }
-    ([(ETAG, etag)], Json(body)).into_response()
+    ([(ETAG, etag)], JsonLine(body)).into_response()
 }
 
 fn etag(revision: i64) -> HeaderValue {
@@ -143,19 +142,6 @@ fn is_known(headers: &HeaderMap, revision: i64) -> bool {
 fn own_tag(text: &str) -> Option<i64> {
     let revision = text.strip_prefix('"')?.strip_suffix('"')?.parse().ok()?;
     (quoted(revision) == text).then_some(revision)
-}
-
-/// A file that says of which revision it is must not replace another one.
-fn same_revision(if_match: IfMatch, document: Option<i64>) -> Result<(), Problem> {
-    match (if_match, document) {
-        (IfMatch::Revision(asked), Some(revision)) if asked != revision => {
-            let detail = format!(
-                "If-Match names revision {asked}, the body revision {revision}: leave it out of the body, or read the set again"
-            );
-            Err(Problem::new("revision_mismatch", detail))
-        }
-        _ => Ok(()),
-    }
 }
 
 fn revision(text: &str) -> Result<i64, Problem> {
@@ -204,13 +190,5 @@ mod tests {
             let headers = HeaderMap::from_iter([(IF_NONE_MATCH, HeaderValue::from_static(value))]);
             assert_eq!(tagged(&headers, 7, &"x").status() == StatusCode::NOT_MODIFIED, known, "{value}");
         }
-    }
-
-    #[test]
-    fn a_body_of_another_revision_is_refused() {
-        assert!(same_revision(IfMatch::Revision(3), Some(2)).is_err());
-        assert!(same_revision(IfMatch::Revision(3), Some(3)).is_ok());
-        assert!(same_revision(IfMatch::Revision(3), None).is_ok());
-        assert!(same_revision(IfMatch::Any, Some(2)).is_ok());
     }
 }

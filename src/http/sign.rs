@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::{Extension, Request, State};
 use axum::http::header::LOCATION;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -13,6 +12,7 @@ use super::accept::{self, Offer};
 use super::error::{CODES, Problem};
 use super::guard::Asker;
 use super::issued::Issued;
+use super::json_line::JsonLine;
 use super::wish::{Fields, Rendering, Wish};
 use super::{body, exchange::Exchange};
 use crate::app::issue::{Preview, SignCommand, SignOutcome};
@@ -123,7 +123,9 @@ fn answer(
             response.headers_mut().insert(IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
             Ok(response)
         }
-        SignOutcome::Previewed(preview) => Ok(Json(PreviewBody::of(&preview, request_id)).into_response()),
+        SignOutcome::Previewed(preview) => {
+            Ok(JsonLine(PreviewBody::of(&preview, request_id)).into_response())
+        }
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::{Extension, Request, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
@@ -12,6 +11,7 @@ use serde_json::Value;
 use super::accept;
 use super::error::Problem;
 use super::guard::Asker;
+use super::json_line::JsonLine;
 use super::parameters::Parameters;
 use crate::app::{App, Readiness};
 use crate::auth::Principal;
@@ -30,7 +30,7 @@ pub async fn whoami(
     accept::json(request.headers())?;
     Parameters::parse(request.uri().query(), &[])?;
     let permissions = app.permissions(&asker.principal).await?;
-    Ok(Json(WhoamiBody::of(&asker.principal, permissions)).into_response())
+    Ok(JsonLine(WhoamiBody::of(&asker.principal, permissions)).into_response())
 }
 
 /// `GET /livez`: the process answers.

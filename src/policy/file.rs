@@ -5,8 +5,8 @@ use serde_saphyr::{DuplicateKeyPolicy, Options};
 
 use super::PolicyRow;
 
-/// One mapping: `policies` with the rows. What `GET /v1/policies` answers can be sent back as it is, so
-/// `revision` is known here; where If-Match names one too, they must agree.
+/// One mapping: `policies` with the rows. What `GET /v1/policies` answers can be sent back as it is,
+/// an old revision too, so `revision` is read and means nothing: `If-Match` says what is replaced.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct PolicyFile {

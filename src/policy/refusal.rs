@@ -54,12 +54,12 @@ impl Told<'_, '_> {
             Wish::User => (Claim::User, self.ask.request.user()),
             Wish::Group(group) => (Claim::Group, group),
         };
-        let (rule, reason) = self.reason(name, ruling);
+        let (rule, reason) = self.reason(claim, name, ruling);
         Violation { claim, value: name.to_string(), rule, reason, allowed: self.allowed(wish, name) }
     }
 
     /// The rule where it may be known, and the sentence.
-    fn reason(&self, name: &Name, ruling: &Ruling<'_>) -> (Option<String>, String) {
+    fn reason(&self, claim: Claim, name: &Name, ruling: &Ruling<'_>) -> (Option<String>, String) {
         let fault = ruling.outcome.as_ref().err().copied();
         match fault {
             Some((Fault::LooksReserved, _)) => {
@@ -86,6 +86,11 @@ impl Told<'_, '_> {
                         "no policy gives this caller `{name}` on cluster {cluster} with a key of kind {kind}"
                     ),
                 )
+            }
+            Some((Fault::NoRow, cluster)) if claim == Claim::Group && !self.user_stands() => {
+                let user = self.ask.request.user();
+                let with = format!("together with the user name `{user}` on cluster {cluster}");
+                (None, format!("no policy gives this caller `{name}` {with}"))
             }
             Some((Fault::NoRow, cluster)) => {
                 (None, format!("no policy gives this caller `{name}` on cluster {cluster}"))
@@ -116,13 +121,21 @@ impl Told<'_, '_> {
                 nearest(name.as_str(), &offers, |text| self.gives_user(text))
             }
             Wish::Group(_) => {
-                let for_user = self.scopes.first().map(|scope| scope.unkeyed.clone()).unwrap_or_default();
-                let user_stands = !for_user.is_empty();
-                let rows = if user_stands { for_user } else { self.case.rows() };
+                let user_stands = self.user_stands();
+                let rows = if user_stands { self.rows_for_user() } else { self.case.rows() };
                 let offers = self.offers(set.in_set(&rows), |rule| rule.groups.as_ref());
                 nearest(name.as_str(), &offers, |text| !user_stands || self.gives_group(text))
             }
         }
+    }
+
+    /// Whether any row gives the asked user name, whatever the groups.
+    fn user_stands(&self) -> bool {
+        !self.rows_for_user().is_empty()
+    }
+
+    fn rows_for_user(&self) -> RowSet {
+        self.scopes.first().map(|scope| scope.unkeyed.clone()).unwrap_or_default()
     }
 
     fn gives_user(&self, text: &str) -> bool {
@@ -153,7 +166,7 @@ impl Told<'_, '_> {
             ruling.denied_by.is_empty() && matches!(ruling.outcome, Err((Fault::OtherKey, _)))
         };
         refused.filter(by_key).last()?;
-        let rows = self.scopes.first().map(|scope| scope.unkeyed.clone()).unwrap_or_default();
+        let rows = self.rows_for_user();
         let takes = |kind: &KeyKind| self.case.set.in_set(&rows).any(|rule| rule.takes_key(*kind));
         let asked = self.ask.request.key().kind();
         let kinds = KeyKind::ALL.into_iter().filter(|kind| *kind != asked && takes(kind));

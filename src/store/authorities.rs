@@ -54,7 +54,7 @@ pub(super) async fn ids(connection: &mut AnyConnection) -> Result<HashMap<[u8; 3
 
 pub(super) fn bound_to_another() -> StoreError {
     StoreError::Conflict(
-        "this database belongs to another certificate authority: give each its own database".to_owned(),
+        "this database takes one CA only, and this is another: give it a database of its own".to_owned(),
     )
 }
 

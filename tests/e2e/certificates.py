@@ -12,7 +12,6 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
 
 SHA256 = hashes.SHA256()
-FIVE_MINUTES = 300
 PROFILE = {
     ExtensionOID.KEY_USAGE: True,
     ExtensionOID.EXTENDED_KEY_USAGE: False,
@@ -93,11 +92,6 @@ def assert_extensions(leaf: x509.Certificate, ca: x509.Certificate) -> None:
     issuer = leaf.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value
     assert issuer.key_identifier == ca.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
     assert issuer.authority_cert_issuer is None and issuer.authority_cert_serial_number is None
-
-
-def lifetime_seconds(certificate: x509.Certificate) -> int:
-    """From the decision to notAfter: notBefore lies five minutes before it."""
-    return int((certificate.not_valid_after_utc - certificate.not_valid_before_utc).total_seconds()) - FIVE_MINUTES
 
 
 def subject_bytes(certificate: x509.Certificate) -> bytes:

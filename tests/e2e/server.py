@@ -10,10 +10,12 @@ import time
 import urllib.parse
 import urllib.request
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 import yaml
 from authorities import Authority
+from cryptography import x509
 from curl import Answer, curl
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -123,6 +125,12 @@ class Server:
 
     def get(self, header: Path, path: str, *options, **parameters) -> Answer:
         return curl("-H", f"@{header}", *options, self.address(path, **parameters))
+
+    def lifetime_seconds(self, certificate: x509.Certificate) -> int:
+        """From the decision, as the ledger has it, to notAfter."""
+        row = self.get(self.auditor, f"/v1/certificates/{certificate.serial_number:032x}").json()
+        decided = datetime.fromisoformat(row["issued_at"])
+        return int((certificate.not_valid_after_utc - decided).total_seconds())
 
     def address(self, path: str, **parameters) -> str:
         query = urllib.parse.urlencode(parameters)

@@ -4,6 +4,7 @@ import contextlib
 import signal
 import socket
 import stat
+import time
 import tomllib
 from pathlib import Path
 
@@ -48,6 +49,13 @@ def running(shell: Shell, command: str, url: str):
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(20)
+
+
+def wait_for(text: str, log: Path) -> None:
+    deadline = time.monotonic() + 20
+    while text not in log.read_text():
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.05)
 
 
 def shell_lines(printed: str) -> str:
@@ -121,6 +129,7 @@ def test_the_printed_lines_work_pasted_as_they_are(tmp_path):
     port = free_port()
     shell = Shell(tmp_path)
     with running(shell, f"countersign quickstart --listen 127.0.0.1:{port}", f"http://127.0.0.1:{port}") as printed:
+        wait_for("Serving on", printed)
         session = shell_lines(printed.read_text())
         assert "curl " in session, printed.read_text()
         before = ledger.count(tmp_path / FOLDER / "countersign.db", "certificates")

@@ -89,7 +89,7 @@ impl Folder {
             store.register_authority(cluster.name.as_str(), key, certificate, Clock::System.now()).await?;
         }
         if store.revisions().await?.policy == 0 {
-            policy::apply(&store, &rules, &self.path.join("policies.yaml")).await?;
+            policy::replace(&store, &rules, &self.path.join("policies.yaml")).await?;
         }
         for (name, role) in [("alice", Role::Requester), ("auditor", Role::Auditor), ("admin", Role::Admin)] {
             self.keep_token(&store, name, role).await?;

@@ -112,5 +112,6 @@ async fn one_certificate_comes_as_json_pem_or_kubeconfig() {
     );
     let answer = alice.send(Method::GET, &path, &[("accept", "application/yaml")], Vec::new()).await;
     assert!(answer.header("content-type").starts_with("application/yaml"));
-    assert_eq!(alice.get("/v1/certificates/zz").await.status, 404);
+    alice.get("/v1/certificates/zz").await.refused(400, "parameter_invalid");
+    alice.get(&format!("/v1/certificates/{}", "40".repeat(16))).await.refused(404, "not_found");
 }

@@ -3,6 +3,7 @@
 use axum::http::Method;
 
 use crate::app::TestApp;
+use crate::csr::csr;
 
 #[tokio::test]
 async fn health_needs_no_credential() {
@@ -24,6 +25,9 @@ async fn a_service_whose_cas_have_all_expired_is_not_ready() {
 #[tokio::test]
 async fn a_clock_behind_the_records_is_not_ready() {
     let app = TestApp::new().await;
+    app.alice().await.sign("?cluster=prod", csr("/CN=alice")).await.expect(201);
+    app.at(-60);
+    assert_eq!(app.nobody().get("/readyz").await.status, 200);
     app.at(-61);
     app.nobody().get("/readyz").await.refused(503, "not_ready");
 }
