@@ -30,7 +30,7 @@ const ACQUIRE: Duration = Duration::from_secs(4);
 const PRAGMAS: [(&str, &str, &str); 10] = [
     // First: the others may have to wait for a lock. Short, because SQLite asks ever more rarely
     // while it waits, and beside a busy writer hardly ever at the right moment; see `PATIENCE`.
-    ("PRAGMA busy_timeout = 200", "PRAGMA busy_timeout", "200"),
+    ("PRAGMA busy_timeout = 50", "PRAGMA busy_timeout", "50"),
     ("PRAGMA journal_mode = WAL", "PRAGMA journal_mode", "wal"),
     // With WAL only FULL syncs each commit before it returns.
     ("PRAGMA synchronous = FULL", "PRAGMA synchronous", "2"),

@@ -70,6 +70,17 @@ impl Ledger {
         tokio::spawn(async move { store.record(issuance).await })
     }
 
+    /// Waits until so many records are in the queue and not in the writer's hands.
+    async fn queued(&self, count: usize) {
+        for _ in 0..10_000 {
+            if self.queue().length() == count {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+        panic!("{} records are in the queue, not {count}", self.queue().length());
+    }
+
     async fn count(&self, sql: &'static str) -> i64 {
         sqlx::query_scalar(sql).fetch_one(&self.connections().readers).await.unwrap()
     }
@@ -153,8 +164,7 @@ impl Sample<'_> {
         };
         let not_after = self.at.after(Lifetime::from_seconds(self.lifetime));
         let revision = self.seen.policy;
-        let approved =
-            Approved::for_tests(ask, self.at.before(300), not_after).decided_by(revision, self.rows);
+        let approved = Approved::for_tests(ask, self.at.before(300), not_after).decided_by(revision, self.rows);
         Issuance {
             signed: Signed::for_tests(approved, serial(self.serial), self.der, self.authority),
             at: self.at,

@@ -23,7 +23,7 @@ async fn every_connection_syncs_each_commit_and_checks_references() {
             ("PRAGMA foreign_keys", 1),
             ("PRAGMA trusted_schema", 0),
             ("PRAGMA recursive_triggers", 1),
-            ("PRAGMA busy_timeout", 200),
+            ("PRAGMA busy_timeout", 50),
         ] {
             let value: i64 = sqlx::query_scalar(pragma).fetch_one(pool).await.unwrap();
             assert_eq!(value, expected, "{pragma}");

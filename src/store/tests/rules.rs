@@ -64,12 +64,13 @@ async fn one_batch_does_not_give_a_key_to_two_users_nor_an_idempotency_key_twice
     let request = CertRequest::for_tests("alice", &["dev"], KeyKind::P256);
     let hold = ledger.connections().writer.acquire().await.unwrap();
     let first = ledger.recording(sample(1));
-    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    tokio::task::yield_now().await;
+    ledger.queued(0).await;
     let alice = ledger.recording(Sample { request: Some(request.clone()), ..sample(2) });
     let bob = ledger.recording(Sample { request: Some(with_key_of(&request, "bob")), ..sample(3) });
     let once = ledger.recording(Sample { idempotency: Some(("k", 1)), ..sample(4) });
     let twice = ledger.recording(Sample { idempotency: Some(("k", 1)), ..sample(5) });
-    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    ledger.queued(4).await;
     drop(hold);
     assert_eq!(first.await.unwrap().unwrap().number, 1);
     assert_eq!(alice.await.unwrap().unwrap().number, 2);
