@@ -134,9 +134,9 @@ fn apply(table: &mut Table, key: &str, value: &str) -> Result<(), String> {
     while let Some(name) = parents.next() {
         place = match place.entry(name.clone()).or_insert_with(|| Value::Table(Table::new())) {
             Value::Table(inner) => inner,
-            Value::Array(list) => {
+            Value::Array(tables) => {
                 let index: usize = parents.next().and_then(|index| index.parse().ok()).ok_or_else(unknown)?;
-                list.get_mut(index).and_then(Value::as_table_mut).ok_or_else(unknown)?
+                tables.get_mut(index).and_then(Value::as_table_mut).ok_or_else(unknown)?
             }
             _ => return Err(unknown()),
         };

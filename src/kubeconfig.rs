@@ -168,8 +168,7 @@ fn stem(user: &str) -> String {
         return kept;
     }
     let hash = digest(&SHA256, user.as_bytes());
-    let mark: String = hash.as_ref().iter().take(4).map(|octet| format!("{octet:02x}")).collect();
-    format!("{kept}-{mark}")
+    format!("{kept}-{}", hex::encode(hash.as_ref().get(..4).unwrap_or_default()))
 }
 
 const fn is_safe(byte: u8) -> bool {

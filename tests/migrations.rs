@@ -1,5 +1,7 @@
 //! The schema of a ledger's file, through the public API and the real `sqlite3`.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 

@@ -20,8 +20,10 @@ impl App {
         mut filter: CertificateFilter,
         page: Page,
     ) -> Result<Vec<Recorded>, AppError> {
-        let Some(seen) = scope(principal, filter.caller.take())? else { return Ok(Vec::new()) };
-        filter.caller = seen;
+        match Scope::of(principal, filter.caller.take())? {
+            Scope::Nothing => return Ok(Vec::new()),
+            Scope::Of(caller) => filter.caller = caller,
+        }
         Ok(self.store.certificates(&filter, page).await?)
     }
 
@@ -36,14 +38,17 @@ impl App {
         serial: Serial,
         cluster: Option<&str>,
     ) -> Result<Recorded, AppError> {
-        let own = scope(principal, None)?.flatten();
+        let own = match Scope::of(principal, None)? {
+            Scope::Of(own) => own,
+            Scope::Nothing => return Err(nowhere(serial)),
+        };
         let mut found = self.store.certificates_by_serial(serial).await?;
         found.retain(|one| own.as_ref().is_none_or(|own| one.origin.caller == *own));
         found.retain(|one| cluster.is_none_or(|cluster| one.cluster == cluster));
         match (found.pop(), found.is_empty()) {
             (Some(one), true) => Ok(one),
             (Some(_), false) => Err(AppError::SerialAmbiguous),
-            (None, _) => Err(AppError::NotFound(format!("there is no certificate with the serial {serial}"))),
+            (None, _) => Err(nowhere(serial)),
         }
     }
 
@@ -57,8 +62,10 @@ impl App {
         mut filter: RefusalFilter,
         page: Page,
     ) -> Result<Vec<Refusal>, AppError> {
-        let Some(seen) = scope(principal, filter.caller.take())? else { return Ok(Vec::new()) };
-        filter.caller = seen;
+        match Scope::of(principal, filter.caller.take())? {
+            Scope::Nothing => return Ok(Vec::new()),
+            Scope::Of(caller) => filter.caller = caller,
+        }
         Ok(self.store.refusals(&filter, page).await?)
     }
 
@@ -96,15 +103,28 @@ impl App {
     }
 }
 
-/// The caller that a list is narrowed to: for an auditor whom the filter names, for a requester
-/// itself. `None` where the two leave nothing to see.
-fn scope(principal: &Principal, asked: Option<String>) -> Result<Option<Option<String>>, AppError> {
-    if principal.roles.auditor {
-        return Ok(Some(asked));
+fn nowhere(serial: Serial) -> AppError {
+    AppError::NotFound(format!("there is no certificate with the serial {serial}"))
+}
+
+/// The part of the ledger that a caller may see of what it asks for.
+enum Scope {
+    /// The records of this caller, or of all.
+    Of(Option<String>),
+    /// It asks for another's.
+    Nothing,
+}
+
+impl Scope {
+    /// An auditor sees what it asks for, a requester its own.
+    fn of(principal: &Principal, asked: Option<String>) -> Result<Self, AppError> {
+        if principal.roles.auditor {
+            return Ok(Self::Of(asked));
+        }
+        if !principal.roles.requester {
+            return Err(AppError::RoleMissing("auditor"));
+        }
+        let own = principal.caller.to_string();
+        Ok(if asked.is_none_or(|asked| asked == own) { Self::Of(Some(own)) } else { Self::Nothing })
     }
-    if !principal.roles.requester {
-        return Err(AppError::RoleMissing("auditor"));
-    }
-    let own = principal.caller.to_string();
-    Ok(asked.is_none_or(|asked| asked == own).then_some(Some(own)))
 }

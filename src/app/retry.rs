@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_lc_rs::digest;
 
+use crate::pki::name::Name;
 use crate::policy::Ask;
 use crate::store::{Idempotency, Recorded};
 use crate::time::Time;
@@ -48,7 +49,7 @@ pub(super) enum Claimed {
 /// `openssl req` signs the same wish with other bytes. A dry run keeps nothing.
 pub(super) fn idempotency(command: &SignCommand, ask: &Ask) -> Option<Idempotency> {
     let key = command.idempotency_key.clone().filter(|_| !command.dry_run)?;
-    let groups: Vec<&str> = ask.request.groups().iter().map(|group| group.as_str()).collect();
+    let groups: Vec<&str> = ask.request.groups().iter().map(Name::as_str).collect();
     let wish = serde_json::json!([
         "POST /v1/sign",
         ask.request.key().spki_sha256(),
@@ -56,7 +57,7 @@ pub(super) fn idempotency(command: &SignCommand, ask: &Ask) -> Option<Idempotenc
         groups,
         ask.cluster,
         ask.ttl.map(crate::time::Lifetime::seconds),
-        ask.on_behalf_of.as_ref().map(|name| name.as_str()),
+        ask.on_behalf_of.as_ref().map(Name::as_str),
         command.reason,
     ]);
     let digest = digest::digest(&digest::SHA256, wish.to_string().as_bytes());

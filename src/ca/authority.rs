@@ -212,11 +212,6 @@ impl Signed {
         &self.approved
     }
 
-    /// Gives the decision back, to be made again. The certificate is dropped.
-    pub(crate) fn into_approved(self) -> Approved {
-        self.approved
-    }
-
     /// Its serial number.
     pub(crate) fn serial(&self) -> Serial {
         self.serial

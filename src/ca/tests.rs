@@ -238,7 +238,7 @@ fn what_is_handed_on_says_what_was_signed() {
     assert_eq!(signed.authority(), authority.spki_sha256());
     assert_eq!(signed.serial(), Serial::from_random(SERIAL));
     assert_eq!(signed.approved().user().as_str(), "alice");
-    assert_eq!(signed.into_approved().groups().len(), 3);
+    assert_eq!(signed.approved().groups().len(), 3);
 }
 
 #[test]

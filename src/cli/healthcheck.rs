@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Healthcheck {
-    /// Where the service is, as in http://127.0.0.1:8080; as in the configuration unless said
+    /// Where the service is, as in `http://127.0.0.1:8080`; as in the configuration unless said
     #[arg(long, value_name = "URL")]
     url: Option<String>,
 }

@@ -50,7 +50,7 @@ impl Key {
                 for key in store.blocked_keys().await? {
                     println!(
                         "{}\t{}\t{}\t{}",
-                        hex(&key.spki_sha256),
+                        hex::encode(key.spki_sha256),
                         key.at,
                         key.by,
                         key.reason.escape_debug()
@@ -65,20 +65,8 @@ impl Key {
 
 /// Reads 64 hex digits, in either case, with or without colons.
 fn digest(text: &str) -> Result<[u8; 32]> {
-    let digits: Vec<u32> = text.chars().filter(|c| *c != ':').map_while(|c| c.to_digit(16)).collect();
-    let clean = text.chars().filter(|c| *c != ':').count() == digits.len();
-    let octets: Vec<u8> = digits
-        .chunks_exact(2)
-        .filter_map(|pair| {
-            pair.iter()
-                .try_fold(0u32, |sum, digit| sum.checked_mul(16)?.checked_add(*digit))
-                .and_then(|value| value.try_into().ok())
-        })
-        .collect();
-    let whole = <[u8; 32]>::try_from(octets).ok().filter(|_| clean && digits.len() == 64);
-    whole.context("a key is named by the SHA-256 of its SPKI: 64 hex digits")
-}
-
-fn hex(octets: &[u8]) -> String {
-    octets.iter().map(|octet| format!("{octet:02x}")).collect()
+    let mut digest = [0; 32];
+    hex::decode_to_slice(text.replace(':', ""), &mut digest)
+        .context("a key is named by the SHA-256 of its SPKI: 64 hex digits")?;
+    Ok(digest)
 }

@@ -91,14 +91,8 @@ fn read_serial(text: &str) -> Result<Serial, Problem> {
 fn credential_id(text: &str) -> Result<[u8; 32], Problem> {
     let wrong = || invalid("credential_id is X509SHA256= and 64 hex digits");
     let digits = text.strip_prefix("X509SHA256=").unwrap_or(text).replace(':', "");
-    if digits.len() != 64 || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-        return Err(wrong());
-    }
     let mut octets = [0; 32];
-    for (octet, pair) in octets.iter_mut().zip(digits.as_bytes().chunks(2)) {
-        let pair = str::from_utf8(pair).map_err(|_| wrong())?;
-        *octet = u8::from_str_radix(pair, 16).map_err(|_| wrong())?;
-    }
+    hex::decode_to_slice(digits, &mut octets).map_err(|_| wrong())?;
     Ok(octets)
 }
 

@@ -11,7 +11,6 @@ use serde::Serialize;
 
 use super::accept;
 use super::error::Problem;
-use super::issued::hex;
 use super::json_line::JsonLine;
 use super::parameters::Parameters;
 use crate::app::{App, Cluster};
@@ -108,8 +107,8 @@ impl<'a> AuthorityBody<'a> {
         Self {
             subject: authority.subject(),
             key_kind: authority.key_kind(),
-            fingerprint_sha256: hex(digest(&SHA256, authority.certificate_der()).as_ref()),
-            spki_sha256: hex(&authority.spki_sha256()),
+            fingerprint_sha256: hex::encode(digest(&SHA256, authority.certificate_der()).as_ref()),
+            spki_sha256: hex::encode(authority.spki_sha256()),
             not_after: authority.not_after(),
         }
     }

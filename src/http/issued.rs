@@ -1,7 +1,5 @@
 //! How a certificate of the ledger goes out: as JSON, as PEM, as a kubeconfig. Only from a [`Recorded`].
 
-use std::fmt::Write as _;
-
 use axum::http::HeaderValue;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
@@ -101,7 +99,7 @@ impl<'a> Issued<'a> {
             not_after: recorded.not_after,
             renew_after: renew_after(recorded),
             credential_id: credential_id(recorded),
-            fingerprint_sha256: hex(&recorded.sha256),
+            fingerprint_sha256: hex::encode(recorded.sha256),
             certificate: &self.certificate,
             chain: self.chain(),
             kubeconfig: self.optional_kubeconfig(rendering)?,
@@ -237,9 +235,9 @@ impl<'a> LedgerBody<'a> {
             not_after: recorded.not_after,
             asked_ttl: recorded.asked_ttl,
             credential_id: credential_id(recorded),
-            fingerprint_sha256: hex(&recorded.sha256),
+            fingerprint_sha256: hex::encode(recorded.sha256),
             key_kind: &recorded.key_kind,
-            spki_sha256: hex(&recorded.spki_sha256),
+            spki_sha256: hex::encode(recorded.spki_sha256),
             policies: &recorded.policies,
             policy_revision: recorded.policy_revision,
             requested_by: &recorded.origin.caller,
@@ -264,15 +262,6 @@ struct DetailBody<'a> {
     kubeconfig: Option<String>,
 }
 
-/// Lower-case hex.
-pub fn hex(octets: &[u8]) -> String {
-    octets.iter().fold(String::with_capacity(octets.len() * 2), |mut text, octet| {
-        // Writing into a String cannot fail.
-        let _ = write!(text, "{octet:02x}");
-        text
-    })
-}
-
 /// notAfter is inclusive (RFC 5280, section 4.1.2.5).
 fn status(recorded: &Recorded, now: Time) -> &'static str {
     if now > recorded.not_after { "expired" } else { "active" }
@@ -291,7 +280,7 @@ fn two_thirds(issued: Time, ends: Time) -> Time {
 /// As kube-apiserver (1.32 and later) stamps it on every request:
 /// `authentication.kubernetes.io/credential-id`.
 fn credential_id(recorded: &Recorded) -> String {
-    format!("X509SHA256={}", hex(&recorded.sha256))
+    format!("X509SHA256={}", hex::encode(recorded.sha256))
 }
 
 /// The PEM blocks of `text`, one by one.
@@ -333,6 +322,6 @@ mod tests {
 
     #[test]
     fn digests_are_written_in_lower_case_hex() {
-        assert_eq!(hex(&[0, 171, 255]), "00abff");
+        assert_eq!(hex::encode([0, 171, 255]), "00abff");
     }
 }

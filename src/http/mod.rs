@@ -1,6 +1,6 @@
 //! The HTTP API: reads a request into a command, and writes what came of it.
 //!
-//! - [`router`]: every route with the credential that it needs, in one list.
+//! - [`mod@router`]: every route with the credential that it needs, in one list.
 //! - [`server`]: the accept loop, with its limits and its drain.
 //! - `exchange`: what surrounds every request: its id, the log line, the rendering of errors.
 //! - `sign`, `certificates`, `refusals`, `policies`, `clusters`, `audit`, `status`: one file per resource.

@@ -10,7 +10,6 @@ use serde_json::Value;
 use super::accept;
 use super::error::{CODES, Problem};
 use super::guard::Asker;
-use super::issued::hex;
 use super::list::Query;
 use super::parameters::invalid;
 use crate::app::{App, AppError};
@@ -113,7 +112,7 @@ impl<'a> RefusalBody<'a> {
             on_behalf_of: record.on_behalf_of.as_deref(),
             reason: record.reason.as_deref(),
             key_kind: record.key_kind.as_deref(),
-            spki_sha256: record.spki_sha256.as_ref().map(|digest| hex(digest)),
+            spki_sha256: record.spki_sha256.as_ref().map(hex::encode),
             asked_ttl: record.asked_ttl,
             policies: sees_rows.then_some(record.policies.as_slice()),
             policy_revision: record.policy_revision,

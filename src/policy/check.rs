@@ -108,6 +108,7 @@ impl Check<'_> {
             keys: row.keys.as_ref().map(|list| self.list("keys", list, read_key)),
             description: row.description.clone(),
             explain: row.explain,
+            enabled: row.enabled,
         }
     }
 

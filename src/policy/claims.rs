@@ -2,7 +2,7 @@
 
 use super::Clusters;
 use super::decision::Ask;
-use super::index::{Reach, RowSet};
+use super::index::{Probe, Reach, RowSet};
 use super::pattern::Variable;
 use super::reserved::NameClass;
 use super::rule::Asker;
@@ -156,9 +156,17 @@ impl<'a> Scope<'a> {
         let is = |row, variable, text: &str| is(set, asker, row, variable, text);
         let class = index.reserved.class(user);
         let mut deny = RowSet::default();
-        set.deny.users.find(user.as_str(), set.deny.star, Reach::Every, &mut deny, is);
+        let of_deny = Probe {
+            value: user.as_str(),
+            star: set.deny.star,
+            reach: Reach::Every,
+            within: Some(&case.deny),
+        };
+        set.deny.users.find(of_deny, &mut deny, is);
         let mut unkeyed = RowSet::default();
-        set.allow.users.find(user.as_str(), set.allow.star, reach(class), &mut unkeyed, is);
+        let of_allow =
+            Probe { star: set.allow.star, reach: reach(class), within: Some(&case.allow), ..of_deny };
+        set.allow.users.find(of_allow, &mut unkeyed, is);
         if class != NameClass::Ordinary {
             unkeyed.keep(&set.spelled_out);
         }
@@ -183,7 +191,10 @@ impl<'a> Scope<'a> {
                 found.unite(index.groups.any());
             }
             Wish::Group(group) => {
-                index.groups.find(group.as_str(), index.star, Reach::Every, &mut found, self.is())
+                let reach = Reach::Every;
+                let probe =
+                    Probe { value: group.as_str(), star: index.star, reach, within: Some(&self.deny) };
+                index.groups.find(probe, &mut found, self.is());
             }
         }
         found.and(&self.deny)
@@ -228,7 +239,9 @@ impl<'a> Scope<'a> {
     fn naming(&self, group: &Name, class: NameClass) -> RowSet {
         let index = &self.set.allow;
         let mut found = RowSet::default();
-        index.groups.find_narrow(group.as_str(), index.star, reach(class), &mut found, self.is());
+        let within = Some(&self.unkeyed);
+        let probe = Probe { value: group.as_str(), star: index.star, reach: reach(class), within };
+        index.groups.find_narrow(probe, &mut found, self.is());
         if class != NameClass::Ordinary {
             found.keep(&self.set.spelled_out);
         }

@@ -101,7 +101,8 @@ impl Approved {
     }
 
     /// The deciding rows, sorted by name, each once: of every claim, all the matching allow rows
-    /// that give it the longest lifetime.
+    /// that give it the longest lifetime. For the user name only where none of those that decide
+    /// on a group gives it for as long.
     #[must_use]
     pub fn rows(&self) -> &[ShortName] {
         &self.rows
@@ -246,12 +247,21 @@ impl PolicySet {
         let grants = granted(&ruled)
             .ok_or_else(|| (refusal::refusal(&case, ask, &ruled), refusal::deny_rows(&case, &ruled)))?;
         let terms = terms(self, cluster, &grants, ask.ttl, now).map_err(bare)?;
-        Ok(Given { terms, rows: self.deciding(&grants) })
+        Ok(Given { terms, rows: self.deciding(&ruled) })
     }
 
-    fn deciding(&self, grants: &[&Grant<'_>]) -> Vec<ShortName> {
-        let mut rows = RowSet::default();
-        grants.iter().for_each(|grant| rows.unite(&grant.rows));
+    /// The user name, which is ruled first, adds no row where one that decides on a group gives it
+    /// for as long.
+    fn deciding(&self, ruled: &[Ruled<'_, '_>]) -> Vec<ShortName> {
+        let mut by_groups = RowSet::default();
+        for (_, ruling) in ruled.iter().skip(1) {
+            ruling.outcome.iter().flatten().for_each(|grant| by_groups.unite(&grant.rows));
+        }
+        let mut rows = by_groups.clone();
+        let user = ruled.iter().take(1).flat_map(|(_, ruling)| ruling.outcome.iter().flatten());
+        for grant in user.filter(|grant| !grant.rows.meets(&by_groups)) {
+            rows.unite(&grant.rows);
+        }
         self.names(&rows)
     }
 }

@@ -34,6 +34,10 @@ impl RowSet {
         self.words.iter().all(|bits| *bits == 0)
     }
 
+    pub(super) fn meets(&self, other: &Self) -> bool {
+        self.words.iter().zip(&other.words).any(|(mine, theirs)| mine & theirs != 0)
+    }
+
     pub(super) fn unite(&mut self, other: &Self) {
         if self.words.len() < other.words.len() {
             self.words.resize(other.words.len(), 0);
@@ -90,7 +94,21 @@ pub(super) struct FieldIndex {
 #[derive(Clone, Debug, Default)]
 struct Node {
     children: Vec<(u8, usize)>,
+    /// Rows with this start and then one star.
+    tails: RowSet,
+    /// Rows that go on in another way.
     open: Vec<(usize, Pattern)>,
+}
+
+/// What is looked for in a field.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Probe<'a> {
+    pub(super) value: &'a str,
+    /// What a star means in this field.
+    pub(super) star: Star,
+    pub(super) reach: Reach,
+    /// Rows beyond these need not be looked at, and may be found or not.
+    pub(super) within: Option<&'a RowSet>,
 }
 
 impl FieldIndex {
@@ -101,8 +119,10 @@ impl FieldIndex {
             self.any.insert(row);
         } else {
             let node = self.node_for(pattern.literal_start());
-            if let Some(node) = self.nodes.get_mut(node) {
-                node.open.push((row, pattern.clone()));
+            match self.nodes.get_mut(node) {
+                Some(node) if pattern.is_open_ended() => node.tails.insert(row),
+                Some(node) => node.open.push((row, pattern.clone())),
+                None => {}
             }
         }
     }
@@ -127,18 +147,15 @@ impl FieldIndex {
         at
     }
 
-    /// Adds the rows with a pattern that matches `value`. `is` tells whether a variable of a row
-    /// has a value.
+    /// Adds the rows with a pattern that matches. `is` tells whether a variable of a row has a value.
     pub(super) fn find(
         &self,
-        value: &str,
-        star: Star,
-        reach: Reach,
+        probe: Probe<'_>,
         found: &mut RowSet,
         is: impl Fn(usize, Variable, &str) -> bool,
     ) {
-        self.find_narrow(value, star, reach, found, is);
-        if reach == Reach::Every && star.covers(value) {
+        self.find_narrow(probe, found, is);
+        if probe.reach == Reach::Every && probe.star.covers(probe.value) {
             found.unite(&self.any);
         }
     }
@@ -146,23 +163,26 @@ impl FieldIndex {
     /// As [`FieldIndex::find`], without the rows that only have a bare star.
     pub(super) fn find_narrow(
         &self,
-        value: &str,
-        star: Star,
-        reach: Reach,
+        probe: Probe<'_>,
         found: &mut RowSet,
         is: impl Fn(usize, Variable, &str) -> bool,
     ) {
-        if let Some(rows) = self.literals.get(value) {
-            rows.iter().for_each(|row| found.insert(*row));
+        if let Some(rows) = self.literals.get(probe.value) {
+            for row in rows {
+                found.insert(*row);
+            }
         }
-        if reach == Reach::Literal {
+        if probe.reach == Reach::Literal {
             return;
         }
-        let open_from = star.reaches_back_to(value);
-        for (depth, node) in self.path(value) {
-            for (row, pattern) in &node.open {
-                let short = depth >= open_from && pattern.is_open_ended();
-                if short || pattern.matches(value, |variable, text| is(*row, variable, text)) {
+        let open_from = probe.star.reaches_back_to(probe.value);
+        let wanted = |row: usize| probe.within.is_none_or(|within| within.contains(row));
+        for (depth, node) in self.path(probe.value) {
+            if depth >= open_from {
+                found.unite(&node.tails);
+            }
+            for (row, pattern) in node.open.iter().filter(|(row, _)| wanted(*row)) {
+                if pattern.matches(probe.value, |variable, text| is(*row, variable, text)) {
                     found.insert(*row);
                 }
             }
@@ -246,13 +266,14 @@ impl Index {
     /// The rows whose `callers` match.
     pub(super) fn for_caller(&self, caller: &Caller) -> RowSet {
         let mut found = RowSet::default();
+        let probe = |value| Probe { value, star: self.caller_star, reach: Reach::Every, within: None };
         let kinds = self.callers.get(&caller.source).map_or(&[][..], Vec::as_slice);
         for (_, index) in kinds.iter().filter(|(kind, _)| *kind == caller.kind) {
-            index.find(&caller.name, self.caller_star, Reach::Every, &mut found, |_, _, _| false);
+            index.find(probe(&caller.name), &mut found, |_, _, _| false);
         }
         for group in &caller.groups {
             if let Some(index) = self.caller_groups.get(&group.source) {
-                index.find(&group.name, self.caller_star, Reach::Every, &mut found, |_, _, _| false);
+                index.find(probe(&group.name), &mut found, |_, _, _| false);
             }
         }
         found
@@ -268,7 +289,8 @@ impl Index {
     ) -> RowSet {
         let mut found = RowSet::default();
         if let Some(person) = person {
-            self.people.find(person, self.star, Reach::Every, &mut found, is);
+            let probe = Probe { value: person, star: self.star, reach: Reach::Every, within: None };
+            self.people.find(probe, &mut found, is);
         }
         if person.is_none() || unnamed_too {
             found.unite(&self.impersonal);
@@ -320,7 +342,8 @@ mod tests {
                 let mut index = FieldIndex::default();
                 patterns.iter().enumerate().for_each(|(row, pattern)| index.insert(row, pattern));
                 let mut found = RowSet::default();
-                index.find(&value, star, Reach::Every, &mut found, |_, _, _| false);
+                let probe = Probe { value: &value, star, reach: Reach::Every, within: None };
+                index.find(probe, &mut found, |_, _, _| false);
                 let one_by_one: Vec<usize> = (0..patterns.len())
                     .filter(|row| patterns[*row].matches(&value, |_, _| false))
                     .collect();

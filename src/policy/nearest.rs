@@ -6,8 +6,9 @@ use std::collections::BTreeSet;
 const TOLD: usize = 5;
 /// Names that differ in more places are all equally far.
 const FAR: usize = 4;
-/// How much of a name is compared, in bytes; bounds the work for a request of a hundred long groups.
-const COMPARED: usize = 64;
+/// Names whose differences span more bytes than this are far too; it bounds the work for a request of
+/// a hundred long groups.
+const COMPARED: usize = 24;
 /// How many are tried before one gives up on finding enough.
 const TRIED: usize = 64;
 
@@ -36,9 +37,8 @@ pub(super) fn nearest(asked: &str, offers: &BTreeSet<Offer>, stands: impl Fn(&st
 /// Insertions, deletions and replacements of bytes from one to the other, up to one more than
 /// [`FAR`].
 fn distance(one: &str, other: &str) -> usize {
-    let one = one.as_bytes().get(..COMPARED).unwrap_or(one.as_bytes());
-    let other = other.as_bytes().get(..COMPARED).unwrap_or(other.as_bytes());
-    if one.len().abs_diff(other.len()) > FAR {
+    let (one, other) = differing(one.as_bytes(), other.as_bytes());
+    if one.len().abs_diff(other.len()) > FAR || one.len().max(other.len()) > COMPARED {
         return FAR.saturating_add(1);
     }
     let mut row: Vec<usize> = (0..=other.len()).collect();
@@ -49,6 +49,15 @@ fn distance(one: &str, other: &str) -> usize {
         }
     }
     row.last().map_or(0, |cost| (*cost).min(FAR.saturating_add(1)))
+}
+
+/// Both without what they begin and end with alike.
+fn differing<'a>(one: &'a [u8], other: &'a [u8]) -> (&'a [u8], &'a [u8]) {
+    let start = one.iter().zip(other).take_while(|(mine, theirs)| mine == theirs).count();
+    let (one, other) = (one.get(start..).unwrap_or_default(), other.get(start..).unwrap_or_default());
+    let end = one.iter().rev().zip(other.iter().rev()).take_while(|(mine, theirs)| mine == theirs).count();
+    let cut = |text: &'a [u8]| text.get(..text.len().saturating_sub(end)).unwrap_or_default();
+    (cut(one), cut(other))
 }
 
 fn next_row(above: &[usize], place: usize, byte: u8, other: &[u8]) -> Vec<usize> {
@@ -80,6 +89,8 @@ mod tests {
             ("dev", "de", 1),
             ("kitten", "sitting", 3),
             ("abc", "xyz", 3),
+            ("aab", "ab", 1),
+            ("", "ab", 2),
         ] {
             assert_eq!(distance(one, other), expected, "{one} {other}");
         }

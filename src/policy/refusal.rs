@@ -17,7 +17,7 @@ pub(super) type Ruled<'w, 'a> = (Wish<'w>, Ruling<'a>);
 
 /// The refusal of a request with at least one refused claim.
 pub(super) fn refusal(case: &Case<'_>, ask: &Ask, ruled: &[Ruled<'_, '_>]) -> Refusal {
-    let told = Told { case, ask, scopes: case.for_user(ask.request.user()) };
+    let told = Told::new(case, ask);
     let refused = || ruled.iter().filter(|(_, ruling)| !ruling.allows());
     let mut violations: Vec<Violation> =
         refused().map(|(wish, ruling)| told.violation(*wish, ruling)).collect();
@@ -37,7 +37,9 @@ pub(super) fn of_unknown_cluster(ask: &Ask) -> Refusal {
 /// Every deny row that refused something, for the record.
 pub(super) fn deny_rows(case: &Case<'_>, ruled: &[Ruled<'_, '_>]) -> Vec<ShortName> {
     let mut rows = RowSet::default();
-    ruled.iter().for_each(|(_, ruling)| rows.unite(&ruling.denied_by));
+    for (_, ruling) in ruled {
+        rows.unite(&ruling.denied_by);
+    }
     case.set.names(&rows)
 }
 
@@ -46,9 +48,22 @@ struct Told<'c, 'a> {
     case: &'c Case<'a>,
     ask: &'c Ask,
     scopes: Vec<Scope<'a>>,
+    /// Whether some row gives the user name, whatever the key.
+    user_stands: bool,
+    /// The groups of the rows that give the user name, or of all rows of this caller.
+    groups: BTreeSet<Offer>,
 }
 
-impl Told<'_, '_> {
+impl<'c, 'a> Told<'c, 'a> {
+    fn new(case: &'c Case<'a>, ask: &'c Ask) -> Self {
+        let scopes = case.for_user(ask.request.user());
+        let for_user = scopes.first().map(|scope| scope.unkeyed.clone()).unwrap_or_default();
+        let user_stands = !for_user.is_empty();
+        let rows = if user_stands { for_user } else { case.rows() };
+        let groups = offers(case, &rows, |rule| rule.groups.as_ref());
+        Self { case, ask, scopes, user_stands, groups }
+    }
+
     fn violation(&self, wish: Wish<'_>, ruling: &Ruling<'_>) -> Violation {
         let (claim, name) = match wish {
             Wish::User => (Claim::User, self.ask.request.user()),
@@ -87,7 +102,7 @@ impl Told<'_, '_> {
                     ),
                 )
             }
-            Some((Fault::NoRow, cluster)) if claim == Claim::Group && !self.user_stands() => {
+            Some((Fault::NoRow, cluster)) if claim == Claim::Group && !self.user_stands => {
                 let user = self.ask.request.user();
                 let with = format!("together with the user name `{user}` on cluster {cluster}");
                 (None, format!("no policy gives this caller `{name}` {with}"))
@@ -113,25 +128,15 @@ impl Told<'_, '_> {
     }
 
     fn allowed(&self, wish: Wish<'_>, name: &Name) -> Vec<String> {
-        let set = self.case.set;
         match wish {
             Wish::User => {
-                let rows = self.case.rows();
-                let offers = self.offers(set.in_set(&rows), |rule| Some(&rule.users));
+                let offers = offers(self.case, &self.case.rows(), |rule| Some(&rule.users));
                 nearest(name.as_str(), &offers, |text| self.gives_user(text))
             }
             Wish::Group(_) => {
-                let user_stands = self.user_stands();
-                let rows = if user_stands { self.rows_for_user() } else { self.case.rows() };
-                let offers = self.offers(set.in_set(&rows), |rule| rule.groups.as_ref());
-                nearest(name.as_str(), &offers, |text| !user_stands || self.gives_group(text))
+                nearest(name.as_str(), &self.groups, |text| !self.user_stands || self.gives_group(text))
             }
         }
-    }
-
-    /// Whether any row gives the asked user name, whatever the groups.
-    fn user_stands(&self) -> bool {
-        !self.rows_for_user().is_empty()
     }
 
     fn rows_for_user(&self) -> RowSet {
@@ -144,20 +149,6 @@ impl Told<'_, '_> {
 
     fn gives_group(&self, text: &str) -> bool {
         Name::parse(text).is_ok_and(|group| rule(&self.scopes, Wish::Group(&group)).allows())
-    }
-
-    fn offers<'r>(
-        &self,
-        rules: impl Iterator<Item = &'r Rule>,
-        field: impl Fn(&Rule) -> Option<&Vec<Pattern>>,
-    ) -> BTreeSet<Offer> {
-        let mut offers = BTreeSet::new();
-        for rule in rules {
-            for pattern in field(rule).into_iter().flatten() {
-                offers.extend(shown(rule, pattern, self.case.asker, |name| self.case.is_ordinary(name)));
-            }
-        }
-        offers
     }
 
     /// Where claims fail only by the kind of the key: the kinds that would do for one of them.
@@ -193,7 +184,7 @@ impl Told<'_, '_> {
             return None;
         }
         let person = self.ask.on_behalf_of.as_ref().map(ToString::to_string).unwrap_or_default();
-        let offers = self.offers(self.case.set.in_set(&rows), |rule| rule.people.as_ref());
+        let offers = offers(self.case, &rows, |rule| rule.people.as_ref());
         let reason = if person.is_empty() {
             "the policy wants to know for whom: send on_behalf_of".to_owned()
         } else {
@@ -202,6 +193,16 @@ impl Told<'_, '_> {
         let allowed = nearest(&person, &offers, |_| true);
         Some(Violation { claim: Claim::OnBehalfOf, value: person, rule: None, reason, allowed })
     }
+}
+
+fn offers(case: &Case<'_>, rows: &RowSet, field: impl Fn(&Rule) -> Option<&Vec<Pattern>>) -> BTreeSet<Offer> {
+    let mut offers = BTreeSet::new();
+    for rule in case.set.in_set(rows) {
+        for pattern in field(rule).into_iter().flatten() {
+            offers.extend(shown(rule, pattern, case.asker, |name| case.is_ordinary(name)));
+        }
+    }
+    offers
 }
 
 /// A pattern as the caller may see it, with what is known of the caller put in. `ordinary` tells

@@ -1,5 +1,7 @@
 //! Names that are never issued, and names that only a row that spells them out gives.
 
+use std::sync::LazyLock;
+
 use crate::pki::name::{Name, fold};
 
 /// How a name stands to the reserved ones. Each of the first four asks for more than the one before.
@@ -23,11 +25,12 @@ pub enum NameClass {
 /// letter nor digit reserves every name that begins so; any other entry reserves that one name.
 #[derive(Clone, Debug)]
 pub struct ReservedNames {
-    /// As it was configured, to see whether it still holds.
     entries: Vec<Entry>,
-    /// What each ASCII character folds to; they fold one by one.
-    ascii: Vec<String>,
 }
+
+/// What each ASCII character folds to; they fold one by one.
+static ASCII: LazyLock<Vec<String>> =
+    LazyLock::new(|| (0..128_u8).map(|octet| fold(&char::from(octet).to_string())).collect());
 
 #[derive(Clone, Debug)]
 struct Entry {
@@ -65,8 +68,7 @@ impl ReservedNames {
             .chain(built_in(&RESERVED, NameClass::Reserved))
             .chain(configured.iter().map(|text| Entry::new(text, NameClass::Reserved)))
             .collect();
-        let ascii = (0..128_u8).map(|octet| fold(&char::from(octet).to_string())).collect();
-        Self { entries, ascii }
+        Self { entries }
     }
 
     /// How `name` stands to them. A name that is reserved by its bytes and by its folded form is
@@ -76,7 +78,7 @@ impl ReservedNames {
     pub fn class(&self, name: &Name) -> NameClass {
         let text = name.as_str();
         let by_bytes = self.strictest(|entry| covers(&entry.text, entry.prefix, text));
-        let folded = self.fold(text);
+        let folded = quick_fold(text);
         let by_look = self.strictest(|entry| covers(&entry.folded, entry.prefix, &folded));
         if by_look > by_bytes { NameClass::LooksReserved } else { by_bytes }
     }
@@ -89,13 +91,6 @@ impl ReservedNames {
             .max()
             .unwrap_or(NameClass::Ordinary)
     }
-
-    fn fold(&self, text: &str) -> String {
-        if !text.is_ascii() {
-            return fold(text);
-        }
-        text.bytes().filter_map(|octet| self.ascii.get(usize::from(octet))).map(String::as_str).collect()
-    }
 }
 
 impl Entry {
@@ -104,6 +99,14 @@ impl Entry {
         let prefix = text.ends_with(|last: char| !last.is_alphanumeric());
         Self { text: stem.to_owned(), folded: fold(stem), prefix, class }
     }
+}
+
+/// As [`fold`], which is slow for what most names are.
+fn quick_fold(text: &str) -> String {
+    if !text.is_ascii() {
+        return fold(text);
+    }
+    text.bytes().filter_map(|octet| ASCII.get(usize::from(octet))).map(String::as_str).collect()
 }
 
 fn covers(reserved: &str, prefix: bool, name: &str) -> bool {
@@ -198,7 +201,7 @@ mod tests {
     proptest! {
         #[test]
         fn ascii_folds_one_character_at_a_time(text in "[ -~]{1,24}") {
-            prop_assert_eq!(ReservedNames::new(&[]).fold(&text), fold(&text));
+            prop_assert_eq!(quick_fold(&text), fold(&text));
         }
     }
 }

@@ -29,6 +29,7 @@ pub(super) struct Rule {
     pub(super) keys: Option<Vec<KeyKind>>,
     pub(super) description: Option<String>,
     pub(super) explain: bool,
+    pub(super) enabled: bool,
 }
 
 impl Rule {

@@ -62,7 +62,7 @@ impl Clusters {
 pub struct PolicySet {
     pub(super) revision: i64,
     rows: Vec<PolicyRow>,
-    /// In the order of `rows`; so are the places in every [`RowSet`].
+    /// Sorted by name; the places in every [`RowSet`] are places here.
     pub(super) rules: Vec<Rule>,
     pub(super) allow: Index,
     pub(super) deny: Index,
@@ -126,16 +126,17 @@ impl PolicySet {
         &self.rows
     }
 
-    fn index(revision: i64, rows: Vec<PolicyRow>, rules: Vec<Rule>, clusters: &Clusters) -> Self {
+    fn index(revision: i64, rows: Vec<PolicyRow>, mut rules: Vec<Rule>, clusters: &Clusters) -> Self {
         let new = |effect| {
             let (star, caller_star) = check::stars(effect);
             Index::new(star, caller_star)
         };
         let (mut allow, mut deny) = (new(Effect::Allow), new(Effect::Deny));
         let mut spelled_out = RowSet::default();
-        for (place, (rule, row)) in rules.iter().zip(&rows).enumerate() {
+        rules.sort_by(|one, other| one.name.cmp(&other.name));
+        for (place, rule) in rules.iter().enumerate() {
             match rule.effect {
-                _ if !row.enabled => {}
+                _ if !rule.enabled => {}
                 Effect::Allow => allow.insert(place, rule),
                 // What would wait for a person is refused as long as nobody can be asked.
                 Effect::Review | Effect::Deny => deny.insert(place, rule),
@@ -167,10 +168,7 @@ impl PolicySet {
 
     /// The names of `rows`, sorted, each once.
     pub(super) fn names(&self, rows: &RowSet) -> Vec<ShortName> {
-        let mut names: Vec<ShortName> = self.in_set(rows).map(|rule| rule.name.clone()).collect();
-        names.sort_unstable();
-        names.dedup();
-        names
+        self.in_set(rows).map(|rule| rule.name.clone()).collect()
     }
 
     pub(super) fn in_set<'a>(&'a self, rows: &'a RowSet) -> impl Iterator<Item = &'a Rule> {

@@ -1,7 +1,5 @@
 //! Keys that are never certified, by the SHA-256 of their SPKI.
 
-use std::fmt::Write;
-
 use serde_json::json;
 use sqlx::AnyConnection;
 
@@ -104,7 +102,7 @@ async fn block(
         return Ok(false);
     }
     state.revisions.blocked_keys = state.revisions.blocked_keys.saturating_add(1);
-    let detail = json!({ "spki_sha256": hex(&blocked.spki_sha256), "reason": blocked.reason });
+    let detail = json!({ "spki_sha256": hex::encode(blocked.spki_sha256), "reason": blocked.reason });
     append_event(connection, &mut state, blocked.at, EventKind::KeyBlocked, &origin, &detail).await?;
     state.save(connection).await?;
     Ok(true)
@@ -122,16 +120,8 @@ async fn unblock(
     let Some(row) = delete.optional(&mut *connection).await? else { return Ok(false) };
     let reason = Cells::new(&row, "blocked_keys", "at").text("reason")?;
     state.revisions.blocked_keys = state.revisions.blocked_keys.saturating_add(1);
-    let detail = json!({ "spki_sha256": hex(&key), "reason": reason });
+    let detail = json!({ "spki_sha256": hex::encode(key), "reason": reason });
     append_event(connection, &mut state, now, EventKind::KeyUnblocked, &origin, &detail).await?;
     state.save(connection).await?;
     Ok(true)
-}
-
-fn hex(octets: &[u8]) -> String {
-    octets.iter().fold(String::new(), |mut text, octet| {
-        // Writing into a String does not fail.
-        let _ = write!(text, "{octet:02x}");
-        text
-    })
 }

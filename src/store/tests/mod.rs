@@ -164,7 +164,8 @@ impl Sample<'_> {
         };
         let not_after = self.at.after(Lifetime::from_seconds(self.lifetime));
         let revision = self.seen.policy;
-        let approved = Approved::for_tests(ask, self.at.before(300), not_after).decided_by(revision, self.rows);
+        let approved =
+            Approved::for_tests(ask, self.at.before(300), not_after).decided_by(revision, self.rows);
         Issuance {
             signed: Signed::for_tests(approved, serial(self.serial), self.der, self.authority),
             at: self.at,

@@ -13,9 +13,9 @@ async fn a_follower_reads_every_event_in_commit_order() {
     loop {
         let list = auditor.get(&format!("/v1/audit?after={after}&limit=2")).await.expect(200);
         let items = list["items"].as_array().unwrap();
-        let Some(last) = items.last() else { break };
+        let Some(newest) = items.last() else { break };
         assert!(items.iter().all(|item| item["number"].as_i64().unwrap() > after));
-        after = last["number"].as_i64().unwrap();
+        after = newest["number"].as_i64().unwrap();
         kinds.extend(items.iter().map(|item| item["kind"].as_str().unwrap().to_owned()));
     }
     assert_eq!(
