@@ -1,38 +1,44 @@
-//! Renders a kubeconfig (client-go tools/clientcmd/api/v1). Pure: names are serialised by a YAML
-//! library, never put into a template.
-
-use std::fmt::Write as _;
+//! Renders a kubeconfig. Pure: names are serialised by a YAML library, never templated.
+//!
+//! The private key stays with its owner: `client-key` is a bare file name, which kubectl resolves
+//! from the folder of the kubeconfig (k8s.io/client-go/tools/clientcmd, `ResolveLocalPaths`).
 
 use aws_lc_rs::digest::{SHA256, digest};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::Serialize;
 
 use crate::pki::name::{Name, ShortName};
 use crate::pki::serial::Serial;
 use crate::time::Time;
 
-/// The longest part of a file name that comes from a user's name, in characters.
-const LONGEST_STEM: usize = 64;
-/// The longest `key_path`, in bytes.
-const LONGEST_KEY_PATH: usize = 128;
+/// The longest name of a file that is made up here, in bytes.
+const LONGEST_FILE_NAME: usize = 100;
+/// What is left of a user's name in a file name beside a long cluster name, in bytes.
+const SHORTEST_STEM: usize = 24;
+/// The longest name of a file that Linux and macOS take, in bytes.
+const LONGEST_KEY_PATH: usize = 255;
 
-/// A bare file name of `[A-Za-z0-9._@-]`, for `client-key`. kubectl looks for it in the folder of
-/// the kubeconfig.
+/// A bare file name of `[A-Za-z0-9._@-]`, for `client-key`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyPath(String);
 
 impl KeyPath {
-    /// Takes a bare file name; none for anything else, a path above all.
+    /// Takes a bare name of `[A-Za-z0-9._@-]`, at most 255 bytes, that is neither `.` nor `..` and
+    /// does not begin with `-`, which programs would read as an option.
+    #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let bare = text.bytes().all(is_safe) && !text.starts_with(['.', '-']);
-        (bare && (1..=LONGEST_KEY_PATH).contains(&text.len())).then(|| Self(text.to_owned()))
+        let sound = !text.is_empty()
+            && text.len() <= LONGEST_KEY_PATH
+            && text.bytes().all(stands_in_file_name)
+            && !text.starts_with('-')
+            && !text.bytes().all(|byte| byte == b'.');
+        sound.then(|| Self(text.to_owned()))
     }
 
-    /// `alice.key` for the user `alice`.
+    /// `alice.key` for the user `alice`; what cannot stand in a file name is replaced.
     #[must_use]
     pub fn for_user(user: &Name) -> Self {
-        Self(format!("{}.key", stem(user.as_str())))
+        Self(format!("{}.key", stem(user, LONGEST_FILE_NAME.saturating_sub(".key".len()))))
     }
 
     /// The file name.
@@ -42,18 +48,19 @@ impl KeyPath {
     }
 }
 
-/// What the file is for.
+/// Whether a kubeconfig is for use as it is or for merging.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Shape {
-    /// To be used as it is: it has a `current-context`.
+    /// Has a `current-context`; without one kubectl tries localhost:8080.
     #[default]
     Standalone,
-    /// To be merged: it has none, so that merging never switches the user's context.
+    /// Has none, so that merging never switches the user's context.
     Fragment,
 }
 
 impl Shape {
     /// Reads `standalone` or `fragment`.
+    #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         match text {
             "standalone" => Some(Self::Standalone),
@@ -63,312 +70,442 @@ impl Shape {
     }
 }
 
-/// Everything that a kubeconfig says.
+/// What goes into a kubeconfig.
 #[derive(Clone, Debug)]
 pub struct Kubeconfig<'a> {
-    /// The cluster's name, and its entry's.
+    /// The cluster, and the context's part after the `@`.
     pub cluster: &'a ShortName,
-    /// The API server's URL.
+    /// The API server's URL, from the configuration.
     pub server: &'a str,
-    /// The CA by which kubectl trusts the API server.
+    /// What kubectl trusts the API server by.
     pub server_ca_pem: &'a str,
     /// The context's namespace.
     pub namespace: Option<&'a str>,
-    /// The user of the certificate.
+    /// The CN.
     pub user: &'a Name,
-    /// The groups of the certificate, for the comment.
+    /// Each O.
     pub groups: &'a [Name],
     /// Leaf first, then intermediates.
     pub certificate_pem: &'a str,
-    /// The certificate's serial, for the comment.
+    /// The leaf's.
     pub serial: Serial,
-    /// When it ends, for the comment.
+    /// The leaf's.
     pub not_after: Time,
-    /// Where the private key lies, beside this file.
+    /// Where the private key lies, beside the kubeconfig.
     pub key_path: &'a KeyPath,
-    /// With or without a current context.
+    /// Whether it has a `current-context`.
     pub shape: Shape,
 }
 
 impl Kubeconfig<'_> {
-    /// The file's text: comments, then YAML.
+    /// The file: comments in printable ASCII, then YAML.
     #[must_use]
     pub fn render(&self) -> String {
-        let entry = format!("{}@{}", self.user, self.cluster);
-        let document = Document {
-            api_version: "v1",
-            kind: "Config",
-            clusters: [Cluster {
-                name: self.cluster.as_str(),
-                cluster: ClusterEntry {
-                    server: self.server,
-                    certificate_authority_data: STANDARD.encode(self.server_ca_pem),
-                },
-            }],
-            users: [User {
-                name: &entry,
-                user: UserEntry {
-                    client_certificate_data: STANDARD.encode(self.certificate_pem),
-                    client_key: self.key_path.as_str(),
-                },
-            }],
-            contexts: [Context {
-                name: &entry,
-                context: ContextEntry {
-                    cluster: self.cluster.as_str(),
-                    user: &entry,
-                    namespace: self.namespace,
-                },
-            }],
-            current_context: (self.shape == Shape::Standalone).then_some(&entry),
-        };
-        // A struct of strings always serialises.
-        format!("{}{}", self.comments(), serde_saphyr::to_string(&document).unwrap_or_default())
+        let file = self.file();
+        let options = serde_saphyr::ser_options! { quote_all: true, prefer_block_scalars: false };
+        // Strings and lists cannot fail to serialise; were it so, JSON is YAML too.
+        let yaml = serde_saphyr::to_string_with_options(&file, options)
+            .unwrap_or_else(|_| serde_json::to_string(&file).unwrap_or_default());
+        format!("{}{yaml}", self.comments())
     }
 
+    /// Only printable ASCII: YAML ends a comment at U+0085, U+2028 and U+2029 too.
     fn comments(&self) -> String {
         let groups: Vec<String> = self.groups.iter().map(|group| printable(group.as_str())).collect();
         let groups = if groups.is_empty() { "none".to_owned() } else { groups.join(", ") };
         let file = file_name(self.user, self.cluster, "kubeconfig");
-        let key = self.key_path.as_str();
-        let mut text = String::new();
-        for line in [
-            format!("{} on {}, groups: {groups}", printable(self.user.as_str()), self.cluster),
-            format!("expires {}, serial {}", self.not_after, self.serial),
-            format!(
-                "The private key is {key}, in the folder of this file. To merge both into yours, new file first:"
-            ),
-            format!(
-                "  KUBECONFIG=\"./{file}:$HOME/.kube/config\" kubectl config view --flatten > merged.tmp && \
-                 mv merged.tmp \"$HOME/.kube/config\""
-            ),
-        ] {
-            // Writing to a String cannot fail.
-            let _ = writeln!(text, "# {line}");
+        let lines = [
+            format!("user: {}", printable(self.user.as_str())),
+            format!("groups: {groups}"),
+            format!("cluster: {}", self.cluster),
+            format!("expires: {}", self.not_after),
+            format!("serial: {}", self.serial),
+            format!("key: {}, beside this file", self.key_path.as_str()),
+            "To merge, with this file first, because the first one wins:".to_owned(),
+            merge_line(&file),
+        ];
+        format!("# {}\n", lines.join("\n# "))
+    }
+
+    fn file(&self) -> File<'_> {
+        let context = format!("{}@{}", self.user, self.cluster);
+        let cluster = self.cluster.as_str();
+        File {
+            api_version: "v1",
+            kind: "Config",
+            clusters: [NamedCluster {
+                name: cluster,
+                cluster: Cluster {
+                    server: self.server,
+                    certificate_authority_data: STANDARD.encode(self.server_ca_pem),
+                },
+            }],
+            users: [NamedUser {
+                name: context.clone(),
+                user: User {
+                    client_certificate_data: STANDARD.encode(self.certificate_pem),
+                    client_key: self.key_path.as_str(),
+                },
+            }],
+            contexts: [NamedContext {
+                name: context.clone(),
+                context: Context { cluster, user: context.clone(), namespace: self.namespace },
+            }],
+            current_context: (self.shape == Shape::Standalone).then_some(context),
         }
-        text
     }
 }
 
-/// `alice@prod.kubeconfig`: safe in a header, on a disk and in a shell. Where characters had to go,
-/// a digest of the name keeps two users apart.
+/// `alice@prod.kubeconfig`: only `[A-Za-z0-9._@-]`, about a hundred bytes at most, without a dot or
+/// dash at its start; safe in a header and on a disk. A user name that had to be changed is followed
+/// by a short hash, so that two users never share a file.
 #[must_use]
 pub fn file_name(user: &Name, cluster: &ShortName, extension: &str) -> String {
-    format!("{}@{cluster}.{extension}", stem(user.as_str()))
+    let rest = format!("@{cluster}.{extension}");
+    let room = LONGEST_FILE_NAME.saturating_sub(rest.len()).max(SHORTEST_STEM);
+    format!("{}{rest}", stem(user, room))
 }
 
-fn stem(user: &str) -> String {
-    let kept: String = user
-        .chars()
-        .take(LONGEST_STEM)
-        .map(|c| if u8::try_from(c).is_ok_and(is_safe) { c } else { '_' })
-        .collect();
-    let kept = if kept.starts_with(['.', '-']) { format!("_{kept}") } else { kept };
-    if kept == user {
-        return kept;
-    }
-    let hash = digest(&SHA256, user.as_bytes());
-    format!("{kept}-{}", hex::encode(hash.as_ref().get(..4).unwrap_or_default()))
+#[derive(Serialize)]
+struct File<'a> {
+    #[serde(rename = "apiVersion")]
+    api_version: &'static str,
+    kind: &'static str,
+    clusters: [NamedCluster<'a>; 1],
+    users: [NamedUser<'a>; 1],
+    contexts: [NamedContext<'a>; 1],
+    #[serde(rename = "current-context", skip_serializing_if = "Option::is_none")]
+    current_context: Option<String>,
 }
 
-const fn is_safe(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'@' | b'-')
+#[derive(Serialize)]
+struct NamedCluster<'a> {
+    name: &'a str,
+    cluster: Cluster<'a>,
 }
 
-/// A line separator in a name would end the comment, and what follows would be YAML.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Cluster<'a> {
+    server: &'a str,
+    certificate_authority_data: String,
+}
+
+#[derive(Serialize)]
+struct NamedUser<'a> {
+    name: String,
+    user: User<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct User<'a> {
+    client_certificate_data: String,
+    client_key: &'a str,
+}
+
+#[derive(Serialize)]
+struct NamedContext<'a> {
+    name: String,
+    context: Context<'a>,
+}
+
+#[derive(Serialize)]
+struct Context<'a> {
+    cluster: &'a str,
+    user: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    namespace: Option<&'a str>,
+}
+
+/// The new file comes first: with the old one first an old entry of the same name would win,
+/// silently. The merged file holds the private key, so nobody else may read it at any moment.
+fn merge_line(file: &str) -> String {
+    format!(
+        "KUBECONFIG=./{file}:$HOME/.kube/config sh -c \
+         'umask 077; kubectl config view --flatten > merged' && mv merged \"$HOME/.kube/config\""
+    )
+}
+
 fn printable(text: &str) -> String {
     text.chars()
         .map(|c| if matches!(c, ' '..='~') { c.to_string() } else { c.escape_unicode().to_string() })
         .collect()
 }
 
-#[derive(Serialize)]
-struct Document<'a> {
-    #[serde(rename = "apiVersion")]
-    api_version: &'static str,
-    kind: &'static str,
-    clusters: [Cluster<'a>; 1],
-    users: [User<'a>; 1],
-    contexts: [Context<'a>; 1],
-    #[serde(rename = "current-context", skip_serializing_if = "Option::is_none")]
-    current_context: Option<&'a String>,
+fn stands_in_file_name(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'@' | b'-')
 }
 
-#[derive(Serialize)]
-struct Cluster<'a> {
-    name: &'a str,
-    cluster: ClusterEntry<'a>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "kebab-case")]
-struct ClusterEntry<'a> {
-    server: &'a str,
-    certificate_authority_data: String,
-}
-
-#[derive(Serialize)]
-struct User<'a> {
-    name: &'a str,
-    user: UserEntry<'a>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "kebab-case")]
-struct UserEntry<'a> {
-    client_certificate_data: String,
-    client_key: &'a str,
-}
-
-#[derive(Serialize)]
-struct Context<'a> {
-    name: &'a str,
-    context: ContextEntry<'a>,
-}
-
-#[derive(Serialize)]
-struct ContextEntry<'a> {
-    cluster: &'a str,
-    user: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    namespace: Option<&'a str>,
+/// The user's name as the start of a file name of at most `room` bytes.
+fn stem(user: &Name, room: usize) -> String {
+    let replaced: String = user
+        .as_str()
+        .chars()
+        .enumerate()
+        .map(|(place, c)| {
+            let stands = u8::try_from(c).is_ok_and(stands_in_file_name);
+            let hides = place == 0 && matches!(c, '.' | '-');
+            if stands && !hides { c } else { '_' }
+        })
+        .collect();
+    if replaced == user.as_str() && replaced.len() <= room {
+        return replaced;
+    }
+    let mark = digest(&SHA256, user.as_str().as_bytes());
+    let mark = mark.as_ref().iter().take(4).fold(0_u32, |mark, octet| mark << 8 | u32::from(*octet));
+    let kept: String = replaced.chars().take(room.saturating_sub("-01234567".len())).collect();
+    format!("{kept}-{mark:08x}")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::Value;
+    use std::io::Write;
+    use std::process::{Command, Stdio};
 
-    /// Names that YAML reads as something else, or that end a line somewhere.
-    const HOSTILE: &[&str] = &[
+    const PEM: &str = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
+
+    /// Names that a YAML reader could take for something else, or that could end a line or a string.
+    const HOSTILE: [&str; 40] = [
         "yes",
+        "no",
+        "on",
+        "off",
+        "y",
+        "n",
+        "true",
         "null",
+        "Null",
         "~",
         "1e3",
         "0x10",
-        "2026-01-01",
-        "true",
+        "0o7",
+        "010",
+        "1_000",
+        ".inf",
+        ".nan",
+        "1:30",
+        "190:20:30",
+        "2026-06-01",
+        "2026-06-01T00:00:00Z",
+        "=",
+        "<<",
+        "-",
+        "---",
+        "...",
+        "? a",
+        "- a",
         "a: b",
         "a #b",
-        "- a",
         "'",
         "\"",
-        "\\",
+        "\\n",
+        "%x",
         "{a}",
-        "[a]",
-        "&a",
         "*a",
-        "!a",
-        "%a",
-        "@a",
-        "`a",
-        "|",
-        ">",
-        "?",
-        "a'b\"c",
-        "Zoë",
-        "王小明",
-        "a{{b}}",
-        "=cmd",
-        "<<",
+        "&a",
+        "!!str a",
+        "é😀",
+        "a'\"b",
     ];
 
-    fn rendered(user: &str, groups: &[&str], shape: Shape) -> String {
-        let user = Name::parse(user).unwrap();
-        let groups: Vec<Name> = groups.iter().map(|group| Name::parse(group).unwrap()).collect();
+    fn render(user: &str, groups: &[&str], shape: Shape) -> String {
+        let user = Name::parse(user).expect("a name");
+        let groups: Vec<Name> = groups.iter().map(|group| Name::parse(group).expect("a name")).collect();
         Kubeconfig {
-            cluster: &ShortName::parse("prod").unwrap(),
-            server: "https://10.0.0.1:6443",
-            server_ca_pem: "server CA",
-            namespace: Some("default"),
+            cluster: &ShortName::parse("prod").expect("a name"),
+            server: "https://prod.example:6443",
+            server_ca_pem: PEM,
+            namespace: Some("1e3"),
             user: &user,
             groups: &groups,
-            certificate_pem: "certificate",
-            serial: Serial::from_random([7; 16]),
-            not_after: Time::from_unix(1_780_000_000),
+            certificate_pem: PEM,
+            serial: Serial::from_random([0x11; 16]),
+            not_after: Time::from_unix(1_800_000_000),
             key_path: &KeyPath::for_user(&user),
             shape,
         }
         .render()
     }
 
-    fn parsed(text: &str) -> Value {
-        serde_saphyr::from_str(text).unwrap()
+    fn read(yaml: &str) -> serde_json::Value {
+        serde_saphyr::from_str(yaml).expect("yaml")
+    }
+
+    /// What `PyYAML`, a YAML 1.1 reader, makes of several files.
+    fn read_by_python(files: &[String]) -> Vec<serde_json::Value> {
+        let script =
+            "import json,sys,yaml; print(json.dumps([yaml.safe_load(f) for f in json.load(sys.stdin)]))";
+        let mut python = Command::new("python3")
+            .args(["-c", script])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("python3 is needed: ./test installs it");
+        let input = serde_json::to_vec(files).expect("json");
+        python.stdin.take().expect("stdin").write_all(&input).expect("python reads");
+        let output = python.wait_with_output().expect("python ends");
+        assert!(output.status.success(), "PyYAML is needed: ./test installs it");
+        serde_json::from_slice(&output.stdout).expect("json")
+    }
+
+    fn assert_says(file: &serde_json::Value, user: &str) {
+        let context = format!("{user}@prod");
+        assert_eq!(file["apiVersion"], "v1");
+        assert_eq!(file["kind"], "Config");
+        assert_eq!(file["current-context"], context.as_str());
+        assert_eq!(file["users"][0]["name"], context.as_str());
+        assert_eq!(file["contexts"][0]["name"], context.as_str());
+        assert_eq!(file["contexts"][0]["context"]["user"], context.as_str());
+        assert_eq!(file["contexts"][0]["context"]["cluster"], "prod");
+        assert_eq!(file["contexts"][0]["context"]["namespace"], "1e3");
+        assert_eq!(file["clusters"][0]["name"], "prod");
+        assert_eq!(file["clusters"][0]["cluster"]["server"], "https://prod.example:6443");
+        let data = &file["clusters"][0]["cluster"]["certificate-authority-data"];
+        assert_eq!(STANDARD.decode(data.as_str().expect("text")).expect("base64"), PEM.as_bytes());
+        assert_eq!(&file["users"][0]["user"]["client-certificate-data"], data);
     }
 
     #[test]
     fn every_name_comes_back_as_it_was() {
-        for name in HOSTILE {
-            let config = parsed(&rendered(name, &[name], Shape::Standalone));
-            let entry = format!("{name}@prod");
-            assert_eq!(config["users"][0]["name"], entry.as_str(), "{name}");
-            assert_eq!(config["contexts"][0]["name"], entry.as_str(), "{name}");
-            assert_eq!(config["contexts"][0]["context"]["user"], entry.as_str(), "{name}");
-            assert_eq!(config["current-context"], entry.as_str(), "{name}");
+        let files: Vec<String> =
+            HOSTILE.iter().map(|user| render(user, &[user], Shape::Standalone)).collect();
+        for (user, file) in HOSTILE.iter().zip(&files) {
+            assert_says(&read(file), user);
+        }
+        let read = read_by_python(&files);
+        assert_eq!(read.len(), HOSTILE.len());
+        for (user, file) in HOSTILE.iter().zip(read) {
+            assert_says(&file, user);
         }
     }
 
     #[test]
-    fn comments_are_printable_ascii_on_lines_of_their_own() {
-        for name in HOSTILE {
-            let text = rendered(name, HOSTILE, Shape::Standalone);
-            let comments: Vec<&str> = text.lines().take_while(|line| line.starts_with('#')).collect();
-            assert_eq!(comments.len(), 4, "{name}");
-            assert!(
-                comments.iter().all(|line| line.bytes().all(|byte| (b' '..=b'~').contains(&byte))),
-                "{name}"
-            );
-        }
-        assert_eq!(printable("a\u{2028}b\u{85}c\r"), "a\\u{2028}b\\u{85}c\\u{d}");
+    fn only_names_of_keys_and_certificates_are_in_the_user() {
+        let file = read(&render("alice", &[], Shape::Standalone));
+        let user = file["users"][0]["user"].as_object().expect("a mapping");
+        let mut fields: Vec<&str> = user.keys().map(String::as_str).collect();
+        fields.sort_unstable();
+        assert_eq!(fields, ["client-certificate-data", "client-key"]);
+        assert_eq!(user["client-key"], "alice.key");
     }
 
     #[test]
-    fn a_fragment_never_switches_the_context() {
-        assert!(parsed(&rendered("alice", &[], Shape::Fragment)).get("current-context").is_none());
-        assert_eq!(parsed(&rendered("alice", &[], Shape::Standalone))["current-context"], "alice@prod");
+    fn a_fragment_has_no_current_context() {
+        let text = render("alice", &[], Shape::Fragment);
+        assert!(read(&text).get("current-context").is_none());
+        assert_eq!(Shape::parse("fragment"), Some(Shape::Fragment));
+        assert_eq!(Shape::parse("standalone"), Some(Shape::Standalone));
+        assert_eq!(Shape::parse("Fragment"), None);
     }
 
     #[test]
-    fn the_key_is_a_bare_name_beside_the_file() {
-        assert_eq!(
-            parsed(&rendered("alice", &[], Shape::Standalone))["users"][0]["user"]["client-key"],
-            "alice.key"
-        );
-        for good in ["alice.key", "a", "A_1@b-c.pem"] {
-            assert_eq!(KeyPath::parse(good).map(|path| path.0).as_deref(), Some(good));
+    fn the_first_lines_are_comments_in_printable_ascii() {
+        let text = render("zoé\u{a0}x", &["dev", "équipe"], Shape::Standalone);
+        let comments: Vec<&str> = text.lines().take_while(|line| line.starts_with('#')).collect();
+        assert!(comments.iter().all(|line| line.bytes().all(|byte| matches!(byte, b' '..=b'~'))));
+        assert_eq!(comments[0], "# user: zo\\u{e9}\\u{a0}x");
+        assert_eq!(comments[1], "# groups: dev, \\u{e9}quipe");
+        assert_eq!(comments[2], "# cluster: prod");
+        assert_eq!(comments[3], "# expires: 2027-01-15T08:00:00Z");
+        assert_eq!(comments[4], "# serial: 51111111111111111111111111111111");
+        assert_eq!(text.matches('#').count(), comments.len());
+    }
+
+    #[test]
+    fn the_merge_line_has_the_new_file_first() {
+        let text = render("alice", &[], Shape::Standalone);
+        let line = "# KUBECONFIG=./alice@prod.kubeconfig:$HOME/.kube/config ";
+        assert_eq!(text.lines().filter(|text| text.starts_with(line)).count(), 1);
+    }
+
+    /// Runs the line of the comments as a person would.
+    #[test]
+    fn the_merge_line_works_and_keeps_the_old_context() {
+        let home = tempfile::tempdir().expect("a folder");
+        let old = render("bob", &[], Shape::Standalone).replace("prod", "old");
+        std::fs::create_dir(home.path().join(".kube")).expect("a folder");
+        std::fs::write(home.path().join(".kube/config"), old).expect("a file");
+        std::fs::write(home.path().join(".kube/bob.key"), "bob").expect("a file");
+        std::fs::write(home.path().join("alice.key"), "alice").expect("a file");
+        let text = render("alice", &["dev"], Shape::Fragment);
+        std::fs::write(home.path().join("alice@prod.kubeconfig"), &text).expect("a file");
+        let line = text.lines().find(|line| line.starts_with("# KUBECONFIG=")).expect("a line");
+        let ran = Command::new("sh")
+            .args(["-ec", line.trim_start_matches("# ")])
+            .current_dir(home.path())
+            .env("HOME", home.path())
+            .output()
+            .expect("a shell");
+        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+        let merged = read(&std::fs::read_to_string(home.path().join(".kube/config")).expect("a file"));
+        assert_eq!(merged["current-context"], "bob@old");
+        let users: Vec<&str> = merged["users"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .filter_map(|user| user["name"].as_str())
+            .collect();
+        assert_eq!(users, ["alice@prod", "bob@old"]);
+        assert_eq!(merged["users"][0]["user"]["client-key-data"], STANDARD.encode("alice"));
+    }
+
+    #[test]
+    fn kubectl_reads_hostile_names() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for user in HOSTILE {
+            let path = folder.path().join("config");
+            std::fs::write(&path, render(user, &[user], Shape::Standalone)).expect("a file");
+            let output = Command::new("kubectl")
+                .args(["config", "current-context", "--kubeconfig"])
+                .arg(&path)
+                .output()
+                .expect("kubectl is needed: ./test installs it");
+            assert_eq!(String::from_utf8_lossy(&output.stdout), format!("{user}@prod\n"));
         }
-        let long = "a".repeat(129);
-        for bad in
-            ["", ".", "..", ".ssh", "-rf", "a/b", "../a", "/a", "a b", "a\n", "é", "a:b", "~", long.as_str()]
+    }
+
+    #[test]
+    fn a_file_name_is_safe_and_bounded() {
+        let cluster = ShortName::parse("prod").expect("a name");
+        let name = |user: &str| file_name(&Name::parse(user).expect("a name"), &cluster, "kubeconfig");
+        assert_eq!(name("alice"), "alice@prod.kubeconfig");
+        assert_eq!(name("alice@example.com"), "alice@example.com@prod.kubeconfig");
+        let long = "a".repeat(253);
+        for user in
+            [".", "..", "-rf", ".ssh", "../../etc/passwd", "a b", "system:node:a", "é", "a\"b;c", &long]
         {
-            assert_eq!(KeyPath::parse(bad), None, "{bad}");
+            let file = name(user);
+            assert!(file.bytes().all(stands_in_file_name) && file.len() <= 100, "{file}");
+            assert!(!file.starts_with(['.', '-', '@']), "{file}");
         }
+        let far = ShortName::parse(&"c".repeat(63)).expect("a name");
+        assert!(file_name(&Name::parse(&long).expect("a name"), &far, "kubeconfig").len() <= 100);
     }
 
     #[test]
-    fn two_users_never_share_a_file() {
-        let file = |user: &str| {
-            file_name(&Name::parse(user).unwrap(), &ShortName::parse("prod").unwrap(), "kubeconfig")
-        };
-        assert_eq!(file("alice"), "alice@prod.kubeconfig");
-        assert_eq!(file("alice@corp.com"), "alice@corp.com@prod.kubeconfig");
-        let odd =
-            ["a/b", "a:b", "a_b", "..", "-a", "é", "è", "ci/deploy-1", &"x".repeat(100), &"x".repeat(101)];
-        let files: std::collections::HashSet<String> = odd.iter().map(|user| file(user)).collect();
-        assert_eq!(files.len(), odd.len());
-        assert!(
-            files
-                .iter()
-                .all(|file| file.bytes().all(is_safe) && !file.starts_with(['.', '-']) && file.len() < 120)
-        );
+    fn two_users_that_read_alike_have_two_files() {
+        let cluster = ShortName::parse("prod").expect("a name");
+        let name = |user: &str| file_name(&Name::parse(user).expect("a name"), &cluster, "pem");
+        let users = ["a:b", "a/b", "a_b", "a b", "é", "è", &"x".repeat(120), &"x".repeat(121)];
+        let files: std::collections::HashSet<String> = users.iter().map(|user| name(user)).collect();
+        assert_eq!(files.len(), users.len());
     }
 
     #[test]
-    fn the_certificate_and_the_ca_are_embedded() {
-        let config = parsed(&rendered("alice", &[], Shape::Standalone));
-        let data = |value: &Value| STANDARD.decode(value.as_str().unwrap()).unwrap();
-        assert_eq!(data(&config["clusters"][0]["cluster"]["certificate-authority-data"]), b"server CA");
-        assert_eq!(data(&config["users"][0]["user"]["client-certificate-data"]), b"certificate");
-        assert_eq!(config["contexts"][0]["context"]["namespace"], "default");
+    fn a_key_path_is_a_bare_name() {
+        for text in ["alice.key", "a", ".key", "A_b@c-d.pem"] {
+            assert_eq!(KeyPath::parse(text).as_ref().map(KeyPath::as_str), Some(text));
+        }
+        let long = "a".repeat(256);
+        for text in ["", ".", "..", "...", "-x", "a/b", "../a", "/a", "a b", "a\n", "é", "a:b", "~", &long] {
+            assert_eq!(KeyPath::parse(text), None, "{text:?}");
+        }
+        let user = Name::parse("system:node:a").expect("a name");
+        let path = KeyPath::for_user(&user);
+        assert_eq!(KeyPath::parse(path.as_str()), Some(path.clone()));
+        assert!(path.as_str().starts_with("system_node_a-"), "{path:?}");
     }
 }

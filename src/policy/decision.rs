@@ -558,9 +558,9 @@ mod tests {
     #[test]
     fn a_key_of_any_configured_ca_is_refused() {
         let mut clusters = clusters();
-        clusters.rules[1].ca_keys = vec![[0; 32], PublicKey::for_tests(KeyKind::P256).spki_sha256()];
-        let refused =
-            set(&json!([{}])).decide(&clusters, &portal(), ask("alice", &[]), NOW).expect_err("a refusal");
+        let ask = ask("alice", &[]);
+        clusters.rules[1].ca_keys = vec![[0; 32], ask.request.key().spki_sha256()];
+        let refused = set(&json!([{}])).decide(&clusters, &portal(), ask, NOW).expect_err("a refusal");
         assert_eq!(refused.refusal, Refusal::KeyIsCa);
     }
 

@@ -311,7 +311,7 @@ async fn a_kubeconfig_has_a_name_and_its_fragment_no_context() {
     let answer =
         alice.sign("?cluster=prod&format=kubeconfig&shape=fragment&key_path=my.key", csr("/CN=alice")).await;
     assert!(answer.header("content-disposition").contains("alice@prod.kubeconfig"));
-    assert!(answer.text().contains("client-key: my.key") && !answer.text().contains("\ncurrent-context"));
+    assert!(answer.text().contains("client-key: 'my.key'") && !answer.text().contains("\ncurrent-context"));
     alice.sign("?cluster=prod&key_path=../x", csr("/CN=alice")).await.expect(400);
     alice.sign("?cluster=prod&shape=round", csr("/CN=alice")).await.expect(400);
 }
