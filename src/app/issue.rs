@@ -83,8 +83,9 @@ impl App {
     ///
     /// # Errors
     /// Every refusal and failure of [`AppError`]. Nothing that was signed has left when it is one.
-    pub async fn sign(&self, command: SignCommand) -> Result<SignOutcome, AppError> {
-        let ask = match self.read_ask(&command) {
+    pub async fn sign(&self, mut command: SignCommand) -> Result<SignOutcome, AppError> {
+        let csr = std::mem::take(&mut command.csr);
+        let ask = match self.read_ask(&command, csr).await {
             Ok(ask) => ask,
             Err(error) => return Err(self.refuse(&command.origin, &Wish::unread(&command), error).await),
         };
@@ -104,7 +105,7 @@ impl App {
     }
 
     /// From foreign bytes to what is decided on.
-    fn read_ask(&self, command: &SignCommand) -> Result<Ask, AppError> {
+    async fn read_ask(&self, command: &SignCommand, csr: Vec<u8>) -> Result<Ask, AppError> {
         if !command.principal.roles.requester {
             return Err(AppError::RoleMissing("requester"));
         }
@@ -115,7 +116,9 @@ impl App {
         let on_behalf_of = command.on_behalf_of.as_deref().map(Name::parse).transpose();
         let on_behalf_of =
             on_behalf_of.map_err(|error| AppError::ParameterInvalid(format!("on_behalf_of: {error}")))?;
-        let request = CertRequest::parse(&command.csr)?;
+        // On a thread of its own: telling a prime from an RSA modulus takes milliseconds.
+        let request = tokio::task::spawn_blocking(move || CertRequest::parse(&csr)).await;
+        let request = request.map_err(|_| AppError::Internal("reading a CSR broke off".to_owned()))??;
         Ok(Ask { cluster, request, ttl: command.ttl, on_behalf_of })
     }
 
@@ -132,7 +135,7 @@ impl App {
         };
         let approved = self.decide(state, command, ask, now)?;
         if command.dry_run {
-            return Ok(SignOutcome::Previewed(Box::new(Preview::of(&approved))));
+            return self.preview(&approved).await;
         }
         let warnings = approved.warnings().to_vec();
         let issuance = Issuance {
@@ -152,6 +155,16 @@ impl App {
             Err(RecordError::Stale(_) | RecordError::IdempotencyKeyTaken) => Err(Stopped::Changed),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// What would be issued. Of what only the recording transaction enforces, the key's owner is
+    /// looked up here.
+    async fn preview(&self, approved: &Approved) -> Result<SignOutcome, Stopped> {
+        let owner = self.store.key_owner(approved.key().spki_sha256()).await?;
+        if owner.is_some_and(|owner| owner != approved.user().as_str()) {
+            return Err(AppError::KeyOwned.into());
+        }
+        Ok(SignOutcome::Previewed(Box::new(Preview::of(approved))))
     }
 
     /// The caller, the key and the policy, as they stand in `state`.
@@ -188,8 +201,8 @@ impl App {
         let cluster = self.cluster(Some(approved.cluster().as_str()))?;
         let authority = Arc::clone(&cluster.authority);
         let serial = Serial::from_random(random::octets()?);
-        let signing = tokio::task::spawn_blocking(move || authority.sign(approved, serial));
-        Ok(signing.await.map_err(|error| AppError::Internal(format!("signing stopped: {error}")))??)
+        let signed = tokio::task::spawn_blocking(move || authority.sign(approved, serial)).await;
+        Ok(signed.map_err(|_| AppError::Internal("signing broke off".to_owned()))??)
     }
 
     /// The cluster of that name, or the only one.

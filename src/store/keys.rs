@@ -53,6 +53,17 @@ impl super::Store {
         self.change(move |connection| Box::pin(unblock(connection, key, now, origin))).await
     }
 
+    /// The user that a key is certified for, if any. Only the recording transaction can rely on it.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Corrupt`.
+    pub async fn key_owner(&self, key: [u8; 32]) -> Result<Option<String>, StoreError> {
+        let mut select = Statement::new("SELECT user_name FROM key_owners WHERE spki_sha256 = ");
+        select.bind(&key);
+        let row = select.optional(&self.connections().readers).await?;
+        row.map(|row| Cells::new(&row, "key_owners", "user_name").text("user_name")).transpose()
+    }
+
     /// Every blocked key, the latest first.
     ///
     /// # Errors

@@ -108,7 +108,11 @@ async fn one_certificate_comes_as_json_pem_or_kubeconfig() {
     let path = format!("/v1/certificates/{serial}");
     assert!(alice.get(&format!("{path}?format=pem")).await.text().starts_with("-----BEGIN CERTIFICATE-----"));
     assert!(
-        alice.get(&format!("{path}?format=kubeconfig")).await.text().contains("current-context: 'alice@prod'")
+        alice
+            .get(&format!("{path}?format=kubeconfig"))
+            .await
+            .text()
+            .contains("current-context: 'alice@prod'")
     );
     let answer = alice.send(Method::GET, &path, &[("accept", "application/yaml")], Vec::new()).await;
     assert!(answer.header("content-type").starts_with("application/yaml"));

@@ -301,7 +301,9 @@ async fn a_key_belongs_to_one_user() {
     let app = TestApp::new().await;
     let key = Key::p256();
     app.alice().await.sign("?cluster=prod", key.csr("/CN=alice")).await.expect(201);
-    app.bob().await.sign("?cluster=prod", key.csr("/CN=bob")).await.refused(422, "key_owned");
+    let bob = app.bob().await;
+    bob.sign("?cluster=prod&dry_run=1", key.csr("/CN=bob")).await.refused(422, "key_owned");
+    bob.sign("?cluster=prod", key.csr("/CN=bob")).await.refused(422, "key_owned");
 }
 
 #[tokio::test]
