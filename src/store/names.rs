@@ -6,10 +6,15 @@ use aws_lc_rs::digest::{SHA256, digest};
 use sqlx::{AnyConnection, Row};
 
 use super::StoreError;
+use super::cells::Cells;
 use super::statement::{Statement, chunks};
 
-/// How many names the writer remembers before it starts anew. Bounds its memory.
+/// How many names and lists the writer remembers before it starts anew. With [`REMEMBERED_OCTETS`],
+/// bounds its memory.
 const REMEMBERED: usize = 50_000;
+
+/// How long the remembered names may be, together.
+const REMEMBERED_OCTETS: usize = 4 * 1_024 * 1_024;
 
 /// Numbers of names and lists. What was committed is never changed or deleted, so it may be
 /// remembered from one transaction to the next; what a rolled back one learned may not.
@@ -23,7 +28,28 @@ pub(super) struct Names {
 #[derive(Debug, Default)]
 struct Numbers {
     names: HashMap<String, i64>,
-    lists: HashMap<String, i64>,
+    /// By the SHA-256 of their JSON text, which may be 25 KB long.
+    lists: HashMap<[u8; 32], i64>,
+    /// The length of all `names`.
+    octets: usize,
+}
+
+impl Numbers {
+    fn learn_name(&mut self, name: String, id: i64) {
+        self.octets = self.octets.saturating_add(name.len());
+        self.names.insert(name, id);
+    }
+
+    /// Takes over what `other` knows and this one does not.
+    fn extend(&mut self, other: Self) {
+        self.octets = self.octets.saturating_add(other.octets);
+        self.names.extend(other.names);
+        self.lists.extend(other.lists);
+    }
+
+    fn is_too_much(&self) -> bool {
+        self.names.len().saturating_add(self.lists.len()) > REMEMBERED || self.octets > REMEMBERED_OCTETS
+    }
 }
 
 impl Names {
@@ -34,23 +60,22 @@ impl Names {
 
     /// The number of a list, given as its JSON text.
     pub(super) fn list(&self, json: &str) -> Result<i64, StoreError> {
-        self.known_list(json).ok_or_else(|| unknown(json))
+        self.known_list(&sha256(json.as_bytes())).ok_or_else(|| unknown(json))
     }
 
     fn known_name(&self, name: &str) -> Option<i64> {
         self.committed.names.get(name).or_else(|| self.fresh.names.get(name)).copied()
     }
 
-    fn known_list(&self, json: &str) -> Option<i64> {
-        self.committed.lists.get(json).or_else(|| self.fresh.lists.get(json)).copied()
+    fn known_list(&self, sha256: &[u8; 32]) -> Option<i64> {
+        self.committed.lists.get(sha256).or_else(|| self.fresh.lists.get(sha256)).copied()
     }
 
     /// The transaction was committed: what it learned holds. Forgets everything once there is too
     /// much of it.
     pub(super) fn committed(&mut self) {
-        self.committed.names.extend(self.fresh.names.drain());
-        self.committed.lists.extend(self.fresh.lists.drain());
-        if self.committed.names.len() + self.committed.lists.len() > REMEMBERED {
+        self.committed.extend(std::mem::take(&mut self.fresh));
+        if self.committed.is_too_much() {
             self.committed = Numbers::default();
         }
     }
@@ -73,8 +98,8 @@ impl Names {
         }
         let lists: Vec<(&str, [u8; 32])> = lists
             .into_iter()
-            .filter(|list| self.known_list(list).is_none())
             .map(|list| (list, sha256(list.as_bytes())))
+            .filter(|(_, sha256)| self.known_list(sha256).is_none())
             .collect();
         for chunk in chunks(&lists) {
             self.store_lists(connection, chunk).await?;
@@ -94,7 +119,7 @@ impl Names {
         let mut select = Statement::new("SELECT id, name FROM names WHERE name IN (");
         select.list(names.iter().map(|name| (*name).into())).push(")");
         for row in select.all(connection).await? {
-            self.fresh.names.insert(row.try_get("name")?, row.try_get("id")?);
+            self.fresh.learn_name(row.try_get("name")?, row.try_get("id")?);
         }
         Ok(())
     }
@@ -108,10 +133,11 @@ impl Names {
         insert.tuples(lists.iter().map(|(list, sha256)| [sha256.into(), (*list).into()]));
         insert.push(" ON CONFLICT (sha256) DO NOTHING");
         insert.execute(&mut *connection).await?;
-        let mut select = Statement::new("SELECT id, names FROM name_lists WHERE sha256 IN (");
+        let mut select = Statement::new("SELECT id, sha256 FROM name_lists WHERE sha256 IN (");
         select.list(lists.iter().map(|(_, sha256)| sha256.into())).push(")");
         for row in select.all(connection).await? {
-            self.fresh.lists.insert(row.try_get("names")?, row.try_get("id")?);
+            let cells = Cells::new(&row, "name_lists", "id");
+            self.fresh.lists.insert(cells.octets("sha256")?, cells.integer("id")?);
         }
         Ok(())
     }
@@ -144,6 +170,48 @@ fn unknown(name: &str) -> StoreError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn name(number: usize, length: usize) -> String {
+        format!("{number:0>length$}")
+    }
+
+    #[test]
+    fn names_are_remembered_until_their_text_is_too_long() {
+        let mut names = Names::default();
+        let few = REMEMBERED_OCTETS / 253;
+        for number in 0..few {
+            names.fresh.learn_name(name(number, 253), 7);
+            names.committed();
+        }
+        assert_eq!(names.name(&name(0, 253)).unwrap(), 7);
+        names.fresh.learn_name(name(few, 253), 7);
+        names.committed();
+        assert!(names.name(&name(0, 253)).is_err());
+        assert_eq!((names.committed.names.len(), names.committed.octets), (0, 0));
+    }
+
+    #[test]
+    fn names_and_lists_are_remembered_until_they_are_too_many() {
+        let mut names = Names::default();
+        for number in 0..REMEMBERED / 2 {
+            names.fresh.learn_name(name(number, 8), 7);
+            names.fresh.lists.insert(sha256(name(number, 100).as_bytes()), 8);
+            names.committed();
+        }
+        assert_eq!(names.list(&name(0, 100)).unwrap(), 8);
+        names.fresh.lists.insert([0; 32], 8);
+        names.committed();
+        assert!(names.name(&name(0, 8)).is_err() && names.list(&name(0, 100)).is_err());
+    }
+
+    #[test]
+    fn what_a_rolled_back_transaction_learned_is_forgotten() {
+        let mut names = Names::default();
+        names.fresh.learn_name("dev".to_owned(), 7);
+        names.rolled_back();
+        names.committed();
+        assert!(names.name("dev").is_err());
+    }
 
     #[test]
     fn a_list_is_json_in_its_own_order() {
