@@ -254,9 +254,11 @@ pub(super) fn select(filter: &CertificateFilter, page: Page) -> Statement<'_> {
 }
 
 /// Where paging begins: along the members of a group or policy, which have their numbers in order,
-/// unless another filter leaves fewer rows. Returns the end of the statement.
+/// unless another filter leaves fewer rows. A caller does: whoever may see its own rows only must
+/// not have those of all others read. Returns the end of the statement.
 fn push_from<'f>(select: &mut Statement<'f>, filter: &'f CertificateFilter, page: Page) -> &'static str {
     let few = filter.user.is_some()
+        || filter.caller.is_some()
         || filter.on_behalf_of.is_some()
         || filter.serial.is_some()
         || filter.sha256.is_some();

@@ -140,9 +140,10 @@ pub(super) fn select(filter: &RefusalFilter, page: Page) -> Statement<'_> {
 }
 
 /// Where paging begins: along the members of a group or policy, which have their numbers in order,
-/// unless another filter leaves fewer rows. Returns the end of the statement.
+/// unless another filter leaves fewer rows. A caller does: whoever may see its own rows only must
+/// not have those of all others read. Returns the end of the statement.
 fn push_from<'f>(select: &mut Statement<'f>, filter: &'f RefusalFilter, page: Page) -> &'static str {
-    let few = filter.user.is_some() || filter.on_behalf_of.is_some();
+    let few = filter.user.is_some() || filter.caller.is_some() || filter.on_behalf_of.is_some();
     let (members, name) = match (&filter.group, &filter.policy) {
         (Some(group), _) if !few => (" FROM refusal_groups m", group),
         (None, Some(policy)) if !few => (" FROM refusal_policies m", policy),

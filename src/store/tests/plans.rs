@@ -53,7 +53,33 @@ async fn certificates_are_paged_along_an_index_under_every_filter() {
         ),
         ("active", CertificateFilter { status: active, ..none() }, "c USING INTEGER PRIMARY KEY"),
         ("expired", CertificateFilter { status: expired, ..none() }, "c USING INTEGER PRIMARY KEY"),
-        ("caller, group", CertificateFilter { caller: text(), group: text(), ..none() }, "number<?"),
+        (
+            "caller, group",
+            CertificateFilter { caller: text(), group: text(), ..none() },
+            "certificates_by_caller",
+        ),
+        (
+            "caller, policy",
+            CertificateFilter { caller: text(), policy: text(), ..none() },
+            "certificates_by_caller",
+        ),
+        (
+            "caller, cluster",
+            CertificateFilter { caller: text(), cluster: text(), ..none() },
+            "certificates_by_caller",
+        ),
+        (
+            "caller, group, policy, cluster, expired",
+            CertificateFilter {
+                caller: text(),
+                group: text(),
+                policy: text(),
+                cluster: text(),
+                status: expired,
+                ..none()
+            },
+            "certificates_by_caller",
+        ),
         (
             "user, group, policy",
             CertificateFilter { user: text(), group: text(), policy: text(), ..none() },
@@ -82,6 +108,14 @@ async fn refusals_are_paged_along_an_index_under_every_filter() {
             "m USING PRIMARY KEY (name_id=? AND number<?)",
         ),
         ("code", RefusalFilter { code: text(), ..none() }, "refusals_by_code"),
+        ("caller, group", RefusalFilter { caller: text(), group: text(), ..none() }, "refusals_by_caller"),
+        ("caller, policy", RefusalFilter { caller: text(), policy: text(), ..none() }, "refusals_by_caller"),
+        (
+            "caller, cluster",
+            RefusalFilter { caller: text(), cluster: text(), ..none() },
+            "refusals_by_caller",
+        ),
+        ("caller, code", RefusalFilter { caller: text(), code: text(), ..none() }, "refusals_by_caller"),
         ("after", RefusalFilter { after: Some(NOW), ..none() }, "r USING INTEGER PRIMARY KEY"),
         ("before", RefusalFilter { before: Some(NOW), ..none() }, "r USING INTEGER PRIMARY KEY"),
     ] {
