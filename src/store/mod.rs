@@ -127,9 +127,15 @@ impl Store {
         let state = State::load(&self.connections().readers).await?;
         Ok(Health {
             newest_record: state.newest_at,
-            queue_length: self.shared.queue.length(),
+            queue_length: self.queue_length(),
             queue_limit: self.shared.queue.limit(),
         })
+    }
+
+    /// How many records wait to be written. Does not touch the database.
+    #[must_use]
+    pub fn queue_length(&self) -> usize {
+        self.shared.queue.length()
     }
 
     /// Commits what is queued and closes. Whatever comes later is `Unavailable`.

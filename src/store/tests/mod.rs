@@ -73,12 +73,12 @@ impl Ledger {
     /// Waits until so many records are in the queue and not in the writer's hands.
     async fn queued(&self, count: usize) {
         for _ in 0..10_000 {
-            if self.queue().length() == count {
+            if self.queue_length() == count {
                 return;
             }
             tokio::time::sleep(std::time::Duration::from_millis(1)).await;
         }
-        panic!("{} records are in the queue, not {count}", self.queue().length());
+        panic!("{} records are in the queue, not {count}", self.queue_length());
     }
 
     async fn count(&self, sql: &'static str) -> i64 {
