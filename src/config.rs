@@ -8,7 +8,7 @@ use toml::{Table, Value};
 
 use crate::app::cluster::ClusterSettings;
 use crate::store::StoreSettings;
-use crate::telemetry::LogFormat;
+use crate::telemetry::{self, LogFormat};
 
 /// Begins every environment variable that overrides a key. Two underscores, because Kubernetes
 /// itself sets `COUNTERSIGN_PORT` beside a Service of that name.
@@ -113,6 +113,7 @@ impl File {
         for (index, cluster) in self.clusters.iter().enumerate() {
             cluster.check().map_err(|error| format!("clusters[{index}]: {error}"))?;
         }
+        telemetry::check(&self.log).map_err(|error| format!("log: {error}"))?;
         Ok(Config {
             listen: self.listen,
             metrics_listen: self.metrics_listen,

@@ -229,7 +229,15 @@ fn merge_line(file: &str) -> String {
 
 fn printable(text: &str) -> String {
     text.chars()
-        .map(|c| if matches!(c, ' '..='~') { c.to_string() } else { c.escape_unicode().to_string() })
+        .map(
+            |c| {
+                if matches!(c, ' '..='~') && c != '\\' {
+                    c.to_string()
+                } else {
+                    c.escape_unicode().to_string()
+                }
+            },
+        )
         .collect()
 }
 

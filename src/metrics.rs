@@ -27,8 +27,6 @@ const MOST_ROUTES: usize = 64;
 /// Upper bounds in seconds: an answer takes 100 µs to a few milliseconds, and at most the 5 s
 /// after which a storage error is one.
 const SECONDS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
-/// Upper bounds in rows.
-const ROWS: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RequestLabels {
@@ -62,7 +60,6 @@ pub struct Metrics {
     request_seconds: Family<RouteLabels, Histogram, fn() -> Histogram>,
     issued: Family<ClusterLabels, Counter>,
     refused: Family<CodeLabels, Counter>,
-    batch_rows: Histogram,
     queue_length: Gauge,
     ca_not_after: Family<ClusterLabels, Gauge>,
     started: Gauge,
@@ -77,7 +74,6 @@ impl Default for Metrics {
             request_seconds: Family::new_with_constructor(seconds_histogram),
             issued: Family::default(),
             refused: Family::default(),
-            batch_rows: Histogram::new(ROWS),
             queue_length: Gauge::default(),
             ca_not_after: Family::default(),
             started: Gauge::default(),
@@ -121,11 +117,6 @@ impl Metrics {
     /// A request was refused with this stable error code.
     pub fn refused(&self, code: &'static str) {
         self.refused.get_or_create(&CodeLabels { code }).inc();
-    }
-
-    /// The ledger's writer committed this many rows in one transaction.
-    pub fn writer_batch(&self, rows: usize) {
-        self.batch_rows.observe(f64::from(u32::try_from(rows).unwrap_or(u32::MAX)));
     }
 
     /// This many requests wait for the ledger's writer.
@@ -185,11 +176,6 @@ impl Metrics {
             self.refused.clone(),
         );
         registry.register(
-            "countersign_ledger_batch_rows",
-            "Requests that the ledger's writer committed in one transaction",
-            self.batch_rows.clone(),
-        );
-        registry.register(
             "countersign_ledger_queue_length",
             "Requests that wait for the ledger's writer",
             self.queue_length.clone(),
@@ -241,7 +227,6 @@ mod tests {
         metrics.ca_not_after("prod", Time::from_unix(1_800_000_000));
         metrics.issued("prod");
         metrics.refused("policy_denied");
-        metrics.writer_batch(3);
         metrics.writer_queue(7);
         metrics.started(Time::from_unix(1_700_000_000));
         for line in [
@@ -250,7 +235,6 @@ mod tests {
             "countersign_http_request_duration_seconds_bucket{le=\"0.0025\",route=\"/v1/sign\",method=\"POST\"} 1",
             "countersign_certificates_issued_total{cluster=\"prod\"} 1",
             "countersign_refusals_total{code=\"policy_denied\"} 1",
-            "countersign_ledger_batch_rows_sum 3.0",
             "countersign_ledger_queue_length 7",
             "countersign_ca_not_after_seconds{cluster=\"prod\"} 1800000000",
             "process_start_time_seconds 1700000000",

@@ -69,6 +69,14 @@ where
 
 /// The library takes a word that it does not know for the name of a module, and then says nothing
 /// of all others.
+/// Whether [`init`] takes `levels`.
+///
+/// # Errors
+/// `levels` cannot be read.
+pub fn check(levels: &str) -> Result<(), TelemetryError> {
+    parse_levels(levels).map(|_| ())
+}
+
 fn parse_levels(text: &str) -> Result<Targets, TelemetryError> {
     let wrong = || TelemetryError::Level(text.to_owned());
     for part in text.split(',') {

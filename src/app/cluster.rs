@@ -85,6 +85,10 @@ impl ClusterSettings {
         if self.reserved.iter().any(|entry| entry.is_empty() || entry.len() > 253) {
             return Err(self.wrong("reserved", "has an entry that is empty or longer than 253 bytes"));
         }
+        let inner_star = |entry: &String| entry.strip_suffix('*').unwrap_or(entry).contains('*');
+        if self.reserved.iter().any(inner_star) {
+            return Err(self.wrong("reserved", "has an entry with a * that is not its last character"));
+        }
         Ok(())
     }
 

@@ -15,9 +15,7 @@ use crate::time::Time;
 pub enum AppError {
     #[error(transparent)]
     Unauthenticated(AuthError),
-    #[error(
-        "this needs the role {0}: an administrator makes such a token with `countersign token create NAME --role {0}`"
-    )]
+    #[error("this needs the role {0}: ask an administrator for a token that has it")]
     RoleMissing(&'static str),
     #[error(
         "this caller may not name another person: leave on_behalf_of out, or use a token made with --on-behalf-of"
@@ -67,9 +65,9 @@ pub enum AppError {
     IfMatchRequired,
     #[error("{}", .0.join("; "))]
     PolicyInvalid(Vec<String>),
-    #[error("the ledger does not answer, so nothing was issued: try again in a moment")]
+    #[error("the ledger does not answer, so no certificate was sent: try again in a moment")]
     LedgerUnavailable,
-    #[error("too many requests wait for the ledger, so nothing was issued: try again in a moment")]
+    #[error("too many requests wait for the ledger, so no certificate was sent: try again in a moment")]
     LedgerBusy,
     #[error("the policy or this caller's token changed during each of three attempts: try again")]
     PolicyChanging,
@@ -192,6 +190,7 @@ impl From<StoreError> for AppError {
                 Self::LedgerUnavailable
             }
             StoreError::Busy => Self::LedgerBusy,
+            StoreError::Stale => Self::PolicyChanging,
             StoreError::RevisionMoved { current } => Self::RevisionMismatch { current },
             other => Self::Internal(other.to_string()),
         }
@@ -216,7 +215,7 @@ fn clock_behind(newest: Time) -> AppError {
 impl From<RecordError> for AppError {
     fn from(error: RecordError) -> Self {
         match error {
-            RecordError::Stale(_) | RecordError::IdempotencyKeyTaken => Self::PolicyChanging,
+            RecordError::Stale | RecordError::IdempotencyKeyTaken => Self::PolicyChanging,
             RecordError::SerialTaken => Self::Internal("a random serial number came up twice".to_owned()),
             RecordError::KeyOwned => Self::KeyOwned,
             RecordError::KeyBlocked => Self::KeyBlocked,

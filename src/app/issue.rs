@@ -15,10 +15,7 @@ use crate::time::{Lifetime, Time};
 
 use super::refuse::Wish;
 use super::retry::{self, Claimed};
-use super::{App, AppError, Cluster, State};
-
-/// How often a request is decided again because something changed between check and record.
-const ATTEMPTS: u32 = 3;
+use super::{ATTEMPTS, App, AppError, CLOCK_TOLERANCE, Cluster, State};
 
 /// A wish to sign, as it came in.
 #[derive(Clone, Debug)]
@@ -110,9 +107,6 @@ impl App {
             return Err(AppError::RoleMissing("requester"));
         }
         let cluster = self.cluster(command.cluster.as_deref())?.name.clone();
-        if command.on_behalf_of.is_some() && !command.principal.on_behalf_of {
-            return Err(AppError::OnBehalfOfNotAllowed);
-        }
         let on_behalf_of = command.on_behalf_of.as_deref().map(Name::parse).transpose();
         let on_behalf_of =
             on_behalf_of.map_err(|error| AppError::ParameterInvalid(format!("on_behalf_of: {error}")))?;
@@ -128,14 +122,15 @@ impl App {
         let idempotency = retry::idempotency(command, &ask);
         let _in_flight = match self.claim(command, idempotency.as_ref(), now).await? {
             Claimed::Before(certificate) => {
-                let warnings = ask.request.warnings().to_vec();
+                let cut = cut_warning(&certificate);
+                let warnings = ask.request.warnings().iter().cloned().chain(cut).collect();
                 return Ok(SignOutcome::Replayed { certificate, warnings });
             }
             Claimed::Now(in_flight) => in_flight,
         };
         let approved = self.decide(state, command, ask, now)?;
         if command.dry_run {
-            return self.preview(&approved).await;
+            return self.preview(&approved, now).await;
         }
         let warnings = approved.warnings().to_vec();
         let issuance = Issuance {
@@ -152,14 +147,18 @@ impl App {
                 Ok(SignOutcome::Issued { certificate: Box::new(recorded), warnings })
             }
             // Whoever took the key first has its certificate by now, and the next attempt finds it.
-            Err(RecordError::Stale(_) | RecordError::IdempotencyKeyTaken) => Err(Stopped::Changed),
+            Err(RecordError::Stale | RecordError::IdempotencyKeyTaken) => Err(Stopped::Changed),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// What would be issued. Of what only the recording transaction enforces, the key's owner is
-    /// looked up here.
-    async fn preview(&self, approved: &Approved) -> Result<SignOutcome, Stopped> {
+    /// What would be issued. What the recording transaction enforces, the clock and the key's owner,
+    /// is looked up here.
+    async fn preview(&self, approved: &Approved, now: Time) -> Result<SignOutcome, Stopped> {
+        let newest = self.store.health().await?.newest_record;
+        if newest.is_some_and(|newest| newest.seconds_since(now) > CLOCK_TOLERANCE) {
+            return Err(AppError::ClockBehind.into());
+        }
         let owner = self.store.key_owner(approved.key().spki_sha256()).await?;
         if owner.is_some_and(|owner| owner != approved.user().as_str()) {
             return Err(AppError::KeyOwned.into());
@@ -175,6 +174,9 @@ impl App {
         ask: Ask,
         now: Time,
     ) -> Result<Approved, AppError> {
+        if ask.on_behalf_of.is_some() && !command.principal.on_behalf_of {
+            return Err(AppError::OnBehalfOfNotAllowed);
+        }
         auth::recheck(&command.principal, &state.snapshot.tokens, now)?;
         if state.snapshot.blocked_keys.contains(&ask.request.key().spki_sha256()) {
             return Err(AppError::KeyBlocked);
@@ -218,6 +220,15 @@ impl App {
             }
         }
     }
+}
+
+/// The ledger keeps no warnings, but both lifetimes.
+fn cut_warning(certificate: &Recorded) -> Option<String> {
+    let asked = certificate.asked_ttl?;
+    let cut = certificate.issued_at.after(asked) > certificate.not_after;
+    cut.then(|| {
+        format!("the lifetime was cut from {asked}: the certificate ends at {}", certificate.not_after)
+    })
 }
 
 impl Preview {

@@ -18,12 +18,16 @@ use crate::metrics::Metrics;
 use crate::pki::name::ShortName;
 use crate::policy::{Clusters, PolicySet};
 use crate::store::{Snapshot, Store, StoreError};
-use crate::time::Time;
+use crate::time::{Lifetime, Time};
 pub use cluster::{Cluster, ClusterSettings};
 pub use error::AppError;
 
 /// How far this machine's clock may stand behind the newest record, in seconds.
 pub const CLOCK_TOLERANCE: i64 = 60;
+
+/// How often something is done again because a policy, a token or a blocked key changed between
+/// check and record.
+const ATTEMPTS: u32 = 3;
 
 /// The least time between two looks into the ledger for a token that is not known here.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
@@ -31,19 +35,41 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
 /// The policy set and the credentials that hold at one revision, compiled.
 pub struct State {
     pub snapshot: Snapshot,
-    pub policies: PolicySet,
+    pub policies: Arc<PolicySet>,
+    /// Why the stored set is not `policies`, which then allows nothing.
+    pub broken_policies: Option<String>,
+}
+
+impl State {
+    /// What holds after `held`. Tokens and blocked keys hold at once, whatever the rows are like: a
+    /// set that this version or configuration does not understand allows nothing.
+    fn after(held: &Self, snapshot: Snapshot, rules: &Clusters) -> Self {
+        if snapshot.revisions.policy == held.snapshot.revisions.policy {
+            let policies = Arc::clone(&held.policies);
+            return Self { snapshot, policies, broken_policies: held.broken_policies.clone() };
+        }
+        match compile(&snapshot, rules) {
+            Ok(policies) => Self { snapshot, policies: Arc::new(policies), broken_policies: None },
+            Err(error) => {
+                tracing::error!(%error, "nothing is issued under this policy set");
+                let nothing = PolicySet::none(snapshot.revisions.policy, rules);
+                Self { snapshot, policies: Arc::new(nothing), broken_policies: Some(error.to_string()) }
+            }
+        }
+    }
 }
 
 /// Everything that a request needs.
 pub struct App {
     pub clusters: BTreeMap<ShortName, Cluster>,
-    pub rules: Clusters,
+    pub rules: Arc<Clusters>,
     pub store: Store,
     pub clock: Clock,
     pub metrics: Metrics,
     state: RwLock<Arc<State>>,
     in_flight: retry::InFlight,
     last_look: Mutex<Option<Instant>>,
+    refreshing: tokio::sync::Mutex<()>,
 }
 
 /// Whether requests can be answered, and what stands in the way.
@@ -80,16 +106,20 @@ impl App {
                 );
             }
         }
-        let state = RwLock::new(Arc::new(compile(store.snapshot().await?, &rules)?));
+        let snapshot = store.snapshot().await?;
+        let policies = Arc::new(compile(&snapshot, &rules)?);
+        let state = RwLock::new(Arc::new(State { snapshot, policies, broken_policies: None }));
+        metrics.started(clock.now());
         Ok(Self {
             clusters,
-            rules,
+            rules: Arc::new(rules),
             store,
             clock,
             metrics,
             state,
             in_flight: retry::InFlight::default(),
             last_look: Mutex::new(None),
+            refreshing: tokio::sync::Mutex::new(()),
         })
     }
 
@@ -123,19 +153,23 @@ impl App {
         Arc::clone(&self.state.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Takes over what another process changed. Cheap where nothing did.
+    /// Takes over what another process changed: one caller at a time, and never back to older
+    /// state. Cheap where nothing changed.
     ///
     /// # Errors
-    /// `LedgerUnavailable`, or `Internal` for a set that this version does not understand; what
-    /// held before goes on for reading, and the recording transaction refuses to issue under it.
+    /// `LedgerUnavailable`; what held before goes on for reading, and the recording transaction
+    /// refuses to issue under it.
     pub async fn refresh(&self) -> Result<Arc<State>, AppError> {
+        let _one_at_a_time = self.refreshing.lock().await;
         let held = self.state();
         if self.store.revisions().await? == held.snapshot.revisions {
             return Ok(held);
         }
         let snapshot = self.store.snapshot().await?;
+        let rules = Arc::clone(&self.rules);
+        let fresh = tokio::task::spawn_blocking(move || State::after(&held, snapshot, &rules)).await;
         let fresh =
-            Arc::new(compile(snapshot, &self.rules).map_err(|error| AppError::Internal(error.to_string()))?);
+            Arc::new(fresh.map_err(|_| AppError::Internal("compiling the policies broke off".to_owned()))?);
         let mut place = self.state.write().unwrap_or_else(PoisonError::into_inner);
         *place = Arc::clone(&fresh);
         Ok(fresh)
@@ -157,23 +191,28 @@ impl App {
                     format!("this machine's clock reads {now}, behind the newest record of {newest}")
                 }),
         };
-        let ready = some_ca_signs && ledger.is_none();
+        let policies = self.state().broken_policies.clone();
+        let ready = some_ca_signs && ledger.is_none() && policies.is_none();
         problems.extend(ledger);
+        problems.extend(policies);
         Readiness { ready, problems }
     }
 }
 
+/// Why the CA of `cluster` cannot sign at `now`.
 fn ca_problem(cluster: &Cluster, now: Time) -> Option<String> {
-    let not_after = cluster.authority.not_after();
-    (now > not_after).then(|| format!("the CA of cluster {} expired at {not_after}", cluster.name))
+    let (from, until) = (cluster.authority.not_before(), cluster.authority.not_after());
+    let name = &cluster.name;
+    if now < from {
+        return Some(format!("the CA of cluster {name} is not valid before {from}"));
+    }
+    (until < now.after(Lifetime::LEAST)).then(|| format!("the CA of cluster {name} ends at {until}"))
 }
 
-fn compile(snapshot: Snapshot, rules: &Clusters) -> Result<State, StartError> {
-    let policies =
-        PolicySet::load(snapshot.revisions.policy, snapshot.rows.clone(), rules).map_err(|errors| {
-            StartError::Policies(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
-        })?;
-    Ok(State { snapshot, policies })
+fn compile(snapshot: &Snapshot, rules: &Clusters) -> Result<PolicySet, StartError> {
+    PolicySet::load(snapshot.revisions.policy, snapshot.rows.clone(), rules).map_err(|errors| {
+        StartError::Policies(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+    })
 }
 
 impl From<AuthError> for AppError {

@@ -1,11 +1,14 @@
 //! Reading and replacing the policy set.
 
+use std::sync::Arc;
+
 use crate::audit::Origin;
-use crate::auth::Principal;
+use crate::auth::{self, Principal};
 use crate::policy::{PolicyRow, PolicySet};
+use crate::store::StoreError;
 use crate::store::policies::PolicyChange;
 
-use super::{App, AppError};
+use super::{ATTEMPTS, App, AppError};
 
 /// What `If-Match` says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,14 +73,42 @@ impl App {
         rows: Vec<PolicyRow>,
     ) -> Result<PolicyChange, AppError> {
         self.may_replace_policies(principal, if_match).await?;
-        PolicySet::compile(0, rows.clone(), &self.rules)
+        let (checked, rules) = (rows.clone(), Arc::clone(&self.rules));
+        tokio::task::spawn_blocking(move || PolicySet::compile(0, checked, &rules))
+            .await
+            .map_err(|_| AppError::Internal("compiling the policies broke off".to_owned()))?
             .map_err(|errors| AppError::PolicyInvalid(errors.iter().map(ToString::to_string).collect()))?;
+        let change = self.replace_under_a_live_token(principal, origin, if_match, &rows).await?;
+        // It is committed, whatever comes of this; the next look takes it over.
+        if let Err(error) = self.refresh().await {
+            tracing::warn!(%error, "a new policy set is not yet taken over here");
+        }
+        Ok(change)
+    }
+
+    /// The transaction sees to it that no token was made or revoked since the caller's was looked
+    /// at; where one was, it is looked at again.
+    async fn replace_under_a_live_token(
+        &self,
+        principal: &Principal,
+        origin: &Origin,
+        if_match: IfMatch,
+        rows: &[PolicyRow],
+    ) -> Result<PolicyChange, AppError> {
         let expected = match if_match {
             IfMatch::Revision(revision) => Some(revision),
             _ => None,
         };
-        let change = self.store.replace_policies(&rows, expected, self.clock.now(), origin).await?;
-        self.refresh().await?;
-        Ok(change)
+        for _ in 0..ATTEMPTS {
+            let state = self.refresh().await?;
+            let now = self.clock.now();
+            auth::recheck(principal, &state.snapshot.tokens, now)?;
+            let seen = Some(state.snapshot.revisions.tokens);
+            match self.store.replace_policies(rows, expected, seen, now, origin).await {
+                Err(StoreError::Stale) => {}
+                other => return Ok(other?),
+            }
+        }
+        Err(AppError::PolicyChanging)
     }
 }

@@ -20,6 +20,7 @@ impl App {
         mut filter: CertificateFilter,
         page: Page,
     ) -> Result<Vec<Recorded>, AppError> {
+        self.check_cluster(filter.cluster.as_deref()).await?;
         match Scope::of(principal, filter.caller.take())? {
             Scope::Nothing => return Ok(Vec::new()),
             Scope::Of(caller) => filter.caller = caller,
@@ -38,6 +39,7 @@ impl App {
         serial: Serial,
         cluster: Option<&str>,
     ) -> Result<Recorded, AppError> {
+        self.check_cluster(cluster).await?;
         let own = match Scope::of(principal, None)? {
             Scope::Of(own) => own,
             Scope::Nothing => return Err(nowhere(serial)),
@@ -62,6 +64,7 @@ impl App {
         mut filter: RefusalFilter,
         page: Page,
     ) -> Result<Vec<Refusal>, AppError> {
+        self.check_cluster(filter.cluster.as_deref()).await?;
         match Scope::of(principal, filter.caller.take())? {
             Scope::Nothing => return Ok(Vec::new()),
             Scope::Of(caller) => filter.caller = caller,
@@ -87,6 +90,16 @@ impl App {
             Some(after) => self.store.events_after(&filter, after, page.limit).await?,
             None => self.store.events(&filter, page).await?,
         })
+    }
+
+    /// A filter may name a cluster that is configured, or one that was once: a typo must not look
+    /// like an empty ledger.
+    async fn check_cluster(&self, asked: Option<&str>) -> Result<(), AppError> {
+        let Some(asked) = asked else { return Ok(()) };
+        if self.cluster(Some(asked)).is_ok() || self.store.knows_cluster(asked).await? {
+            return Ok(());
+        }
+        self.cluster(Some(asked)).map(|_| ())
     }
 
     /// What this caller may ask for, for each cluster.

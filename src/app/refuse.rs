@@ -7,10 +7,7 @@ use crate::store::{RefusalError, RefusalToRecord};
 use crate::time::Lifetime;
 
 use super::issue::SignCommand;
-use super::{App, AppError, State};
-
-/// How often a record is tried again because a policy or token changed meanwhile.
-const ATTEMPTS: u32 = 3;
+use super::{ATTEMPTS, App, AppError, State};
 
 /// The longest text that a record keeps of what a request said, in bytes.
 const LONGEST_TEXT: usize = 500;
@@ -81,10 +78,9 @@ impl App {
         self.refuse(origin, &Wish { recorded: true, ..Wish::default() }, error).await
     }
 
-    /// The same for a body in which no CSR was found.
-    pub async fn refuse_unread(&self, origin: &Origin, cluster: Option<&str>, error: BodyError) -> AppError {
-        let wish = Wish { cluster: cluster.map(bounded), recorded: true, ..Wish::default() };
-        self.refuse(origin, &wish, error.into()).await
+    /// The same for a request to sign in whose body no CSR was found: `command` has an empty one.
+    pub async fn refuse_unread(&self, command: &SignCommand, error: BodyError) -> AppError {
+        self.refuse(&command.origin, &Wish::unread(command), error.into()).await
     }
 
     pub(super) async fn record_refusal(
@@ -113,8 +109,9 @@ impl App {
             policies: error.deciding_rows().iter().map(ToString::to_string).collect(),
             seen: state.snapshot.revisions,
         };
+        self.store.record_refusal(refusal).await?;
         self.metrics.refused(error.code());
-        self.store.record_refusal(refusal).await.map(|_number| ())
+        Ok(())
     }
 }
 

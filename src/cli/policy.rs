@@ -73,7 +73,7 @@ pub(super) async fn replace(store: &Store, rules: &Clusters, file: &Path) -> Res
         let reasons: Vec<String> = errors.iter().map(ToString::to_string).collect();
         bail!("{name}: nothing was changed: {}", reasons.join("; "));
     }
-    Ok(store.replace_policies(&set.policies, None, Clock::System.now(), &operator::origin()?).await?)
+    Ok(store.replace_policies(&set.policies, None, None, Clock::System.now(), &operator::origin()?).await?)
 }
 
 fn print(change: &PolicyChange) {

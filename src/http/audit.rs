@@ -31,7 +31,7 @@ pub async fn list(
     let mut query = Query::parse("/v1/audit", request.uri().query(), PARAMETERS)?;
     let filter = EventFilter {
         kind: query.text("kind")?.as_deref().map(kind).transpose()?,
-        caller: query.text("caller")?,
+        caller: query.caller()?,
         ..EventFilter::default()
     };
     let after = query.text("after")?.as_deref().map(number).transpose()?;

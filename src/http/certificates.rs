@@ -74,7 +74,7 @@ fn filter(query: &mut Query, now: Time) -> Result<CertificateFilter, Problem> {
         user: query.text("user")?,
         group: query.text("group")?,
         cluster: query.short_name("cluster")?,
-        caller: query.text("caller")?,
+        caller: query.caller()?,
         on_behalf_of: query.text("on_behalf_of")?,
         serial: query.text("serial")?.as_deref().map(read_serial).transpose()?,
         sha256: query.text("credential_id")?.as_deref().map(credential_id).transpose()?,

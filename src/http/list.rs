@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::error::Problem;
 use super::json_line::JsonLine;
 use super::parameters::{Parameters, invalid};
+use crate::caller::Caller;
 use crate::pki::name::ShortName;
 use crate::store::Page;
 use crate::time::Time;
@@ -61,6 +62,21 @@ impl Query {
     /// 400 where it is empty: that would find nothing, or everything.
     pub fn text(&mut self, name: &str) -> Result<Option<String>, Problem> {
         self.filters.take_filled(name)
+    }
+
+    /// Takes the filter `caller` out, written as records have it.
+    ///
+    /// # Errors
+    /// 400 for what is no caller: a forgotten `token:` must not look like an empty ledger.
+    pub fn caller(&mut self) -> Result<Option<String>, Problem> {
+        let Some(text) = self.text("caller")? else {
+            return Ok(None);
+        };
+        let operator = text.strip_prefix("cli:").is_some_and(|name| !name.is_empty());
+        match Caller::parse(&text) {
+            Err(reason) if !operator => Err(invalid(format!("caller: {reason}, or cli:NAME"))),
+            _ => Ok(Some(text)),
+        }
     }
 
     /// Takes a filter out that is the name of a configured thing.

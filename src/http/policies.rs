@@ -16,6 +16,7 @@ use super::parameters::{Parameters, invalid};
 use super::{accept, body};
 use crate::app::policies::IfMatch;
 use crate::app::{App, AppError};
+use crate::pki::pem::{BodyError, holds_private_key};
 use crate::policy::{PolicyFile, PolicyRow};
 use crate::store::policies::PolicyChange;
 
@@ -76,8 +77,12 @@ pub async fn replace(
 
 /// On a thread of its own: megabytes of YAML would hold up everybody else.
 async fn read(body: Bytes) -> Result<Result<PolicyFile, String>, Problem> {
-    let reading = tokio::task::spawn_blocking(move || PolicyFile::read(&body)).await;
-    reading.map_err(|_| Problem::internal("reading the policies broke off"))
+    let reading = tokio::task::spawn_blocking(move || {
+        let clean = !holds_private_key(&body);
+        clean.then(|| PolicyFile::read(&body))
+    });
+    let read = reading.await.map_err(|_| Problem::internal("reading the policies broke off"))?;
+    read.ok_or_else(|| AppError::Body(BodyError::PrivateKey).into())
 }
 
 /// In a task of its own: a client that goes away must not stop a change half way.
@@ -87,11 +92,11 @@ async fn replace_to_the_end(
     if_match: IfMatch,
     rows: Vec<PolicyRow>,
 ) -> Result<PolicyChange, Problem> {
-    let app = Arc::clone(app);
-    let replacing =
-        async move { app.replace_policies(&asker.principal, &asker.origin, if_match, rows).await };
+    let (working, principal, origin) = (Arc::clone(app), asker.principal, asker.origin.clone());
+    let replacing = async move { working.replace_policies(&principal, &origin, if_match, rows).await };
     match tokio::spawn(replacing).await {
-        Ok(change) => Ok(change?),
+        Ok(Ok(change)) => Ok(change),
+        Ok(Err(error)) => Err(app.refuse_early(&asker.origin, error).await.into()),
         Err(_) => Err(Problem::internal("replacing the policies broke off")),
     }
 }

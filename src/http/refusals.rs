@@ -43,7 +43,7 @@ pub async fn list(
     let filter = filter(&mut query)?;
     let sees_rows = asker.principal.roles.auditor;
     if filter.policy.is_some() && !sees_rows {
-        return Err(AppError::RoleMissing("auditor").into());
+        return Err(app.refuse_early(&asker.origin, AppError::RoleMissing("auditor")).await.into());
     }
     let mut rows = app.refusals(&asker.principal, filter, query.page()).await?;
     let next = query.cut(&mut rows, |row| row.number);
@@ -56,7 +56,7 @@ fn filter(query: &mut Query) -> Result<RefusalFilter, Problem> {
         user: query.text("user")?,
         group: query.text("group")?,
         cluster: query.short_name("cluster")?,
-        caller: query.text("caller")?,
+        caller: query.caller()?,
         on_behalf_of: query.text("on_behalf_of")?,
         policy: query.short_name("policy")?,
         code: query.text("code")?.map(known_code).transpose()?,

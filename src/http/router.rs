@@ -112,7 +112,7 @@ pub fn router(app: Arc<App>) -> Router {
 
 /// `/metrics`, for a listener of its own: what it tells is for the operator's network only.
 pub fn metrics_router(app: Arc<App>) -> Router {
-    let router = Router::new().route("/metrics", get(status::metrics));
+    let router = Router::new().route("/metrics", get(status::counts));
     surround(with_fallbacks(router), meter(&app)).with_state(app)
 }
 

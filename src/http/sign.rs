@@ -9,16 +9,16 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::accept::{self, Offer};
-use super::error::{CODES, Problem};
+use super::error::Problem;
 use super::guard::Asker;
 use super::issued::Issued;
 use super::json_line::JsonLine;
 use super::wish::{Fields, Rendering, Wish};
 use super::{body, exchange::Exchange};
+use crate::app::App;
 use crate::app::issue::{Preview, SignCommand, SignOutcome};
-use crate::app::{App, AppError};
 use crate::audit::RequestId;
-use crate::pki::pem::{self, BodyError};
+use crate::pki::pem;
 use crate::store::Recorded;
 use crate::time::Time;
 
@@ -42,20 +42,21 @@ pub async fn sign(
     let (fields, body) = query.with_body(body)?;
     let wish = fields.read()?;
     let offer = accept::certificate(wish.rendering.form, &parts.headers)?;
-    let csr = match pem::csr_der(&body) {
-        Ok(csr) => csr,
-        Err(error) => return Err(unread(&app, &asker, &wish, error).await),
-    };
     let rendering = wish.rendering.clone();
-    let outcome = sign_to_the_end(&app, command(asker, wish, csr, idempotency_key)).await?;
+    let mut command = command(asker, wish, idempotency_key);
+    match pem::csr_der(&body) {
+        Ok(csr) => command.csr = csr,
+        Err(error) => return Err(app.refuse_unread(&command, error).await.into()),
+    }
+    let outcome = sign_to_the_end(&app, command).await?;
     answer(&app, exchange.id, outcome, &rendering, offer)
 }
 
-fn command(asker: Asker, wish: Wish, csr: Vec<u8>, idempotency_key: Option<String>) -> SignCommand {
+fn command(asker: Asker, wish: Wish, idempotency_key: Option<String>) -> SignCommand {
     SignCommand {
         principal: asker.principal,
         origin: asker.origin,
-        csr,
+        csr: Vec::new(),
         cluster: wish.cluster,
         ttl: wish.ttl,
         on_behalf_of: wish.on_behalf_of,
@@ -73,20 +74,6 @@ async fn sign_to_the_end(app: &Arc<App>, command: SignCommand) -> Result<SignOut
         // A panic's own text could quote what was sent, so it does not go into the log.
         Err(_) => Err(Problem::internal("signing broke off")),
     }
-}
-
-/// A body in which no CSR could be found. What is 422 goes on record, but for a private key.
-async fn unread(app: &App, asker: &Asker, wish: &Wish, error: BodyError) -> Problem {
-    let recorded = !wish.dry_run && error != BodyError::PrivateKey && status(error.code()) == Some(422);
-    if recorded {
-        app.refuse_unread(&asker.origin, wish.cluster.as_deref(), error).await.into()
-    } else {
-        AppError::Body(error).into()
-    }
-}
-
-fn status(code: &str) -> Option<u16> {
-    CODES.iter().find(|(listed, _, _)| *listed == code).map(|(_, status, _)| *status)
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {

@@ -15,6 +15,7 @@ use super::json_line::JsonLine;
 use super::parameters::Parameters;
 use crate::app::{App, Readiness};
 use crate::auth::Principal;
+use crate::metrics;
 use crate::pki::name::ShortName;
 use crate::time::Time;
 
@@ -57,9 +58,9 @@ pub async fn openapi() -> Response {
 }
 
 /// `GET /metrics`, on a listener of its own.
-pub async fn metrics(State(app): State<Arc<App>>) -> Response {
-    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(CONTENT_TYPE, kind)], app.metrics.render()).into_response()
+pub async fn counts(State(app): State<Arc<App>>) -> Response {
+    app.metrics.writer_queue(app.store.queue_length());
+    ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], app.metrics.render()).into_response()
 }
 
 #[derive(Serialize)]

@@ -10,6 +10,7 @@ use super::parameters::{Parameters, invalid, repeated};
 use crate::app::AppError;
 use crate::kubeconfig::{KeyPath, Shape};
 use crate::pki::pem::{BodyError, holds_private_key};
+use crate::policy::file::as_json;
 use crate::time::Lifetime;
 
 /// The parameters of `POST /v1/sign`.
@@ -178,12 +179,6 @@ impl JsonBody {
         };
         Ok((fields, Bytes::from(body.csr)))
     }
-}
-
-/// The body from its `{` on, where it begins with one after a byte order mark and white space.
-pub fn as_json(body: &[u8]) -> Option<&[u8]> {
-    let text = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body).trim_ascii_start();
-    text.starts_with(b"{").then_some(text)
 }
 
 fn no_private_key(bytes: &[u8]) -> Result<(), Problem> {

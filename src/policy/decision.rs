@@ -13,8 +13,7 @@ use crate::pki::key::PublicKey;
 use crate::pki::name::{Name, ShortName};
 use crate::time::{Lifetime, Time};
 
-/// What is decided on. Consumed by [`PolicySet::decide`]; comes back out of an [`Approved`] or a
-/// [`Refused`] to be decided again.
+/// What is decided on. Consumed by [`PolicySet::decide`]; an [`Approved`] and a [`Refused`] hold it.
 #[derive(Clone, Debug)]
 pub struct Ask {
     /// The cluster whose CA is to sign.
@@ -112,12 +111,6 @@ impl Approved {
     #[must_use]
     pub fn warnings(&self) -> &[String] {
         &self.warnings
-    }
-
-    /// What was asked, to be decided again.
-    #[must_use]
-    pub fn into_ask(self) -> Ask {
-        self.ask
     }
 }
 

@@ -33,7 +33,8 @@ impl PolicyFile {
 }
 
 /// The text from its `{` on, where it begins with one after a byte order mark and white space.
-fn as_json(text: &[u8]) -> Option<&[u8]> {
+#[must_use]
+pub fn as_json(text: &[u8]) -> Option<&[u8]> {
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text).trim_ascii_start();
     text.starts_with(b"{").then_some(text)
 }

@@ -97,6 +97,12 @@ impl PolicySet {
         Self::checked(revision, rows, clusters, &Ground::stored(clusters))
     }
 
+    /// A set that allows nothing.
+    #[must_use]
+    pub fn none(revision: i64, clusters: &Clusters) -> Self {
+        Self::index(revision, Vec::new(), Vec::new(), clusters)
+    }
+
     fn checked(
         revision: i64,
         rows: Vec<PolicyRow>,

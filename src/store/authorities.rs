@@ -32,6 +32,18 @@ impl super::Store {
         .await
     }
 
+    /// Whether a CA ever signed here for a cluster of this name.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn knows_cluster(&self, cluster: &str) -> Result<bool, StoreError> {
+        let mut select = Statement::new(
+            "SELECT n.id FROM names n JOIN cluster_authorities a ON a.cluster_id = n.id WHERE n.name = ",
+        );
+        select.bind(cluster).push(" LIMIT 1");
+        Ok(select.optional(&self.connections().readers).await?.is_some())
+    }
+
     /// Marks the database so that only this CA may ever sign into it.
     ///
     /// # Errors

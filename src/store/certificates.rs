@@ -145,7 +145,7 @@ impl super::Store {
         };
         match verdict {
             Verdict::Recorded(number) => Ok(Recorded { row: issuance.into_row(number) }),
-            Verdict::Stale => Err(RecordError::Stale(issuance)),
+            Verdict::Stale => Err(RecordError::Stale),
             Verdict::ClockBehind(newest) => Err(RecordError::ClockBehind { newest }),
             Verdict::KeyBlocked => Err(RecordError::KeyBlocked),
             Verdict::KeyOwned => Err(RecordError::KeyOwned),

@@ -1,6 +1,5 @@
 //! Why the ledger did not do what it was asked. Nothing was released.
 
-use super::certificates::Issuance;
 use crate::time::Time;
 
 /// Why the store did not do it. Nothing was released.
@@ -24,6 +23,9 @@ pub enum StoreError {
         /// The revision that holds.
         current: i64,
     },
+    /// A token was made or revoked since the caller was checked: check it again.
+    #[error("the tokens changed meanwhile")]
+    Stale,
     /// A name, lock or mark that exists already (409); the text says which.
     #[error("{0}")]
     Conflict(String),
@@ -32,9 +34,8 @@ pub enum StoreError {
 /// Why an issuance was not recorded.
 #[derive(Debug)]
 pub enum RecordError {
-    /// The policy set, a token or the blocked keys changed since the snapshot: decide again. Gives
-    /// back what was signed, unsent.
-    Stale(Box<Issuance>),
+    /// The policy set, a token or the blocked keys changed since the snapshot: decide again.
+    Stale,
     /// This serial exists under this CA: sign again under another.
     SerialTaken,
     /// The key is certified for another user.

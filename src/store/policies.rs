@@ -8,6 +8,7 @@ use sqlx::AnyConnection;
 use super::StoreError;
 use super::cells::Cells;
 use super::change::append_event;
+use super::snapshot::Revisions;
 use super::state::State;
 use super::statement::{Statement, chunks};
 use crate::audit::{EventKind, Origin};
@@ -32,18 +33,30 @@ impl super::Store {
     /// rows. The same set again makes no revision: the answer then names the current one and no
     /// rows.
     ///
+    /// `seen_tokens` is the token revision under which the caller was checked. It is compared under
+    /// the lock, so that a token revoked since then changes nothing.
+    ///
     /// # Errors
-    /// `RevisionMoved` unless the current revision is `expected`, where one is; `Conflict` where
-    /// two rows have one name; `Unavailable`, `Corrupt`.
+    /// `Stale` unless the token revision is `seen_tokens`, where one is given; `RevisionMoved`
+    /// unless the current revision is `expected`, where one is; `Conflict` where two rows have one
+    /// name; `Unavailable`, `Corrupt`.
     pub async fn replace_policies(
         &self,
         rows: &[PolicyRow],
         expected: Option<i64>,
+        seen_tokens: Option<i64>,
         now: Time,
         origin: &Origin,
     ) -> Result<PolicyChange, StoreError> {
         let (rows, origin) = (by_name(rows)?, origin.clone());
-        self.change(move |connection| Box::pin(replace(connection, rows, expected, now, origin))).await
+        self.change(move |connection| {
+            Box::pin(async move {
+                let state = State::lock(connection).await?;
+                check(&state.revisions, expected, seen_tokens)?;
+                replace(connection, state, rows, now, origin).await
+            })
+        })
+        .await
     }
 
     /// The current rows (`None`) or those of an old revision, sorted by name, with the revision.
@@ -84,18 +97,26 @@ pub(super) async fn of_revision(
     Ok(rows)
 }
 
+/// That nothing moved which the change was decided on. Tokens first: whose token was revoked is told
+/// nothing of the policy set.
+fn check(current: &Revisions, expected: Option<i64>, seen_tokens: Option<i64>) -> Result<(), StoreError> {
+    if seen_tokens.is_some_and(|seen| seen != current.tokens) {
+        return Err(StoreError::Stale);
+    }
+    if expected.is_some_and(|expected| expected != current.policy) {
+        return Err(StoreError::RevisionMoved { current: current.policy });
+    }
+    Ok(())
+}
+
 async fn replace(
     connection: &mut AnyConnection,
+    mut state: State,
     new: BTreeMap<String, PolicyRow>,
-    expected: Option<i64>,
     now: Time,
     origin: Origin,
 ) -> Result<PolicyChange, StoreError> {
-    let mut state = State::lock(connection).await?;
     let current = state.revisions.policy;
-    if expected.is_some_and(|expected| expected != current) {
-        return Err(StoreError::RevisionMoved { current });
-    }
     let old = by_name(&of_revision(connection, current).await?)?;
     let mut change = difference(&old, &new);
     if change == PolicyChange::default() {

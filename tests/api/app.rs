@@ -65,7 +65,7 @@ impl TestApp {
             Store::open(&StoreSettings { sqlite_file: folder.path().join("ledger.db") }).await.unwrap();
         let clusters = ["prod", "test"].map(|name| cluster(folder.path(), name)).to_vec();
         let rows = PolicyFile::read(policies.as_bytes()).unwrap().policies;
-        store.replace_policies(&rows, None, NOON, &operator()).await.unwrap();
+        store.replace_policies(&rows, None, None, NOON, &operator()).await.unwrap();
         let app = App::start(clusters, store, Clock::fixed(NOON), Metrics::default()).await.unwrap();
         let app = Arc::new(app);
         Self { router: countersign::http::router(Arc::clone(&app)), app, folder }
@@ -134,7 +134,7 @@ impl TestApp {
     /// Replaces the policy set as the command line does: behind the service's back.
     pub async fn apply(&self, policies: &str) {
         let rows = PolicyFile::read(policies.as_bytes()).unwrap().policies;
-        self.app.store.replace_policies(&rows, None, NOON, &operator()).await.unwrap();
+        self.app.store.replace_policies(&rows, None, None, NOON, &operator()).await.unwrap();
     }
 
     /// Moves the clock.

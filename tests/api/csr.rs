@@ -35,6 +35,13 @@ impl Key {
     }
 }
 
+impl Key {
+    /// The same in DER.
+    pub fn private_der(&self) -> Vec<u8> {
+        openssl(&["pkey", "-outform", "DER", "-in", self.path.to_str().unwrap()], None)
+    }
+}
+
 /// The PEM of a CSR for `subject` under a fresh P-256 key.
 pub fn csr(subject: &str) -> String {
     Key::p256().csr(subject)

@@ -14,6 +14,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::pki::name::ShortName;
 use crate::store::Store;
+use crate::store::tokens::TokenRecord;
 use crate::time::Lifetime;
 
 use super::super::policy;
@@ -79,6 +80,14 @@ impl Folder {
         Ok(folder)
     }
 
+    /// Whether another process serves this folder.
+    pub(super) async fn is_served(&self) -> Result<bool> {
+        let store = Store::open(&self.config.store).await?;
+        let free = store.lock_for_serving().is_ok();
+        store.close().await;
+        Ok(!free)
+    }
+
     /// Policies if there are none yet, and tokens that are still good for an hour.
     async fn fill(&self) -> Result<()> {
         let (clusters, rules) = cluster::load_all(self.config.clusters.clone())?;
@@ -104,14 +113,16 @@ impl Folder {
         let now = Clock::System.now();
         let prefix = format!("{name}-");
         let tokens = store.tokens().await?;
-        let own: Vec<_> = tokens.iter().filter(|token| token.name.as_str().starts_with(&prefix)).collect();
+        let number = |token: &TokenRecord| token.name.as_str().strip_prefix(&prefix)?.parse::<u32>().ok();
+        let own: Vec<_> = tokens.iter().filter(|token| number(token).is_some()).collect();
         let good = own
             .iter()
             .any(|token| token.revoked_at.is_none() && token.expires_at.seconds_since(now) > TOO_SHORT);
         if good && file.exists() {
             return Ok(());
         }
-        let name = ShortName::parse(&format!("{prefix}{}", own.len() + 1))?;
+        let last = own.iter().filter_map(|token| number(token)).max().unwrap_or_default();
+        let name = ShortName::parse(&format!("{prefix}{}", last.saturating_add(1)))?;
         let create =
             Create { name, roles: vec![role], on_behalf_of: false, owner: None, expires: TOKEN_LIFETIME };
         let token = create.make(store).await?;

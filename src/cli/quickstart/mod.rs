@@ -38,6 +38,10 @@ pub(super) struct Quickstart {
 impl Quickstart {
     pub(super) async fn run(self) -> Result<()> {
         let folder = Folder::prepare(&self.dir, self.listen, self.insecure_http).await?;
+        if self.once && folder.is_served().await? {
+            println!("This folder is being served; its tokens are good for at least an hour.");
+            return Ok(());
+        }
         telemetry::init(folder.config.log_format, "error")?;
         let listeners = Listeners::bind(&folder.config).await?;
         let url = url(listeners.api.local_addr()?);

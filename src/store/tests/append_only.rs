@@ -13,7 +13,7 @@ async fn no_statement_changes_or_deletes_what_is_recorded() {
         "name": "a", "effect": "allow", "clusters": ["prod"], "callers": ["token:x"], "users": ["x"],
     }))
     .unwrap();
-    ledger.replace_policies(&[row], None, NOW, &origin("cli:root")).await.unwrap();
+    ledger.replace_policies(&[row], None, None, NOW, &origin("cli:root")).await.unwrap();
     ledger.create_token(&token("portal"), &origin("cli:root")).await.unwrap();
     for (statement, reason) in [
         ("UPDATE certificates SET user_name = 'root'", "append-only"),

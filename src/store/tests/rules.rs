@@ -23,12 +23,11 @@ async fn a_serial_is_unique_under_its_ca() {
 }
 
 #[tokio::test]
-async fn a_stale_issuance_comes_back_and_moves_nothing() {
+async fn a_stale_issuance_moves_nothing() {
     let ledger = Ledger::new().await;
     ledger.block_key([1; 32], "leaked", NOW, &origin("cli:root")).await.unwrap();
     let stale = ledger.record(sample(7).build()).await;
-    let Err(RecordError::Stale(back)) = stale else { panic!("{stale:?}") };
-    assert_eq!(back.signed.serial(), serial(7));
+    assert!(matches!(stale, Err(RecordError::Stale)), "{stale:?}");
     assert!(matches!(ledger.record_refusal(refusal()).await, Err(RefusalError::Stale)));
     assert!(ledger.all().await.is_empty());
     let seen = ledger.revisions().await.unwrap();
@@ -42,7 +41,7 @@ async fn a_decision_under_another_revision_than_the_one_seen_is_stale() {
     let ledger = Ledger::new().await;
     let mut issuance = Sample { seen: Revisions { policy: 1, ..Revisions::default() }, ..sample(1) }.build();
     issuance.seen.policy = 0;
-    assert!(matches!(ledger.record(issuance).await, Err(RecordError::Stale(_))));
+    assert!(matches!(ledger.record(issuance).await, Err(RecordError::Stale)));
 }
 
 #[tokio::test]

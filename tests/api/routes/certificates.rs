@@ -50,11 +50,16 @@ async fn each_filter_narrows_the_list() {
             list["items"].as_array().unwrap().iter().map(|item| item["serial"].clone()).collect();
         assert_eq!(serials, [one["serial"].clone()], "{filter}");
     }
-    for filter in
-        ["user=alic", "group=de", "cluster=pro", "caller=alice", "status=active&user=alice", "policy=portal"]
+    for filter in ["user=alic", "group=de", "caller=token:carol", "status=active&user=alice", "policy=portal"]
     {
         let list = auditor.get(&format!("/v1/certificates?{filter}")).await.expect(200);
         assert_eq!(list["items"].as_array().unwrap().len(), 0, "{filter}");
+    }
+    for wrong in ["cluster=prd", "user=alice&cluster=nope"] {
+        auditor.get(&format!("/v1/certificates?{wrong}")).await.refused(400, "cluster_unknown");
+    }
+    for wrong in ["caller=alice", "caller=token:", "caller=cli:"] {
+        auditor.get(&format!("/v1/certificates?{wrong}")).await.refused(400, "parameter_invalid");
     }
     for wrong in [
         "usr=alice",

@@ -16,6 +16,8 @@ async fn health_needs_no_credential() {
 #[tokio::test]
 async fn a_service_whose_cas_have_all_expired_is_not_ready() {
     let app = TestApp::new().await;
+    app.at(88 * 86_400 + 23 * 3_600 + 55 * 60);
+    app.nobody().get("/readyz").await.refused(503, "not_ready");
     app.at(91 * 86_400);
     let problem = app.nobody().get("/readyz").await.refused(503, "not_ready");
     assert!(problem["detail"].as_str().unwrap().contains("prod"), "{problem}");

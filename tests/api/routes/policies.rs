@@ -4,6 +4,7 @@ use axum::http::Method;
 use serde_json::json;
 
 use crate::app::{Answer, Client, TestApp};
+use crate::csr::csr;
 
 const ONE: &str =
     r#"policies: [{ name: one, effect: allow, clusters: [prod], callers: ["token:alice"], users: [alice] }]"#;
@@ -93,4 +94,37 @@ async fn a_change_of_policy_is_audited_with_old_and_new() {
     let newest = &events["items"][0];
     assert_eq!(newest["caller"], "token:admin");
     assert!(newest["detail"].to_string().contains("no-admins"), "{newest}");
+}
+
+#[tokio::test]
+async fn a_token_that_was_revoked_behind_the_service_changes_nothing() {
+    let app = TestApp::new().await;
+    let admin = app.admin().await;
+    app.revoke("admin").await;
+    put(&admin, "*", ONE).await.refused(401, "unauthenticated");
+    assert_eq!(app.app.store.revisions().await.unwrap().policy, 1);
+}
+
+#[tokio::test]
+async fn a_refused_set_is_on_record() {
+    let app = TestApp::new().await;
+    put(&app.admin().await, "*", &ONE.replace("[alice]", "[]")).await.refused(422, "policy_invalid");
+    let list = app.auditor().await.get("/v1/refusals?code=policy_invalid").await.expect(200);
+    assert_eq!(list["items"].as_array().unwrap().len(), 1, "{list}");
+}
+
+#[tokio::test]
+async fn a_stored_set_that_is_not_understood_allows_nothing_and_keeps_no_token_alive() {
+    let app = TestApp::new().await;
+    let (alice, auditor) = (app.alice().await, app.auditor().await);
+    // Another configuration, which does not reserve `oidc:`, would take this row.
+    app.apply(r#"policies: [{ name: wide, effect: allow, clusters: ["*"], callers: ["token:alice"], users: ["*"], groups: ["oidc:root"] }]"#).await;
+    app.revoke("auditor").await;
+    alice.sign("?cluster=prod", csr("/CN=alice")).await.refused(403, "policy_denied");
+    auditor.get("/v1/audit").await.refused(401, "unauthenticated");
+    let problem = app.nobody().get("/readyz").await.refused(503, "not_ready");
+    assert!(problem["detail"].as_str().unwrap().contains("wide"), "{problem}");
+    app.apply(crate::app::POLICIES).await;
+    alice.sign("?cluster=prod", csr("/CN=alice")).await.expect(201);
+    assert_eq!(app.nobody().get("/readyz").await.status, 200);
 }

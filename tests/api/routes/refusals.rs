@@ -81,3 +81,19 @@ async fn a_role_that_is_missing_is_recorded_whatever_the_route() {
     let list = app.auditor().await.get("/v1/refusals?code=role_missing").await.expect(200);
     assert_eq!(list["items"].as_array().unwrap().len(), 1, "{list}");
 }
+
+#[tokio::test]
+async fn what_was_known_is_kept_whatever_failed() {
+    let app = TestApp::new().await;
+    let query = "?cluster=prod&on_behalf_of=carol&reason=ticket&ttl=2h";
+    app.portal().await.sign(query, "junk").await.refused(422, "body_not_a_csr");
+    app.alice().await.sign(query, csr("/CN=alice/O=dev")).await.refused(403, "on_behalf_of_not_allowed");
+    let list = app.auditor().await.get("/v1/refusals?on_behalf_of=carol").await.expect(200);
+    let items = list["items"].as_array().unwrap();
+    assert_eq!(items.len(), 2, "{list}");
+    assert!(items.iter().all(|item| item["reason"] == "ticket"), "{list}");
+    assert_eq!(
+        (items[0]["user"].as_str(), &items[0]["groups"]),
+        (Some("alice"), &serde_json::json!(["dev"]))
+    );
+}

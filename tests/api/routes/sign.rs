@@ -186,6 +186,13 @@ async fn a_private_key_in_the_body_is_refused_and_not_recorded() {
             .refused(422, "private_key_in_body");
     }
     assert_eq!(alice.get("/v1/refusals").await.expect(200)["items"], json!([]));
+    let mut beside = key.csr("/CN=alice").into_bytes();
+    beside.extend(key.private_der());
+    assert_eq!(alice.sign("?cluster=prod", beside).await.status, 422, "a key in DER after the CSR");
+    let set = format!("policies: []\n# {}", key.private_pem().replace('\n', " "));
+    let headers = [("if-match", "*")];
+    let answer = app.admin().await.send(Method::PUT, "/v1/policies", &headers, set.into_bytes()).await;
+    answer.refused(422, "private_key_in_body");
 }
 
 #[tokio::test]
@@ -284,6 +291,7 @@ async fn a_clock_behind_the_newest_record_signs_nothing() {
     alice.sign("?cluster=prod", csr("/CN=alice")).await.expect(201);
     app.at(-61);
     alice.sign("?cluster=prod", csr("/CN=alice")).await.refused(503, "clock_behind");
+    alice.sign("?cluster=prod&dry_run=1", csr("/CN=alice")).await.refused(503, "clock_behind");
 }
 
 #[tokio::test]

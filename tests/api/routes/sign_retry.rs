@@ -106,3 +106,14 @@ async fn sixteen_at_once_under_one_key_make_one_certificate() {
     }
     assert_eq!(serials.len(), 1);
 }
+
+#[tokio::test]
+async fn a_replay_says_again_that_the_lifetime_was_cut() {
+    let app = TestApp::new().await;
+    let alice = app.alice().await;
+    let pem = csr("/CN=alice");
+    for _ in 0..2 {
+        let answer = keyed(&alice, "k1", "?cluster=prod&ttl=20h", &pem).await;
+        assert!(answer.json()["warnings"].to_string().contains("20h"), "{}", answer.text());
+    }
+}
