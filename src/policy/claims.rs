@@ -92,9 +92,10 @@ impl<'a> Case<'a> {
         Some(Self { set, asker, key: ask.request.key().kind(), clusters, by_caller, allow, deny })
     }
 
-    /// The same, with no regard to whom the request names.
-    pub(super) fn for_anybody(&self) -> Self {
-        Self { allow: self.by_caller.clone(), ..self.clone() }
+    /// The same, with no regard to whom the request names; `None` where that makes no difference.
+    pub(super) fn for_anybody(&self) -> Option<Self> {
+        let differs = self.allow != self.by_caller;
+        differs.then(|| Self { allow: self.by_caller.clone(), ..self.clone() })
     }
 
     /// Where the certificate is asked for.

@@ -155,7 +155,8 @@ pub struct Violation {
     pub rule: Option<String>,
     /// One sentence.
     pub reason: String,
-    /// The nearest that this caller may have, at most five.
+    /// The nearest that this caller may have, at most five. Of the refused names only the first ten
+    /// have any: the list is empty for the others.
     pub allowed: Vec<String>,
 }
 

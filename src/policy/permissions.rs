@@ -52,7 +52,7 @@ impl PolicySet {
                 .flat_map(|rule| field(rule).into_iter().flatten().map(move |pattern| (rule, pattern)));
             let ordinary = |name: &_| index.reserved.class(name) == NameClass::Ordinary;
             let offers = patterns.flat_map(|(rule, pattern)| shown(rule, pattern, asker, ordinary));
-            offers.map(|offer| offer.text).collect::<BTreeSet<_>>().into_iter().collect()
+            offers.map(|offer| offer.text.into_owned()).collect::<BTreeSet<_>>().into_iter().collect()
         };
         let users = listed(|rule| Some(&rule.users));
         if users.is_empty() {

@@ -1,16 +1,25 @@
 //! Why a request is refused: every refused claim, and the nearest that the caller may have.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use super::Effect;
 use super::claims::{Case, Fault, Ruling, Scope, Wish, rule};
 use super::decision::{Ask, Claim, Refusal, Violation};
 use super::index::RowSet;
-use super::nearest::{Offer, nearest};
+use super::nearest::{Offer, Offers};
 use super::pattern::{Pattern, Variable};
 use super::rule::{Asker, Rule};
 use crate::pki::key::KeyKind;
 use crate::pki::name::{Name, ShortName};
+
+/// How many refused claims are told what comes nearest to them; it bounds the work for a request of
+/// a hundred groups.
+const HELPED: usize = 10;
+/// How many patterns of the caller's rows are looked at for that.
+const PATTERNS: usize = 10_000;
+/// How many names are made of variables for that.
+const FILLED: usize = 256;
 
 /// One wish with what the policy says of it.
 pub(super) type Ruled<'w, 'a> = (Wish<'w>, Ruling<'a>);
@@ -21,6 +30,9 @@ pub(super) fn refusal(case: &Case<'_>, ask: &Ask, ruled: &[Ruled<'_, '_>]) -> Re
     let refused = || ruled.iter().filter(|(_, ruling)| !ruling.allows());
     let mut violations: Vec<Violation> =
         refused().map(|(wish, ruling)| told.violation(*wish, ruling)).collect();
+    for ((wish, _), violation) in refused().zip(&mut violations).take(HELPED) {
+        violation.allowed = told.allowed(*wish);
+    }
     violations.extend(told.key(refused()));
     violations.extend(told.person(refused()));
     let looks = |(_, ruling): &Ruled<'_, '_>| matches!(ruling.outcome, Err((Fault::LooksReserved, _)));
@@ -51,7 +63,7 @@ struct Told<'c, 'a> {
     /// Whether some row gives the user name, whatever the key.
     user_stands: bool,
     /// The groups of the rows that give the user name, or of all rows of this caller.
-    groups: BTreeSet<Offer>,
+    groups: Offers<'a>,
 }
 
 impl<'c, 'a> Told<'c, 'a> {
@@ -64,13 +76,14 @@ impl<'c, 'a> Told<'c, 'a> {
         Self { case, ask, scopes, user_stands, groups }
     }
 
+    /// Without the nearest that is allowed.
     fn violation(&self, wish: Wish<'_>, ruling: &Ruling<'_>) -> Violation {
         let (claim, name) = match wish {
             Wish::User => (Claim::User, self.ask.request.user()),
             Wish::Group(group) => (Claim::Group, group),
         };
         let (rule, reason) = self.reason(claim, name, ruling);
-        Violation { claim, value: name.to_string(), rule, reason, allowed: self.allowed(wish, name) }
+        Violation { claim, value: name.to_string(), rule, reason, allowed: Vec::new() }
     }
 
     /// The rule where it may be known, and the sentence.
@@ -127,14 +140,15 @@ impl<'c, 'a> Told<'c, 'a> {
         (Some(rule.name.to_string()), reason)
     }
 
-    fn allowed(&self, wish: Wish<'_>, name: &Name) -> Vec<String> {
+    fn allowed(&self, wish: Wish<'_>) -> Vec<String> {
         match wish {
             Wish::User => {
                 let offers = offers(self.case, &self.case.rows(), |rule| Some(&rule.users));
-                nearest(name.as_str(), &offers, |text| self.gives_user(text))
+                offers.nearest(self.ask.request.user().as_str(), |text| self.gives_user(text))
             }
-            Wish::Group(_) => {
-                nearest(name.as_str(), &self.groups, |text| !self.user_stands || self.gives_group(text))
+            Wish::Group(group) => {
+                let stands = |text: &str| !self.user_stands || self.gives_group(text);
+                self.groups.nearest(group.as_str(), stands)
             }
         }
     }
@@ -172,11 +186,14 @@ impl<'c, 'a> Told<'c, 'a> {
 
     /// Where a claim fails only by whom the request names, or by its naming nobody.
     fn person<'r>(&self, refused: impl Iterator<Item = &'r Ruled<'r, 'r>>) -> Option<Violation> {
-        let anybody = self.case.for_anybody().for_user(self.ask.request.user());
+        let anybody = self.case.for_anybody()?.for_user(self.ask.request.user());
         let mut rows = RowSet::default();
         for (wish, ruling) in refused {
+            if !matches!(ruling.outcome, Err((Fault::NoRow | Fault::Reserved, _))) {
+                continue;
+            }
             let elsewhere = rule(&anybody, *wish);
-            if matches!(ruling.outcome, Err((Fault::NoRow | Fault::Reserved, _))) && elsewhere.allows() {
+            if elsewhere.allows() {
                 elsewhere.outcome.iter().flatten().for_each(|grant| rows.unite(&grant.rows));
             }
         }
@@ -190,42 +207,68 @@ impl<'c, 'a> Told<'c, 'a> {
         } else {
             format!("no policy gives all of this on behalf of `{person}`")
         };
-        let allowed = nearest(&person, &offers, |_| true);
+        let allowed = offers.nearest(&person, |_| true);
         Some(Violation { claim: Claim::OnBehalfOf, value: person, rule: None, reason, allowed })
     }
 }
 
-fn offers(case: &Case<'_>, rows: &RowSet, field: impl Fn(&Rule) -> Option<&Vec<Pattern>>) -> BTreeSet<Offer> {
-    let mut offers = BTreeSet::new();
-    for rule in case.set.in_set(rows) {
-        for pattern in field(rule).into_iter().flatten() {
-            offers.extend(shown(rule, pattern, case.asker, |name| case.is_ordinary(name)));
+/// What the rows offer in one field: of the first patterns in the order of the rows' names, so that
+/// neither the order of the rows nor the rows of other callers matter.
+fn offers<'a>(
+    case: &Case<'a>,
+    rows: &RowSet,
+    field: impl Fn(&'a Rule) -> Option<&'a Vec<Pattern>>,
+) -> Offers<'a> {
+    let rules = case.set.in_set(rows);
+    let patterns =
+        rules.flat_map(|rule| field(rule).into_iter().flatten().map(move |pattern| (rule, pattern)));
+    let (mut offers, mut variables) = (Vec::new(), Vec::new());
+    for (rule, pattern) in patterns.take(PATTERNS) {
+        match as_written(pattern, case.asker) {
+            Some(offer) => offers.push(offer),
+            None => variables.push((rule, pattern)),
         }
     }
-    offers
+    let texts = variables.into_iter().flat_map(|(rule, pattern)| filled(rule, pattern, case.asker));
+    let texts: BTreeSet<String> = texts.take(FILLED).collect();
+    offers.extend(texts.into_iter().filter_map(|text| name_offer(text, |name| case.is_ordinary(name))));
+    offers.into_iter().collect()
 }
 
 /// A pattern as the caller may see it, with what is known of the caller put in. `ordinary` tells
 /// whether a variable may come out as this name.
-pub(super) fn shown(
+pub(super) fn shown<'a>(
     rule: &Rule,
-    pattern: &Pattern,
+    pattern: &'a Pattern,
     asker: Asker<'_>,
     ordinary: impl Fn(&Name) -> bool,
-) -> Vec<Offer> {
+) -> Vec<Offer<'a>> {
     debug_assert_eq!(rule.effect, Effect::Allow, "only rows that allow are told of");
-    let Some(variable) = pattern.variable() else {
-        return vec![Offer { text: pattern.as_str().to_owned(), open: pattern.has_star() }];
-    };
-    if variable == Variable::OnBehalfOf && asker.person.is_none() {
-        return vec![Offer { text: pattern.as_str().to_owned(), open: true }];
+    if let Some(offer) = as_written(pattern, asker) {
+        return vec![offer];
     }
-    rule.values(variable, asker)
-        .iter()
-        .map(|value| pattern.filled(value))
-        .filter(|text| Name::parse(text).is_ok_and(|name| ordinary(&name)))
-        .map(|text| Offer { text, open: false })
-        .collect()
+    filled(rule, pattern, asker).filter_map(|text| name_offer(text, &ordinary)).collect()
+}
+
+/// A pattern into which nothing is put.
+fn as_written<'a>(pattern: &'a Pattern, asker: Asker<'_>) -> Option<Offer<'a>> {
+    let open = match pattern.variable() {
+        None => pattern.has_star(),
+        Some(Variable::OnBehalfOf) if asker.person.is_none() => true,
+        Some(_) => return None,
+    };
+    Some(Offer { text: Cow::Borrowed(pattern.as_str()), open })
+}
+
+/// What a pattern with a variable comes out as.
+fn filled<'p>(rule: &Rule, pattern: &'p Pattern, asker: Asker<'_>) -> impl Iterator<Item = String> + use<'p> {
+    let values = pattern.variable().map(|variable| rule.values(variable, asker)).unwrap_or_default();
+    values.into_iter().map(|value| pattern.filled(&value))
+}
+
+fn name_offer(text: String, ordinary: impl Fn(&Name) -> bool) -> Option<Offer<'static>> {
+    let told = Name::parse(&text).is_ok_and(|name| ordinary(&name));
+    told.then_some(Offer { text: Cow::Owned(text), open: false })
 }
 
 fn built_in(rule: &str, name: &Name, why: &str) -> (Option<String>, String) {

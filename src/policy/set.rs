@@ -177,7 +177,7 @@ impl PolicySet {
         self.in_set(rows).map(|rule| rule.name.clone()).collect()
     }
 
-    pub(super) fn in_set<'a>(&'a self, rows: &'a RowSet) -> impl Iterator<Item = &'a Rule> {
+    pub(super) fn in_set<'a, 'r>(&'a self, rows: &'r RowSet) -> impl Iterator<Item = &'a Rule> + use<'a, 'r> {
         rows.iter().filter_map(|place| self.rules.get(place))
     }
 }
