@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::audit::Origin;
-use crate::auth::{self, Principal};
+use crate::auth;
 use crate::ca::Signed;
 use crate::pki::csr::CertRequest;
 use crate::pki::name::Name;
@@ -11,55 +10,12 @@ use crate::pki::serial::Serial;
 use crate::policy::{Approved, Ask};
 use crate::random;
 use crate::store::{Issuance, RecordError, Recorded, RefusalError};
-use crate::time::{Lifetime, Time};
+use crate::time::Time;
 
+use super::command::{Preview, SignCommand, SignOutcome};
 use super::refuse::Wish;
 use super::retry::{self, Claimed};
-use super::{ATTEMPTS, App, AppError, CLOCK_TOLERANCE, Cluster, State};
-
-/// A wish to sign, as it came in.
-#[derive(Clone, Debug)]
-pub struct SignCommand {
-    pub principal: Principal,
-    pub origin: Origin,
-    /// DER of one CSR, not yet looked at.
-    pub csr: Vec<u8>,
-    pub cluster: Option<String>,
-    /// Between [`Lifetime::LEAST`] and [`Lifetime::MOST`].
-    pub ttl: Option<Lifetime>,
-    pub on_behalf_of: Option<String>,
-    pub reason: Option<String>,
-    pub idempotency_key: Option<String>,
-    pub dry_run: bool,
-}
-
-/// What came of it. The warnings are for the requester; the ledger does not keep them.
-#[derive(Debug)]
-pub enum SignOutcome {
-    Issued {
-        certificate: Box<Recorded>,
-        warnings: Vec<String>,
-    },
-    /// The same wish under the same `Idempotency-Key` as before.
-    Replayed {
-        certificate: Box<Recorded>,
-        warnings: Vec<String>,
-    },
-    Previewed(Box<Preview>),
-}
-
-/// What a dry run says would be issued.
-#[derive(Clone, Debug)]
-pub struct Preview {
-    pub cluster: String,
-    pub user: String,
-    pub groups: Vec<String>,
-    pub not_before: Time,
-    pub not_after: Time,
-    pub policies: Vec<String>,
-    pub policy_revision: i64,
-    pub warnings: Vec<String>,
-}
+use super::{ATTEMPTS, App, AppError, CLOCK_TOLERANCE, State};
 
 /// Why an attempt gave no certificate.
 enum Stopped {
@@ -206,20 +162,6 @@ impl App {
         let signed = tokio::task::spawn_blocking(move || authority.sign(approved, serial)).await;
         Ok(signed.map_err(|_| AppError::Internal("signing broke off".to_owned()))??)
     }
-
-    /// The cluster of that name, or the only one.
-    pub(super) fn cluster(&self, asked: Option<&str>) -> Result<&Cluster, AppError> {
-        let known = || self.clusters.keys().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        match asked {
-            None if self.clusters.len() > 1 => Err(AppError::ClusterRequired(known())),
-            None => self.clusters.values().next().ok_or_else(|| AppError::Internal("no cluster".to_owned())),
-            Some(asked) => {
-                self.clusters.values().find(|cluster| cluster.name.as_str() == asked).ok_or_else(|| {
-                    AppError::ClusterUnknown { asked: asked.chars().take(64).collect(), known: known() }
-                })
-            }
-        }
-    }
 }
 
 /// The ledger keeps no warnings, but both lifetimes.
@@ -229,19 +171,4 @@ fn cut_warning(certificate: &Recorded) -> Option<String> {
     cut.then(|| {
         format!("the lifetime was cut from {asked}: the certificate ends at {}", certificate.not_after)
     })
-}
-
-impl Preview {
-    fn of(approved: &Approved) -> Self {
-        Self {
-            cluster: approved.cluster().to_string(),
-            user: approved.user().to_string(),
-            groups: approved.groups().iter().map(ToString::to_string).collect(),
-            not_before: approved.not_before(),
-            not_after: approved.not_after(),
-            policies: approved.rows().iter().map(ToString::to_string).collect(),
-            policy_revision: approved.revision(),
-            warnings: approved.warnings().to_vec(),
-        }
-    }
 }

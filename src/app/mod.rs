@@ -1,6 +1,7 @@
 //! The use cases: what the service does, without saying how it is asked.
 
 pub mod cluster;
+pub mod command;
 pub mod error;
 pub mod issue;
 pub mod policies;
@@ -146,6 +147,20 @@ impl App {
             *last = Some(Instant::now());
         }
         due
+    }
+
+    /// The cluster of that name, or the only one.
+    pub(super) fn cluster(&self, asked: Option<&str>) -> Result<&Cluster, AppError> {
+        let known = || self.clusters.keys().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        match asked {
+            None if self.clusters.len() > 1 => Err(AppError::ClusterRequired(known())),
+            None => self.clusters.values().next().ok_or_else(|| AppError::Internal("no cluster".to_owned())),
+            Some(asked) => {
+                self.clusters.values().find(|cluster| cluster.name.as_str() == asked).ok_or_else(|| {
+                    AppError::ClusterUnknown { asked: asked.chars().take(64).collect(), known: known() }
+                })
+            }
+        }
     }
 
     /// What holds now, as far as this process has seen.

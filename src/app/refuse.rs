@@ -6,7 +6,7 @@ use crate::policy::Ask;
 use crate::store::{RefusalError, RefusalToRecord};
 use crate::time::Lifetime;
 
-use super::issue::SignCommand;
+use super::command::SignCommand;
 use super::{ATTEMPTS, App, AppError, State};
 
 /// The longest text that a record keeps of what a request said, in bytes.

@@ -10,7 +10,7 @@ use crate::policy::Ask;
 use crate::store::{Idempotency, Recorded};
 use crate::time::Time;
 
-use super::issue::SignCommand;
+use super::command::SignCommand;
 use super::{App, AppError};
 
 /// The keys of requests that this process is working on, by caller.

@@ -8,9 +8,9 @@ use axum::http::header::AUTHORIZATION;
 use axum::middleware::Next;
 use axum::response::Response;
 
+use super::access::Access;
 use super::error::Problem;
 use super::exchange::Exchange;
-use super::router::Access;
 use super::server::Peer;
 use crate::app::{App, AppError};
 use crate::audit::{Origin, RequestId};

@@ -6,6 +6,7 @@
 //! - `sign`, `certificates`, `refusals`, `policies`, `clusters`, `audit`, `status`: one file per resource.
 
 mod accept;
+pub mod access;
 mod audit;
 mod body;
 mod certificates;
@@ -25,6 +26,7 @@ mod sign;
 mod status;
 mod wish;
 
+pub use access::Access;
 pub use error::{CODES, Problem};
-pub use router::{Access, ROUTES, Route, metrics_router, router};
+pub use router::{ROUTES, Route, metrics_router, router};
 pub use server::{Limits, Peer, serve};

@@ -16,7 +16,7 @@ use super::json_line::JsonLine;
 use super::wish::{Fields, Rendering, Wish};
 use super::{body, exchange::Exchange};
 use crate::app::App;
-use crate::app::issue::{Preview, SignCommand, SignOutcome};
+use crate::app::command::{Preview, SignCommand, SignOutcome};
 use crate::audit::RequestId;
 use crate::pki::pem;
 use crate::store::Recorded;

@@ -1,0 +1,54 @@
+//! Who may come in.
+
+use crate::app::AppError;
+use crate::auth::Roles;
+
+/// What a route asks of its caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Nothing.
+    Open,
+    /// A credential, whatever its roles.
+    Caller,
+    /// The role requester.
+    Requester,
+    /// The role requester (own records) or auditor (all records).
+    Records,
+    /// The role auditor.
+    Auditor,
+    /// The role auditor or admin.
+    PolicyReader,
+    /// The role admin.
+    Admin,
+}
+
+impl Access {
+    /// The roles of which each one opens the route; none where every credential does.
+    #[must_use]
+    pub const fn roles(self) -> &'static [&'static str] {
+        match self {
+            Self::Open | Self::Caller => &[],
+            Self::Requester => &["requester"],
+            Self::Records => &["requester", "auditor"],
+            Self::Auditor => &["auditor"],
+            Self::PolicyReader => &["auditor", "admin"],
+            Self::Admin => &["admin"],
+        }
+    }
+
+    /// Lets `roles` through or says which one is missing.
+    ///
+    /// # Errors
+    /// [`AppError::RoleMissing`].
+    pub fn admit(self, roles: Roles) -> Result<(), AppError> {
+        let (admitted, missing) = match self {
+            Self::Open | Self::Caller => (true, ""),
+            Self::Requester => (roles.requester, "requester"),
+            Self::Records => (roles.requester || roles.auditor, "requester or auditor"),
+            Self::Auditor => (roles.auditor, "auditor"),
+            Self::PolicyReader => (roles.auditor || roles.admin, "auditor or admin"),
+            Self::Admin => (roles.admin, "admin"),
+        };
+        if admitted { Ok(()) } else { Err(AppError::RoleMissing(missing)) }
+    }
+}
