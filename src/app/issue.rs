@@ -36,9 +36,8 @@ impl App {
     ///
     /// # Errors
     /// Every refusal and failure of [`AppError`]. Nothing that was signed has left when it is one.
-    pub async fn sign(&self, mut command: SignCommand) -> Result<SignOutcome, AppError> {
-        let csr = std::mem::take(&mut command.csr);
-        let ask = match self.read_ask(&command, csr).await {
+    pub async fn sign(&self, command: SignCommand) -> Result<SignOutcome, AppError> {
+        let ask = match self.read_ask(&command).await {
             Ok(ask) => ask,
             Err(error) => return Err(self.refuse(&command.origin, &Wish::unread(&command), error).await),
         };
@@ -58,7 +57,7 @@ impl App {
     }
 
     /// From foreign bytes to what is decided on.
-    async fn read_ask(&self, command: &SignCommand, csr: Vec<u8>) -> Result<Ask, AppError> {
+    async fn read_ask(&self, command: &SignCommand) -> Result<Ask, AppError> {
         if !command.principal.roles.requester {
             return Err(AppError::RoleMissing("requester"));
         }
@@ -67,6 +66,7 @@ impl App {
         let on_behalf_of =
             on_behalf_of.map_err(|error| AppError::ParameterInvalid(format!("on_behalf_of: {error}")))?;
         // On a thread of its own: telling a prime from an RSA modulus takes milliseconds.
+        let csr = command.csr.clone();
         let request = tokio::task::spawn_blocking(move || CertRequest::parse(&csr)).await;
         let request = request.map_err(|_| AppError::Internal("reading a CSR broke off".to_owned()))??;
         Ok(Ask { cluster, request, ttl: command.ttl, on_behalf_of })

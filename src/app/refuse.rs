@@ -1,6 +1,7 @@
 //! Refused requests are recorded before they are answered.
 
 use crate::audit::Origin;
+use crate::pki::csr;
 use crate::pki::pem::BodyError;
 use crate::policy::Ask;
 use crate::store::{RefusalError, RefusalToRecord};
@@ -34,12 +35,18 @@ impl Wish {
             user: Some(ask.request.user().to_string()),
             groups: ask.request.groups().iter().map(ToString::to_string).collect(),
             key: Some((key.kind().as_str(), key.spki_sha256())),
-            ..Self::unread(command)
+            ..Self::of(command)
         }
     }
 
-    /// Of a request whose CSR could not be read.
+    /// Of a request whose CSR is not sound; its names, where it has names that could be read.
     pub(super) fn unread(command: &SignCommand) -> Self {
+        let Some((user, groups)) = csr::asked_names(&command.csr) else { return Self::of(command) };
+        let groups = groups.iter().map(ToString::to_string).collect();
+        Self { user: Some(user.to_string()), groups, ..Self::of(command) }
+    }
+
+    fn of(command: &SignCommand) -> Self {
         Self {
             cluster: command.cluster.as_deref().map(bounded),
             on_behalf_of: command.on_behalf_of.as_deref().map(bounded),

@@ -26,6 +26,16 @@ pub struct CertRequest {
     warnings: Vec<String>,
 }
 
+/// The user and the groups that a request asks for, where its subject can be read, whatever else is
+/// wrong with it: for the record of a refusal, never for a certificate.
+#[must_use]
+pub fn asked_names(der: &[u8]) -> Option<(Name, Vec<Name>)> {
+    let der = Some(der).filter(|der| der.len() <= MAX_BYTES)?;
+    let info = Info::read(Outer::read(der).ok()?.info).ok()?;
+    let subject = subject::read(info.subject).ok()?;
+    Some((subject.user, subject.groups))
+}
+
 impl CertRequest {
     /// Reads a PKCS #10 request (RFC 2986) in strict DER and checks all of it, the cheap first:
     /// structure, names, attributes, key, and last the request's own signature.

@@ -1,7 +1,7 @@
 //! `GET /v1/refusals`.
 
 use crate::app::TestApp;
-use crate::csr::csr;
+use crate::csr::{Key, csr};
 
 #[tokio::test]
 async fn every_refusal_after_authentication_is_recorded_with_its_reasons() {
@@ -96,4 +96,14 @@ async fn what_was_known_is_kept_whatever_failed() {
         (items[0]["user"].as_str(), &items[0]["groups"]),
         (Some("alice"), &serde_json::json!(["dev"]))
     );
+}
+
+#[tokio::test]
+async fn a_refused_key_is_on_record_with_the_names_that_it_was_for() {
+    let app = TestApp::new().await;
+    let small = Key::made(&["genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:1024", "-out"]);
+    let answer = app.alice().await.sign("?cluster=prod", small.csr("/CN=alice/O=dev")).await;
+    answer.refused(422, "key_size_not_accepted");
+    let list = app.auditor().await.get("/v1/refusals?user=alice&group=dev").await.expect(200);
+    assert_eq!(list["items"].as_array().unwrap().len(), 1, "{list}");
 }
