@@ -41,23 +41,12 @@ pub fn csr_der(body: &[u8]) -> Result<Vec<u8>, BodyError> {
         tell_apart(body)?;
         return Ok(body.to_vec());
     }
-    // What is not text beside a request may be a key in DER, in one file by mistake.
-    if !is_plain_text(body) {
-        let has_block = body.windows(BEGIN.len()).any(|window| window == BEGIN);
-        return Err(if has_block {
-            BodyError::Pem("with binary data beside it")
-        } else {
-            BodyError::NotACsr
-        });
+    if private_key::stands_in_binary(body) {
+        return Err(BodyError::PrivateKey);
     }
     let der = from_text(body)?;
     tell_apart(&der)?;
     Ok(der)
-}
-
-/// UTF-8 without control characters, but for white space.
-fn is_plain_text(body: &[u8]) -> bool {
-    str::from_utf8(body).is_ok_and(|text| !text.chars().any(|c| c.is_control() && !c.is_whitespace()))
 }
 
 /// A PEM block of `der` under `label` (RFC 7468): lines of 64 characters that end in LF.

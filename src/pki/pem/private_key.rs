@@ -187,6 +187,13 @@ fn is_key_in_der(bytes: &[u8]) -> bool {
     is_key_head(bytes) || following.take(MAX_ELEMENTS).any(|element| is_key_head(element.raw))
 }
 
+/// Whether a private key in DER stands anywhere in a body that is not DER itself, as after a PEM
+/// block that was put into one file with it. Text cannot look like one.
+pub fn stands_in_binary(body: &[u8]) -> bool {
+    let sequences = body.iter().enumerate().filter(|(_, byte)| **byte == der::SEQUENCE);
+    sequences.filter_map(|(place, _)| body.get(place..)).any(is_key_head)
+}
+
 /// Whether these bytes are the beginning of a private key in DER or BER.
 fn is_key_head(bytes: &[u8]) -> bool {
     let Some(fields) = enter(bytes) else { return false };

@@ -188,7 +188,7 @@ async fn a_private_key_in_the_body_is_refused_and_not_recorded() {
     assert_eq!(alice.get("/v1/refusals").await.expect(200)["items"], json!([]));
     let mut beside = key.csr("/CN=alice").into_bytes();
     beside.extend(key.private_der());
-    assert_eq!(alice.sign("?cluster=prod", beside).await.status, 422, "a key in DER after the CSR");
+    alice.sign("?cluster=prod", beside).await.refused(422, "private_key_in_body");
     let set = format!("policies: []\n# {}", key.private_pem().replace('\n', " "));
     let headers = [("if-match", "*")];
     let answer = app.admin().await.send(Method::PUT, "/v1/policies", &headers, set.into_bytes()).await;
