@@ -96,10 +96,8 @@ impl App {
     /// like an empty ledger.
     async fn check_cluster(&self, asked: Option<&str>) -> Result<(), AppError> {
         let Some(asked) = asked else { return Ok(()) };
-        if self.cluster(Some(asked)).is_ok() || self.store.knows_cluster(asked).await? {
-            return Ok(());
-        }
-        self.cluster(Some(asked)).map(|_| ())
+        let Err(unknown) = self.cluster(Some(asked)) else { return Ok(()) };
+        if self.store.knows_cluster(asked).await? { Ok(()) } else { Err(unknown) }
     }
 
     /// What this caller may ask for, for each cluster.
