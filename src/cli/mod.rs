@@ -112,7 +112,7 @@ fn read(path: &std::path::Path) -> Result<Config> {
 }
 
 async fn open(config: &Config) -> Result<Store> {
-    Store::open(&config.store).await.with_context(|| config.store.sqlite_file.display().to_string())
+    Store::open(&config.store).await.with_context(|| config.store.to_string())
 }
 
 /// A CA key must not end in a core file. Best effort: a kernel that refuses leaves the default.
