@@ -1,7 +1,7 @@
 //! Refused requests are recorded before they are answered.
 
 use crate::audit::Origin;
-use crate::pki::csr;
+use crate::pki::csr::Asked;
 use crate::pki::pem::BodyError;
 use crate::policy::Ask;
 use crate::store::{RefusalError, RefusalToRecord};
@@ -21,7 +21,7 @@ pub(super) struct Wish {
     groups: Vec<String>,
     on_behalf_of: Option<String>,
     reason: Option<String>,
-    key: Option<(&'static str, [u8; 32])>,
+    key: Option<(String, [u8; 32])>,
     ttl: Option<Lifetime>,
     recorded: bool,
 }
@@ -34,16 +34,22 @@ impl Wish {
             cluster: Some(ask.cluster.to_string()),
             user: Some(ask.request.user().to_string()),
             groups: ask.request.groups().iter().map(ToString::to_string).collect(),
-            key: Some((key.kind().as_str(), key.spki_sha256())),
+            key: Some((key.kind().as_str().to_owned(), key.spki_sha256())),
             ..Self::of(command)
         }
     }
 
-    /// Of a request whose CSR is not sound; its names, where it has names that could be read.
+    /// Of a request whose CSR is not sound; its names and its key, where they could be read.
     pub(super) fn unread(command: &SignCommand) -> Self {
-        let Some((user, groups)) = csr::asked_names(&command.csr) else { return Self::of(command) };
-        let groups = groups.iter().map(ToString::to_string).collect();
-        Self { user: Some(user.to_string()), groups, ..Self::of(command) }
+        let asked = Asked::read(&command.csr);
+        let (user, groups) = asked.names.unzip();
+        let groups = groups.unwrap_or_default().iter().map(ToString::to_string).collect();
+        Self {
+            user: user.map(|user| user.to_string()),
+            groups,
+            key: asked.key.map(|key| (key.kind, key.spki_sha256)),
+            ..Self::of(command)
+        }
     }
 
     fn of(command: &SignCommand) -> Self {
@@ -98,6 +104,7 @@ impl App {
         error: &AppError,
     ) -> Result<(), RefusalError> {
         let wish = wish.clone();
+        let (key_kind, spki_sha256) = wish.key.unzip();
         let refusal = RefusalToRecord {
             at: self.clock.now(),
             origin: origin.clone(),
@@ -106,8 +113,8 @@ impl App {
             groups: wish.groups,
             on_behalf_of: wish.on_behalf_of,
             reason: wish.reason,
-            key_kind: wish.key.map(|(kind, _)| kind.to_owned()),
-            spki_sha256: wish.key.map(|(_, hash)| hash),
+            key_kind,
+            spki_sha256,
             asked_ttl: wish.ttl,
             code: error.code().to_owned(),
             detail: bounded(&error.to_string()),

@@ -28,7 +28,7 @@ pub struct RefusalToRecord {
     pub on_behalf_of: Option<String>,
     /// Why, in the requester's words.
     pub reason: Option<String>,
-    /// As in [`crate::pki::key::KeyKind::as_str`].
+    /// As in [`crate::pki::key::KeyDescription::kind`].
     pub key_kind: Option<String>,
     /// SHA-256 of the asked key's SPKI.
     pub spki_sha256: Option<[u8; 32]>,

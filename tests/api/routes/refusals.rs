@@ -106,4 +106,17 @@ async fn a_refused_key_is_on_record_with_the_names_that_it_was_for() {
     answer.refused(422, "key_size_not_accepted");
     let list = app.auditor().await.get("/v1/refusals?user=alice&group=dev").await.expect(200);
     assert_eq!(list["items"].as_array().unwrap().len(), 1, "{list}");
+    assert_eq!(list["items"][0]["key_kind"], "rsa-1024");
+    assert_eq!(list["items"][0]["spki_sha256"], small.spki_sha256());
+}
+
+#[tokio::test]
+async fn the_key_is_on_record_where_the_names_cannot_be_read() {
+    let app = TestApp::new().await;
+    let key = Key::p256();
+    app.alice().await.sign("?cluster=prod", key.csr("/O=dev")).await.refused(422, "csr_cn_missing");
+    let list = app.auditor().await.get("/v1/refusals").await.expect(200);
+    let refusal = &list["items"][0];
+    assert_eq!((refusal["user"].as_str(), refusal["key_kind"].as_str()), (None, Some("p-256")));
+    assert_eq!(refusal["spki_sha256"], key.spki_sha256());
 }
