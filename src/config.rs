@@ -1,11 +1,15 @@
 //! The configuration file: TOML, the environment over it, every path resolved.
 
+mod limits;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use toml::{Table, Value};
 
+use self::limits::LimitsTable;
+use crate::app::RefusalLimits;
 use crate::app::cluster::ClusterSettings;
 use crate::store::StoreSettings;
 use crate::telemetry::{self, LogFormat};
@@ -25,6 +29,8 @@ pub struct Config {
     pub store: StoreSettings,
     /// What is signed for.
     pub clusters: Vec<ClusterSettings>,
+    /// How many refusals of one caller are recorded.
+    pub refusals: RefusalLimits,
     /// How log lines are written.
     pub log_format: LogFormat,
     /// What is logged, as in `info` or `warn,countersign=debug`.
@@ -43,6 +49,8 @@ struct File {
     database: String,
     #[serde(default)]
     clusters: Vec<ClusterSettings>,
+    #[serde(default)]
+    limits: LimitsTable,
     #[serde(default)]
     log_format: LogFormat,
     #[serde(default = "default_log")]
@@ -119,6 +127,7 @@ impl File {
             metrics_listen: self.metrics_listen,
             store: StoreSettings { sqlite_file: folder.join(sqlite_file) },
             clusters: self.clusters.into_iter().map(|cluster| cluster.resolved_from(folder)).collect(),
+            refusals: self.limits.refusals(),
             log_format: self.log_format,
             log: self.log,
         })
@@ -247,6 +256,23 @@ mod tests {
         let open = GOOD.replace("127.0.0.1:9000", "0.0.0.0:9000");
         assert!(parse(&open, &[]).unwrap_err().contains("insecure_http"));
         assert!(parse(&open, &[("INSECURE_HTTP", "true")]).is_ok());
+    }
+
+    #[test]
+    fn limits_that_are_left_out_keep_their_defaults() {
+        assert_eq!(parse(GOOD, &[]).unwrap().refusals, RefusalLimits::default());
+        let config = parse(&format!("{GOOD}\n[limits]\nrefusals_burst = 5"), &[]).unwrap();
+        assert_eq!((config.refusals.burst.get(), config.refusals.per_minute.get()), (5, 60));
+        let config = parse(GOOD, &[("LIMITS__REFUSALS_PER_MINUTE", "7")]).unwrap();
+        assert_eq!(config.refusals.per_minute.get(), 7);
+    }
+
+    #[test]
+    fn a_limit_that_is_none_is_an_error() {
+        for wrong in ["refusals_burst = 0", "refusals_per_minute = -1", "refusals = 3"] {
+            let error = parse(&format!("{GOOD}\n[limits]\n{wrong}"), &[]).unwrap_err();
+            assert!(error.contains("limits"), "{wrong}: {error}");
+        }
     }
 
     #[test]

@@ -58,7 +58,7 @@ pub(super) async fn launch(config: &Config, listeners: Listeners, shutdown: Canc
     let store = open(config).await?;
     store.lock_for_serving()?;
     let app = App::start(config.clusters.clone(), store.clone(), Clock::System, Metrics::default()).await?;
-    let app = Arc::new(app);
+    let app = Arc::new(app.with_refusal_limits(config.refusals));
     let refresher = tokio::spawn(keep_fresh(Arc::clone(&app), shutdown.clone()));
     let metrics = listeners.metrics.map(|listener| {
         tokio::spawn(http::server::serve(
