@@ -11,6 +11,7 @@ use toml::{Table, Value};
 use self::limits::LimitsTable;
 use crate::app::RefusalLimits;
 use crate::app::cluster::ClusterSettings;
+use crate::http::Limits;
 use crate::store::StoreSettings;
 use crate::telemetry::{self, LogFormat};
 
@@ -29,6 +30,8 @@ pub struct Config {
     pub store: StoreSettings,
     /// What is signed for.
     pub clusters: Vec<ClusterSettings>,
+    /// What connections may hold.
+    pub connections: Limits,
     /// How many refusals of one caller are recorded.
     pub refusals: RefusalLimits,
     /// How log lines are written.
@@ -127,6 +130,7 @@ impl File {
             metrics_listen: self.metrics_listen,
             store: StoreSettings { sqlite_file: folder.join(sqlite_file) },
             clusters: self.clusters.into_iter().map(|cluster| cluster.resolved_from(folder)).collect(),
+            connections: self.limits.connections(),
             refusals: self.limits.refusals(),
             log_format: self.log_format,
             log: self.log,

@@ -15,11 +15,14 @@ use crate::http::{self, server::Limits};
 use crate::metrics::Metrics;
 use crate::telemetry;
 
-use super::open;
+use super::{descriptors, open};
 
 /// How often the changes of other processes are taken over for reading. Issuing does not wait for
 /// it: the recording transaction looks for itself.
 const REFRESH: Duration = Duration::from_millis(500);
+
+/// Enough for who asks for metrics.
+const METRICS_CONNECTIONS: usize = 32;
 
 /// The listening sockets of one service.
 pub(super) struct Listeners {
@@ -64,13 +67,15 @@ pub(super) async fn launch(config: &Config, listeners: Listeners, shutdown: Canc
         tokio::spawn(http::server::serve(
             listener,
             http::metrics_router(Arc::clone(&app)),
-            Limits::default(),
+            Limits { connections: METRICS_CONNECTIONS, ..Limits::default() },
             shutdown.clone(),
         ))
     });
+    let mut limits = config.connections.clone();
+    limits.connections = descriptors::for_connections(limits.connections);
     let address = listeners.api.local_addr()?;
     tracing::info!(%address, clusters = app.clusters.len(), "serving");
-    http::server::serve(listeners.api, http::router(Arc::clone(&app)), Limits::default(), shutdown).await;
+    http::server::serve(listeners.api, http::router(Arc::clone(&app)), limits, shutdown).await;
     if let Some(metrics) = metrics {
         metrics.await?;
     }
