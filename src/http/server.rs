@@ -2,6 +2,7 @@
 
 mod bodies;
 mod connections;
+mod head;
 mod stream;
 
 use std::convert::Infallible;
@@ -87,7 +88,7 @@ pub struct BodyTime(pub Duration);
 /// sends is therefore read for this long, and up to [`LINGER_BYTES`], before the socket is closed.
 const LINGER: Duration = Duration::from_secs(2);
 /// See [`LINGER`].
-const LINGER_BYTES: u64 = 1_024 * 1_024;
+const LINGER_BYTES: u64 = 16 * 1_024 * 1_024;
 /// How many connections above the limit are told so politely; the rest are closed without waiting.
 const REFUSALS_AT_ONCE: usize = 64;
 /// The pause after an accept that failed for want of file descriptors or memory.
@@ -239,7 +240,10 @@ where
                 // Its place was given away in this moment; whoever drives this drops it.
                 return pending().await;
             }
-            let response = router.oneshot(request).await?;
+            let response = match head::fault(&request) {
+                None => router.oneshot(request).await?,
+                Some(detail) => head::refusal(detail),
+            };
             Ok::<_, Infallible>(response.map(|body| Leaving::new(body, place)))
         })
     });
