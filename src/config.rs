@@ -1,5 +1,7 @@
 //! The configuration file: TOML, the environment over it, every path resolved.
 
+mod limits;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -7,7 +9,10 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use toml::{Table, Value};
 
+use self::limits::LimitsTable;
+use crate::app::RefusalLimits;
 use crate::app::cluster::ClusterSettings;
+use crate::http::Limits;
 use crate::store::StoreSettings;
 use crate::telemetry::{self, LogFormat};
 
@@ -28,6 +33,10 @@ pub struct Config {
     pub databases: BTreeMap<String, StoreSettings>,
     /// What is signed for.
     pub clusters: Vec<ClusterSettings>,
+    /// What connections may hold.
+    pub connections: Limits,
+    /// How many refusals of one caller are recorded.
+    pub refusals: RefusalLimits,
     /// How log lines are written.
     pub log_format: LogFormat,
     /// What is logged, as in `info` or `warn,countersign=debug`.
@@ -49,6 +58,8 @@ struct File {
     databases: BTreeMap<String, NamedDatabase>,
     #[serde(default)]
     clusters: Vec<ClusterSettings>,
+    #[serde(default)]
+    limits: LimitsTable,
     #[serde(default)]
     log_format: LogFormat,
     #[serde(default = "default_log")]
@@ -137,6 +148,8 @@ impl File {
             store,
             databases,
             clusters: self.clusters.into_iter().map(|cluster| cluster.resolved_from(folder)).collect(),
+            connections: self.limits.connections(),
+            refusals: self.limits.refusals(),
             log_format: self.log_format,
             log: self.log,
         })
@@ -272,6 +285,23 @@ mod tests {
         for database in ["", "sqlite:", "mysql://x", "countersign.db", "postgres://x"] {
             let error = parse(&GOOD.replace("sqlite:ledger.db", database), &[]).unwrap_err();
             assert!(error.starts_with("database: "), "{database}: {error}");
+        }
+    }
+
+    #[test]
+    fn limits_that_are_left_out_keep_their_defaults() {
+        assert_eq!(parse(GOOD, &[]).unwrap().refusals, RefusalLimits::default());
+        let config = parse(&format!("{GOOD}\n[limits]\nrefusals_burst = 5"), &[]).unwrap();
+        assert_eq!((config.refusals.burst.get(), config.refusals.per_minute.get()), (5, 60));
+        let config = parse(GOOD, &[("LIMITS__REFUSALS_PER_MINUTE", "7")]).unwrap();
+        assert_eq!(config.refusals.per_minute.get(), 7);
+    }
+
+    #[test]
+    fn a_limit_that_is_none_is_an_error() {
+        for wrong in ["refusals_burst = 0", "refusals_per_minute = -1", "refusals = 3"] {
+            let error = parse(&format!("{GOOD}\n[limits]\n{wrong}"), &[]).unwrap_err();
+            assert!(error.contains("limits"), "{wrong}: {error}");
         }
     }
 

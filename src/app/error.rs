@@ -65,6 +65,11 @@ pub enum AppError {
     IfMatchRequired,
     #[error("{}", .0.join("; "))]
     PolicyInvalid(Vec<String>),
+    #[error(
+        "too many requests of this caller were refused: this one would be too, and is neither recorded nor explained; \
+         correct what is asked for, and try again in {retry_after} s"
+    )]
+    TooManyRefusals { retry_after: u64 },
     #[error("the ledger does not answer, so no certificate was sent: try again in a moment")]
     LedgerUnavailable,
     #[error("too many requests wait for the ledger, so no certificate was sent: try again in a moment")]
@@ -109,6 +114,7 @@ impl AppError {
             Self::RevisionMismatch { .. } => "revision_mismatch",
             Self::IfMatchRequired => "if_match_required",
             Self::PolicyInvalid(_) => "policy_invalid",
+            Self::TooManyRefusals { .. } => "too_many_refusals",
             Self::LedgerUnavailable => "ledger_unavailable",
             Self::LedgerBusy => "ledger_busy",
             Self::PolicyChanging => "policy_changing",

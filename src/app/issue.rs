@@ -149,6 +149,9 @@ impl App {
         if command.dry_run || !error.is_refusal() {
             return Stopped::By(error);
         }
+        if let Err(error) = self.count_refusal(&command.origin) {
+            return Stopped::By(error);
+        }
         let wish = Wish::read(command, ask);
         match self.record_refusal(&command.origin, &wish, state, &error).await {
             Ok(()) => Stopped::By(error),

@@ -6,6 +6,7 @@ pub mod error;
 pub mod issue;
 pub mod policies;
 pub mod reading;
+mod refusal_cap;
 mod refuse;
 mod retry;
 
@@ -22,6 +23,7 @@ use crate::store::{Health, Snapshot, Store, StoreError};
 use crate::time::{Lifetime, Time};
 pub use cluster::{Cluster, ClusterSettings};
 pub use error::AppError;
+pub use refusal_cap::RefusalLimits;
 
 /// How far this machine's clock may stand behind the newest record, in seconds.
 pub const CLOCK_TOLERANCE: i64 = 60;
@@ -68,6 +70,7 @@ pub struct App {
     pub clock: Clock,
     pub metrics: Metrics,
     state: RwLock<Arc<State>>,
+    refusal_cap: refusal_cap::RefusalCap,
     in_flight: retry::InFlight,
     last_look: Mutex<Option<Instant>>,
     refreshing: tokio::sync::Mutex<()>,
@@ -118,10 +121,18 @@ impl App {
             clock,
             metrics,
             state,
+            refusal_cap: refusal_cap::RefusalCap::new(RefusalLimits::default()),
             in_flight: retry::InFlight::default(),
             last_look: Mutex::new(None),
             refreshing: tokio::sync::Mutex::new(()),
         })
+    }
+
+    /// The same with other limits for recorded refusals.
+    #[must_use]
+    pub fn with_refusal_limits(mut self, limits: RefusalLimits) -> Self {
+        self.refusal_cap = refusal_cap::RefusalCap::new(limits);
+        self
     }
 
     /// The caller behind the value of `Authorization`.

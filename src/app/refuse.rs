@@ -71,6 +71,9 @@ impl App {
         if !wish.recorded || !error.is_refusal() {
             return error;
         }
+        if let Err(error) = self.count_refusal(origin) {
+            return error;
+        }
         let mut state = self.state();
         for _ in 0..ATTEMPTS {
             match self.record_refusal(origin, wish, &state, &error).await {
@@ -94,6 +97,18 @@ impl App {
     /// The same for a request to sign in whose body no CSR was found: `command` has an empty one.
     pub async fn refuse_unread(&self, command: &SignCommand, error: BodyError) -> AppError {
         self.refuse(&command.origin, &Wish::unread(command), error.into()).await
+    }
+
+    /// Counts one refusal of this caller. Past its limit the caller is not told why it is refused:
+    /// what is told is recorded.
+    ///
+    /// # Errors
+    /// `TooManyRefusals`.
+    pub(super) fn count_refusal(&self, origin: &Origin) -> Result<(), AppError> {
+        self.refusal_cap.take(&origin.caller).map_err(|retry_after| {
+            self.metrics.refusal_not_recorded();
+            AppError::TooManyRefusals { retry_after }
+        })
     }
 
     pub(super) async fn record_refusal(

@@ -2,6 +2,7 @@
 
 mod clock;
 mod configuration;
+mod descriptors;
 mod healthcheck;
 mod key;
 mod operator;

@@ -1,12 +1,13 @@
 //! The service under test, and its callers as values.
 
+use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode};
-use countersign::app::{App, ClusterSettings};
+use countersign::app::{App, ClusterSettings, RefusalLimits};
 use countersign::audit::{Origin, RequestId};
 use countersign::auth::token;
 use countersign::ca::throw_away;
@@ -62,7 +63,17 @@ impl TestApp {
         Self::with_policies(POLICIES).await
     }
 
+    /// Where this many refusals of one caller are recorded in a minute.
+    pub async fn with_refusals(most: u32) -> Self {
+        let most = most.try_into().unwrap();
+        Self::with(POLICIES, RefusalLimits { burst: most, per_minute: NonZeroU32::MIN }).await
+    }
+
     pub async fn with_policies(policies: &str) -> Self {
+        Self::with(policies, RefusalLimits::default()).await
+    }
+
+    async fn with(policies: &str, refusals: RefusalLimits) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (settings, database) = ledger(folder.path()).await;
         let store = Store::open(&settings).await.unwrap();
@@ -70,7 +81,7 @@ impl TestApp {
         let rows = PolicyFile::read(policies.as_bytes()).unwrap().policies;
         store.replace_policies(&rows, None, None, NOON, &operator()).await.unwrap();
         let app = App::start(clusters, store, Clock::fixed(NOON), Metrics::default()).await.unwrap();
-        let app = Arc::new(app);
+        let app = Arc::new(app.with_refusal_limits(refusals));
         Self { router: countersign::http::router(Arc::clone(&app)), app, folder, _database: database }
     }
 
