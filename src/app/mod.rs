@@ -8,6 +8,7 @@ pub mod policies;
 pub mod reading;
 mod refuse;
 mod retry;
+mod signers;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -22,6 +23,7 @@ use crate::store::{Snapshot, Store, StoreError};
 use crate::time::{Lifetime, Time};
 pub use cluster::{Cluster, ClusterSettings};
 pub use error::AppError;
+use signers::Signers;
 
 /// How far this machine's clock may stand behind the newest record, in seconds.
 pub const CLOCK_TOLERANCE: i64 = 60;
@@ -69,6 +71,7 @@ pub struct App {
     pub metrics: Metrics,
     state: RwLock<Arc<State>>,
     in_flight: retry::InFlight,
+    signers: Signers,
     last_look: Mutex<Option<Instant>>,
     refreshing: tokio::sync::Mutex<()>,
 }
@@ -119,6 +122,7 @@ impl App {
             metrics,
             state,
             in_flight: retry::InFlight::default(),
+            signers: Signers::start()?,
             last_look: Mutex::new(None),
             refreshing: tokio::sync::Mutex::new(()),
         })
@@ -243,6 +247,8 @@ pub enum StartError {
     Cluster(#[from] cluster::ClusterError),
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error("the system gives no thread to sign on: {0}")]
+    Threads(#[from] std::io::Error),
     #[error("the stored policy set is not one that this version understands: {0}")]
     Policies(String),
 }
