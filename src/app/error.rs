@@ -74,6 +74,8 @@ pub enum AppError {
     LedgerUnavailable,
     #[error("too many requests wait for the ledger, so no certificate was sent: try again in a moment")]
     LedgerBusy,
+    #[error("too many requests wait to be signed, so no certificate was sent: try again in a moment")]
+    SigningBusy,
     #[error("the policy or this caller's token changed during each of three attempts: try again")]
     PolicyChanging,
     #[error("this service's clock stands behind its newest record, so nothing is signed until it is right")]
@@ -117,6 +119,7 @@ impl AppError {
             Self::TooManyRefusals { .. } => "too_many_refusals",
             Self::LedgerUnavailable => "ledger_unavailable",
             Self::LedgerBusy => "ledger_busy",
+            Self::SigningBusy => "signing_busy",
             Self::PolicyChanging => "policy_changing",
             Self::ClockBehind => "clock_behind",
             Self::ClockOff => "clock_off",

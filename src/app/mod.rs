@@ -9,6 +9,7 @@ pub mod reading;
 mod refusal_cap;
 mod refuse;
 mod retry;
+mod signers;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -24,6 +25,7 @@ use crate::time::{Lifetime, Time};
 pub use cluster::{Cluster, ClusterSettings};
 pub use error::AppError;
 pub use refusal_cap::RefusalLimits;
+use signers::Signers;
 
 /// How far this machine's clock may stand behind the newest record, in seconds.
 pub const CLOCK_TOLERANCE: i64 = 60;
@@ -72,6 +74,7 @@ pub struct App {
     state: RwLock<Arc<State>>,
     refusal_cap: refusal_cap::RefusalCap,
     in_flight: retry::InFlight,
+    signers: Signers,
     last_look: Mutex<Option<Instant>>,
     refreshing: tokio::sync::Mutex<()>,
 }
@@ -123,6 +126,7 @@ impl App {
             state,
             refusal_cap: refusal_cap::RefusalCap::new(RefusalLimits::default()),
             in_flight: retry::InFlight::default(),
+            signers: Signers::start()?,
             last_look: Mutex::new(None),
             refreshing: tokio::sync::Mutex::new(()),
         })
@@ -258,6 +262,8 @@ pub enum StartError {
     Cluster(#[from] cluster::ClusterError),
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error("the system gives no thread to sign on: {0}")]
+    Threads(#[from] std::io::Error),
     #[error("the stored policy set is not one that this version understands: {0}")]
     Policies(String),
 }

@@ -89,6 +89,7 @@ pub const CODES: &[(&str, u16, &str)] = &[
     ("clock_off", 503, "The clocks differ"),
     ("ledger_unavailable", 503, "The ledger does not answer"),
     ("ledger_busy", 503, "The ledger is busy"),
+    ("signing_busy", 503, "Too many requests wait to be signed"),
     ("policy_changing", 503, "The policy is changing"),
     ("not_ready", 503, "The service is not ready"),
     ("too_many_connections", 503, "Too many connections are open"),
@@ -187,7 +188,7 @@ impl Problem {
     /// Seconds after which it is worth asking again.
     fn retry_after(&self) -> Option<u64> {
         self.wait.or(match self.code {
-            "idempotency_in_flight" | "ledger_busy" | "policy_changing" => Some(1),
+            "idempotency_in_flight" | "ledger_busy" | "signing_busy" | "policy_changing" => Some(1),
             "ca_expired" | "ca_expiring" => Some(3_600),
             "clock_behind" | "clock_off" => Some(60),
             _ => matches!(self.status.as_u16(), 429 | 503).then_some(5),
@@ -314,6 +315,7 @@ mod tests {
             (AppError::TooManyRefusals { retry_after: 1 }, 429),
             (AppError::LedgerUnavailable, 503),
             (AppError::LedgerBusy, 503),
+            (AppError::SigningBusy, 503),
             (AppError::PolicyChanging, 503),
             (AppError::ClockBehind, 503),
             (AppError::ClockOff, 503),
@@ -354,6 +356,7 @@ mod tests {
         for (code, expected) in [
             ("ledger_unavailable", Some("5")),
             ("ledger_busy", Some("1")),
+            ("signing_busy", Some("1")),
             ("idempotency_in_flight", Some("1")),
             ("idempotency_expired", None),
             ("policy_denied", None),

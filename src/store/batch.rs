@@ -7,7 +7,7 @@ use sqlx::{Any, AnyConnection, AnyPool, Connection, Transaction};
 
 use super::StoreError;
 use super::certificates::Issuance;
-use super::checks::Checks;
+use super::checks::{self, Checks};
 use super::connection::{PATIENCE, is_busy, within};
 use super::engine::Engine;
 use super::idempotency;
@@ -33,6 +33,13 @@ impl Work {
         match self {
             Self::Issuance(issuance) => issuance.at,
             Self::Refusal(refusal) => refusal.at,
+        }
+    }
+
+    pub(super) fn issuance(&self) -> Option<&Issuance> {
+        match self {
+            Self::Issuance(issuance) => Some(issuance),
+            Self::Refusal(_) => None,
         }
     }
 
@@ -141,11 +148,8 @@ async fn fill(
     works: &[&Work],
 ) -> Result<Vec<Verdict>, BatchError> {
     let mut state = State::lock(&mut transaction).await?;
-    let mut checks = Checks::load(&mut transaction, works).await?;
-    let mut verdicts = Vec::with_capacity(works.len());
-    for work in works {
-        verdicts.push(checks.verdict(&mut transaction, &mut state, work).await?);
-    }
+    let mut checks = Checks::load(&mut transaction, names, &state, works).await?;
+    let verdicts: Vec<Verdict> = works.iter().map(|work| checks.verdict(names, &mut state, work)).collect();
     let recorded: Vec<(i64, &Work)> = verdicts
         .iter()
         .zip(works)
@@ -176,7 +180,7 @@ async fn write(
     for (number, work) in recorded {
         match work {
             Work::Issuance(issuance) => {
-                let authority_id = checks.authority(issuance)?;
+                let authority_id = checks::authority(names, issuance)?;
                 certificates.push(CertificateInsert::new(*number, issuance, authority_id));
             }
             Work::Refusal(refusal) => refusals.push(RefusalInsert::new(*number, refusal)),
@@ -192,13 +196,10 @@ async fn write(
         .collect::<Result<Vec<_>, StoreError>>()?;
     insert_events(connection, &events).await?;
     insert_certificates(connection, &certificates, names).await?;
-    insert_key_owners(connection, &certificates).await?;
+    insert_key_owners(connection, checks.new_owners()).await?;
     insert_refusals(connection, &refusals, names).await?;
-    for (number, work) in recorded {
-        if let Work::Issuance(issuance) = work {
-            idempotency::store(connection, names, *number, issuance).await?;
-        }
-    }
+    let issued = recorded.iter().filter_map(|(number, work)| Some((*number, work.issuance()?)));
+    idempotency::store(connection, names, issued).await?;
     Ok(())
 }
 

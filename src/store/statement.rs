@@ -184,12 +184,13 @@ impl<'v> Statement<'v> {
     }
 }
 
-/// Splits rows for multi-row statements into few sizes, so that their texts stay in the
-/// connection's cache of prepared statements, and below the limit of bound values (65,535 on
-/// PostgreSQL, 32,766 on SQLite).
+/// Splits rows for multi-row statements into five sizes, so that their texts stay in the
+/// connection's cache of prepared statements (100 of them), with few statements for a batch. No
+/// larger ones: SQLite finds the name of each placeholder by going through those before it, so
+/// that a row of a long statement costs more than one of a short one.
 pub(super) fn chunks<T>(mut rows: &[T]) -> Vec<&[T]> {
     let mut chunks = Vec::new();
-    while let Some(size) = [64, 8, 1].into_iter().find(|size| *size <= rows.len()) {
+    while let Some(size) = [16, 8, 4, 2, 1].into_iter().find(|size| *size <= rows.len()) {
         let (chunk, rest) = rows.split_at(size);
         chunks.push(chunk);
         rows = rest;
@@ -211,9 +212,9 @@ mod tests {
 
     #[test]
     fn chunks_hold_every_row_once_in_order() {
-        let rows: Vec<u32> = (0..203).collect();
+        let rows: Vec<u32> = (0..47).collect();
         let sizes: Vec<usize> = chunks(&rows).into_iter().map(<[u32]>::len).collect();
-        assert_eq!(sizes, [64, 64, 64, 8, 1, 1, 1]);
+        assert_eq!(sizes, [16, 16, 8, 4, 2, 1]);
         assert_eq!(chunks(&rows).concat(), rows);
     }
 }

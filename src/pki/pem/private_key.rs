@@ -6,6 +6,8 @@
 //! that was read as if it were text. Every step is linear, and there are at most three levels.
 mod spelling;
 
+use std::borrow::Cow;
+
 use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::DecodePaddingMode;
@@ -64,7 +66,7 @@ fn search(bytes: &[u8], depth: u8) -> bool {
     if depth == 0 {
         return false;
     }
-    let text = unescaped(bytes);
+    let text = if is_escaped(bytes) { Cow::Owned(unescaped(bytes)) } else { Cow::Borrowed(bytes) };
     is_key_in_der(bytes)
         || has_mark(&text)
         || has_pem_label(&text)
@@ -80,6 +82,10 @@ fn other_spelling_holds_key(bytes: &[u8], text: &[u8]) -> bool {
         || spelling::hex_runs(text).iter().any(|decoded| search(decoded, within))
         || spelling::as_if_text(bytes).iter().any(|der| stands_in_binary(der))
         || spelling::as_if_text(text).iter().any(|der| stands_in_binary(der))
+}
+
+fn is_escaped(bytes: &[u8]) -> bool {
+    memchr::memchr3(b'%', b'\\', 0, bytes).is_some()
 }
 
 /// Without what UTF-16, JSON and URLs put between or in front of ASCII characters.
@@ -111,8 +117,7 @@ fn has_mark(text: &[u8]) -> bool {
 /// `BEGIN` or `END`, then at most a few words in capitals, then `PRIVATE KEY`. Spaces may have
 /// become `+` or line endings on the way.
 fn has_pem_label(text: &[u8]) -> bool {
-    let positions = text.windows(PRIVATE.len()).enumerate().filter(|(_, window)| *window == PRIVATE);
-    positions.map(|(position, _)| position).any(|position| {
+    memchr::memmem::find_iter(text, PRIVATE).any(|position| {
         let (before, after) = text.split_at_checked(position).unwrap_or_default();
         let start = before.len().saturating_sub(LABEL_REACH);
         let opened = ends_in_label(before.get(start..).unwrap_or_default());
@@ -133,12 +138,16 @@ fn is_gap(byte: u8) -> bool {
 
 /// A JSON Web Key with its private member (RFC 7518 sections 6.2.2 and 6.3.2).
 fn is_jwk(text: &[u8]) -> bool {
+    if memchr::memchr(b'"', text).is_none() {
+        return false;
+    }
     let compact = without_space(text);
     find(&compact, b"\"kty\":").is_some() && find(&compact, b"\"d\":\"").is_some()
 }
 
 fn base64_holds_key(text: &[u8], depth: u8) -> bool {
-    text.split(|byte| !is_base64(*byte) && !is_space(*byte)).any(|run| run_holds_key(run, depth))
+    let runs = text.split(|byte| !is_base64(*byte) && !is_space(*byte));
+    runs.filter(|run| run.len() >= MIN_BASE64).any(|run| run_holds_key(run, depth))
 }
 
 fn is_base64(byte: u8) -> bool {
