@@ -8,7 +8,9 @@ use toml::{Table, Value};
 
 use crate::app::cluster::ClusterSettings;
 use crate::store::StoreSettings;
+use crate::store::retention::LEAST_RETENTION;
 use crate::telemetry::{self, LogFormat};
+use crate::time::Lifetime;
 
 /// Begins every environment variable that overrides a key. Two underscores, because Kubernetes
 /// itself sets `COUNTERSIGN_PORT` beside a Service of that name.
@@ -25,6 +27,8 @@ pub struct Config {
     pub store: StoreSettings,
     /// What is signed for.
     pub clusters: Vec<ClusterSettings>,
+    /// How long records are kept after they ended; for ever if absent.
+    pub retention: Option<Lifetime>,
     /// How log lines are written.
     pub log_format: LogFormat,
     /// What is logged, as in `info` or `warn,countersign=debug`.
@@ -41,6 +45,7 @@ struct File {
     #[serde(default)]
     insecure_http: bool,
     database: String,
+    retention: Option<Lifetime>,
     #[serde(default)]
     clusters: Vec<ClusterSettings>,
     #[serde(default)]
@@ -113,12 +118,18 @@ impl File {
         for (index, cluster) in self.clusters.iter().enumerate() {
             cluster.check().map_err(|error| format!("clusters[{index}]: {error}"))?;
         }
+        if self.retention.is_some_and(|retention| retention < LEAST_RETENTION) {
+            return Err(format!(
+                "retention: is at least {LEAST_RETENTION}; without this key records are kept for ever"
+            ));
+        }
         telemetry::check(&self.log).map_err(|error| format!("log: {error}"))?;
         Ok(Config {
             listen: self.listen,
             metrics_listen: self.metrics_listen,
             store: StoreSettings { sqlite_file: folder.join(sqlite_file) },
             clusters: self.clusters.into_iter().map(|cluster| cluster.resolved_from(folder)).collect(),
+            retention: self.retention,
             log_format: self.log_format,
             log: self.log,
         })
@@ -247,6 +258,17 @@ mod tests {
         let open = GOOD.replace("127.0.0.1:9000", "0.0.0.0:9000");
         assert!(parse(&open, &[]).unwrap_err().contains("insecure_http"));
         assert!(parse(&open, &[("INSECURE_HTTP", "true")]).is_ok());
+    }
+
+    #[test]
+    fn records_are_kept_for_ever_or_for_thirty_days_at_least() {
+        assert_eq!(parse(GOOD, &[]).unwrap().retention, None);
+        let kept = |text: &str| parse(&format!("retention = {text}\n{GOOD}"), &[]);
+        assert_eq!(kept("\"2555d\"").unwrap().retention.unwrap().to_string(), "2555d");
+        for wrong in ["\"29d\"", "\"0s\"", "0", "\"7y\"", "\"\""] {
+            let error = kept(wrong).unwrap_err();
+            assert!(error.contains("retention"), "{wrong}: {error}");
+        }
     }
 
     #[test]

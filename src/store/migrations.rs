@@ -42,7 +42,11 @@ async fn migrate(mut transaction: Transaction<'_, Any>, migrator: &Migrator) -> 
 
 fn migrator() -> Migrator {
     let ledger = SqlStr::from_static(include_str!("../../migrations/sqlite/0001_ledger.sql"));
-    Migrator::with_migrations(vec![Migration::new(1, "ledger".into(), MigrationType::Simple, ledger, false)])
+    let retention = SqlStr::from_static(include_str!("../../migrations/sqlite/0002_retention.sql"));
+    Migrator::with_migrations(vec![
+        Migration::new(1, "ledger".into(), MigrationType::Simple, ledger, false),
+        Migration::new(2, "retention".into(), MigrationType::Simple, retention, false),
+    ])
 }
 
 /// Whether every step has run; an error if others have, or other texts of them.

@@ -25,6 +25,7 @@ mod names;
 pub mod page;
 pub mod policies;
 pub mod refusals;
+pub mod retention;
 pub mod snapshot;
 mod state;
 mod statement;

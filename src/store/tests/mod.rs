@@ -6,6 +6,7 @@ mod opening;
 mod paging;
 mod plans;
 mod recording;
+mod retention;
 mod rules;
 mod size;
 mod writing;
