@@ -14,7 +14,9 @@ use crate::app::RefusalLimits;
 use crate::app::cluster::ClusterSettings;
 use crate::http::Limits;
 use crate::store::StoreSettings;
+use crate::store::retention::LEAST_RETENTION;
 use crate::telemetry::{self, LogFormat};
+use crate::time::Lifetime;
 
 /// Begins every environment variable that overrides a key. Two underscores, because Kubernetes
 /// itself sets `COUNTERSIGN_PORT` beside a Service of that name.
@@ -37,6 +39,8 @@ pub struct Config {
     pub connections: Limits,
     /// How many refusals of one caller are recorded.
     pub refusals: RefusalLimits,
+    /// How long records are kept after they ended; for ever if absent.
+    pub retention: Option<Lifetime>,
     /// How log lines are written.
     pub log_format: LogFormat,
     /// What is logged, as in `info` or `warn,countersign=debug`.
@@ -56,6 +60,7 @@ struct File {
     database_password_file: Option<PathBuf>,
     #[serde(default)]
     databases: BTreeMap<String, NamedDatabase>,
+    retention: Option<Lifetime>,
     #[serde(default)]
     clusters: Vec<ClusterSettings>,
     #[serde(default)]
@@ -141,6 +146,11 @@ impl File {
         for (index, cluster) in self.clusters.iter().enumerate() {
             cluster.check().map_err(|error| format!("clusters[{index}]: {error}"))?;
         }
+        if self.retention.is_some_and(|retention| retention < LEAST_RETENTION) {
+            return Err(format!(
+                "retention: is at least {LEAST_RETENTION}; without this key records are kept for ever"
+            ));
+        }
         telemetry::check(&self.log).map_err(|error| format!("log: {error}"))?;
         Ok(Config {
             listen: self.listen,
@@ -150,6 +160,7 @@ impl File {
             clusters: self.clusters.into_iter().map(|cluster| cluster.resolved_from(folder)).collect(),
             connections: self.limits.connections(),
             refusals: self.limits.refusals(),
+            retention: self.retention,
             log_format: self.log_format,
             log: self.log,
         })
@@ -285,6 +296,17 @@ mod tests {
         for database in ["", "sqlite:", "mysql://x", "countersign.db", "postgres://x"] {
             let error = parse(&GOOD.replace("sqlite:ledger.db", database), &[]).unwrap_err();
             assert!(error.starts_with("database: "), "{database}: {error}");
+        }
+    }
+
+    #[test]
+    fn records_are_kept_for_ever_or_for_thirty_days_at_least() {
+        assert_eq!(parse(GOOD, &[]).unwrap().retention, None);
+        let kept = |text: &str| parse(&format!("retention = {text}\n{GOOD}"), &[]);
+        assert_eq!(kept("\"2555d\"").unwrap().retention.unwrap().to_string(), "2555d");
+        for wrong in ["\"29d\"", "\"0s\"", "0", "\"7y\"", "\"\""] {
+            let error = kept(wrong).unwrap_err();
+            assert!(error.contains("retention"), "{wrong}: {error}");
         }
     }
 

@@ -5,6 +5,7 @@ mod configuration;
 mod descriptors;
 mod healthcheck;
 mod key;
+mod ledger;
 mod operator;
 mod policy;
 mod quickstart;
@@ -55,6 +56,9 @@ enum Command {
     /// Block public keys, so that they are never certified again
     #[command(subcommand)]
     Key(key::Key),
+    /// Look after what is recorded
+    #[command(subcommand)]
+    Ledger(ledger::Ledger),
     /// Put right what a wrong clock left behind
     #[command(subcommand)]
     Clock(clock::ClockCommand),
@@ -97,6 +101,7 @@ fn dispatch(arguments: Arguments) -> Result<()> {
             Command::Token(token) => token.run(&read(&config)?).await,
             Command::Policy(policy) => policy.run(&read(&config)?).await,
             Command::Key(key) => key.run(&read(&config)?).await,
+            Command::Ledger(ledger) => ledger.run(&read(&config)?).await,
             Command::Clock(clock) => clock.run(&read(&config)?).await,
             Command::Config(configuration) => configuration.run(&read(&config)?),
             Command::Healthcheck(healthcheck) => healthcheck.run(&config),

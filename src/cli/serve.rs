@@ -15,7 +15,7 @@ use crate::http::{self, server::Limits};
 use crate::metrics::Metrics;
 use crate::telemetry;
 
-use super::{descriptors, open};
+use super::{descriptors, open, operator};
 
 /// How often the changes of other processes are taken over for reading. Issuing does not wait for
 /// it: the recording transaction looks for itself.
@@ -60,6 +60,7 @@ pub(super) async fn run(config: &Config) -> Result<()> {
 pub(super) async fn launch(config: &Config, listeners: Listeners, shutdown: CancellationToken) -> Result<()> {
     let store = open(config).await?;
     store.lock_for_serving()?;
+    store.set_retention(config.retention, Clock::System.now(), &operator::origin()?).await?;
     let app = App::start(config.clusters.clone(), store.clone(), Clock::System, Metrics::default()).await?;
     let app = Arc::new(app.with_refusal_limits(config.refusals));
     let refresher = tokio::spawn(keep_fresh(Arc::clone(&app), shutdown.clone()));

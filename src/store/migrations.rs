@@ -18,12 +18,20 @@ struct Step {
 }
 
 /// Every step, the oldest first. A step that was released is never changed.
-const STEPS: [Step; 1] = [Step {
-    version: 1,
-    name: "ledger",
-    sqlite: include_str!("../../migrations/sqlite/0001_ledger.sql"),
-    postgres: include_str!("../../migrations/postgres/0001_ledger.sql"),
-}];
+const STEPS: [Step; 2] = [
+    Step {
+        version: 1,
+        name: "ledger",
+        sqlite: include_str!("../../migrations/sqlite/0001_ledger.sql"),
+        postgres: include_str!("../../migrations/postgres/0001_ledger.sql"),
+    },
+    Step {
+        version: 2,
+        name: "retention",
+        sqlite: include_str!("../../migrations/sqlite/0002_retention.sql"),
+        postgres: include_str!("../../migrations/postgres/0002_retention.sql"),
+    },
+];
 
 /// A number that no other program is likely to have taken: the first octets of this one's name.
 const ONE_AT_A_TIME: &str = "SELECT pg_advisory_xact_lock(7165065861825654388)";

@@ -26,6 +26,7 @@ mod names;
 pub mod page;
 pub mod policies;
 pub mod refusals;
+pub mod retention;
 pub mod settings;
 pub mod snapshot;
 mod state;

@@ -9,6 +9,7 @@ mod paging;
 mod plans;
 mod postgres;
 mod recording;
+mod retention;
 mod rules;
 #[path = "../../../tests/support/postgres.rs"]
 mod server;
