@@ -77,7 +77,11 @@ async fn migrate(
 }
 
 fn migrator(engine: Engine) -> Migrator {
-    let steps = STEPS.iter().map(|step| {
+    of_steps(engine, &STEPS)
+}
+
+fn of_steps(engine: Engine, steps: &[Step]) -> Migrator {
+    let steps = steps.iter().map(|step| {
         let text = match engine {
             Engine::Sqlite => step.sqlite,
             Engine::Postgres => step.postgres,
@@ -166,6 +170,19 @@ async fn has_history(connection: &mut AnyConnection, engine: Engine) -> Result<b
         (_, 0) => Err(StoreError::Corrupt("this database belongs to another program".to_owned())),
         _ => Ok(true),
     }
+}
+
+/// The names of all steps, the oldest first.
+#[cfg(test)]
+pub(super) fn names() -> impl Iterator<Item = String> {
+    STEPS.iter().map(|step| format!("{:04}_{}", step.version, step.name))
+}
+
+/// Brings the schema to where it was after so many steps.
+#[cfg(test)]
+pub(super) async fn run_first(connection: &mut AnyConnection, count: usize) {
+    let migrator = of_steps(Engine::of(connection), &STEPS[..count]);
+    migrator.run_direct(None, connection, false).await.unwrap();
 }
 
 #[cfg(test)]

@@ -264,7 +264,7 @@ def test_off_loopback_only_a_verified_server_is_taken(not_started, mode):
 
 def test_a_role_that_owns_nothing_can_serve(make_replicas, postgres_server, authority, tmp_path):
     one, _ = make_replicas()
-    postgres_server.sql(DATABASE, "DROP ROLE IF EXISTS service; CREATE ROLE service LOGIN; " + grants_of_the_docs())
+    postgres_server.sql(DATABASE, "DROP ROLE IF EXISTS service; " + grants_of_the_docs())
     server = Server(tmp_path / "service", Cluster("prod", authority), database=postgres_server.url(DATABASE, "service"))
     server.start()
     try:

@@ -4,6 +4,7 @@
 
 mod append_only;
 mod changes;
+mod migrating;
 mod opening;
 mod paging;
 mod plans;
@@ -13,6 +14,7 @@ mod rules;
 #[path = "../../../tests/support/postgres.rs"]
 mod server;
 mod size;
+pub(super) mod statements;
 mod writing;
 
 use std::net::IpAddr;
