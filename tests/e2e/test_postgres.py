@@ -1,4 +1,4 @@
-"""Several replicas on one PostgreSQL: what holds across them, what is refused, what is survived."""
+"""Several replicas on one PostgreSQL: what holds across them, what is survived."""
 
 import threading
 import time
@@ -13,7 +13,7 @@ from conftest import ALICE
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from curl import curl
-from server import REPOSITORY, Cluster, Server
+from server import Cluster, Server
 
 DATABASE = "replicas"
 ANSWER_SECONDS = 5.0
@@ -161,136 +161,6 @@ def test_a_database_that_does_not_answer_releases_nothing(make_replicas, postgre
             assert time.monotonic() < end, "it does not recover"
         assert server.process.poll() is None
     assert_dense(postgres_server)
-
-
-def refused_to_start(server: Server) -> str:
-    """Its one line, where it must not start and not even migrate."""
-    ran = server.cli("serve", check=False)
-    assert ran.returncode == 1, ran.stderr
-    lines = [line for line in ran.stderr.splitlines() if line.startswith("countersign: ")]
-    assert len(lines) == 1, ran.stderr
-    return lines[0]
-
-
-@pytest.fixture
-def not_started(postgres_server, authority, tmp_path):
-    """A replica that was not started, on a new database."""
-
-    def make(database: str | None = None, **settings) -> Server:
-        database = database or postgres_server.create(DATABASE)
-        return Server(tmp_path / "not-started", Cluster("prod", authority), database=database, **settings)
-
-    return make
-
-
-@pytest.mark.parametrize("value", ["off", "local", "remote_write"])
-def test_a_role_that_commits_early_is_refused(not_started, postgres_server, value):
-    server = not_started()
-    postgres_server.sql(DATABASE, f"ALTER DATABASE {DATABASE} SET synchronous_commit = {value}")
-    assert f"synchronous_commit stands at `{value}`" in refused_to_start(server)
-
-
-@pytest.mark.parametrize("setting", ["fsync", "full_page_writes"])
-def test_a_server_that_does_not_sync_is_refused(not_started, postgres_server, setting):
-    server = not_started()
-    with postgres_server.configured(**{setting: "off"}):
-        assert f"{setting} stands at `off`" in refused_to_start(server)
-
-
-def test_a_newer_schema_is_refused(not_started, postgres_server):
-    server = not_started()
-    assert "step 0" in server.cli("migrate", "--check", check=False).stderr
-    assert server.cli("migrate", "--check", check=False).returncode == 1
-    assert "from step 0 to step" in server.cli("migrate").stdout
-    assert "nothing to do" in server.cli("migrate", "--check").stdout
-    assert "nothing to do" in server.cli("migrate").stdout
-    postgres_server.sql(
-        DATABASE,
-        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) "
-        "VALUES (9999, 'later', true, '', 0)",
-    )
-    assert "newer than this program" in refused_to_start(server)
-    assert "newer than this program" in server.cli("migrate", check=False).stderr
-
-
-def test_a_policy_set_with_unknown_fields_is_not_signed_under(not_started, postgres_server):
-    server = not_started()
-    server.apply(ALICE)
-    # As a later version may have written it.
-    postgres_server.sql(
-        DATABASE,
-        "ALTER TABLE policies DISABLE TRIGGER policies_only_end; "
-        "UPDATE policies SET body = replace(body, '\"effect\"', '\"quota\":3,\"effect\"')",
-    )
-    assert "quota" in refused_to_start(server)
-
-
-def test_the_password_comes_from_a_file_that_nobody_else_can_read(not_started, postgres_server, tmp_path):
-    database = postgres_server.create(DATABASE)
-    postgres_server.sql(DATABASE, "DROP ROLE IF EXISTS guarded; CREATE ROLE guarded LOGIN PASSWORD 'hunter2 %/@'; "
-                        f"GRANT CREATE ON SCHEMA public TO guarded; GRANT ALL ON DATABASE {DATABASE} TO guarded")
-    hba = postgres_server.folder / "data/pg_hba.conf"
-    before = hba.read_text()
-    hba.write_text("host all guarded 127.0.0.1/32 scram-sha-256\n" + before)
-    postgres_server.sql("postgres", "SELECT pg_reload_conf()")
-    try:
-        password = tmp_path / "password"
-        password.write_text("hunter2 %/@\n")
-        password.chmod(0o644)
-        server = not_started(database.replace("countersign@", "guarded@"), database_password_file=str(password))
-        assert "chmod 600" in refused_to_start(server)
-        assert "chmod 600" in server.cli("config", "check", check=False).stderr
-        password.chmod(0o600)
-        server.cli("config", "check")
-        server.start()
-        arguments = open(f"/proc/{server.process.pid}/cmdline").read()
-        server.stop()
-        password.write_text("wrong\n")
-        said = refused_to_start(server)
-        assert "password authentication failed" in said
-        for text in (arguments, said, server.log.read_text()):
-            assert "hunter2" not in text
-    finally:
-        hba.write_text(before)
-        postgres_server.sql("postgres", "SELECT pg_reload_conf()")
-
-
-@pytest.mark.parametrize("mode", ["", "?sslmode=disable", "?sslmode=require", "?sslmode=verify-ca"])
-def test_off_loopback_only_a_verified_server_is_taken(not_started, mode):
-    server = not_started(f"postgres://countersign:hunter2@db.example/x{mode}")
-    ran = server.cli("config", "check", check=False)
-    assert ran.returncode == 1 and "sslmode=verify-full" in ran.stderr and "hunter2" not in ran.stderr
-
-
-def test_a_role_that_owns_nothing_can_serve(make_replicas, postgres_server, authority, tmp_path):
-    one, _ = make_replicas()
-    postgres_server.sql(DATABASE, "DROP ROLE IF EXISTS service; " + grants_of_the_docs())
-    server = Server(tmp_path / "service", Cluster("prod", authority), database=postgres_server.url(DATABASE, "service"))
-    server.start()
-    try:
-        csr = requests.new_request(tmp_path, "alice", "dev")
-        server.sign(one.alice, csr, "-H", "Idempotency-Key: one").issued()
-        server.sign(one.alice, requests.new_request(tmp_path, "root"), "-H", "X: y").problem(403)
-        server.apply(ALICE | {"groups": ["dev"]})
-        server.token("dave", "requester")
-        server.cli("token", "revoke", "dave")
-        server.cli("key", "block", "ab" * 32, "--reason", "leaked")
-        server.cli("key", "unblock", "ab" * 32)
-    finally:
-        server.stop()
-    for forbidden in (
-        "DELETE FROM certificates", "UPDATE events SET at = 0", "TRUNCATE refusals CASCADE",
-        "ALTER TABLE certificates DISABLE TRIGGER ALL", "DROP TABLE refusals", "SET session_replication_role = replica",
-    ):  # fmt: skip
-        with pytest.raises(AssertionError, match="permission denied|must be owner"):
-            postgres_server.sql(DATABASE, f"SET ROLE service; {forbidden}")
-
-
-def grants_of_the_docs() -> str:
-    """The statements that docs/postgresql.md gives for a role without ownership."""
-    text = (REPOSITORY / "docs/postgresql.md").read_text()
-    block = next(block for block in text.split("```sql\n")[1:] if "GRANT SELECT" in block)
-    return block.split("```")[0].replace("countersign_service", "service")
 
 
 def test_two_replicas_start_at_once_on_an_empty_database(postgres_server, authority, tmp_path):

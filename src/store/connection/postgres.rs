@@ -21,7 +21,7 @@ const ACQUIRE: Duration = Duration::from_secs(2);
 const CONNECT: Duration = Duration::from_secs(10);
 
 /// A connection is made anew after this time, so that changed passwords and addresses come to light.
-const LIFETIME: Duration = Duration::from_secs(30 * 60);
+const LIFETIME: Duration = Duration::from_mins(30);
 
 /// What is set on every connection. A service that stands still in the middle of a transaction must
 /// not hold the row of `state`, and with it every other replica, for longer than a moment.
