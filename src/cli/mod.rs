@@ -4,6 +4,7 @@ mod clock;
 mod configuration;
 mod healthcheck;
 mod key;
+mod ledger;
 mod migrate;
 mod operator;
 mod policy;
@@ -60,6 +61,9 @@ enum Command {
     Clock(clock::ClockCommand),
     /// Bring the database's schema to what this version needs, as `serve` does at its start
     Migrate(migrate::Migrate),
+    /// Move the ledger
+    #[command(subcommand)]
+    Ledger(ledger::Ledger),
     /// Look at the configuration
     #[command(subcommand)]
     Config(configuration::Configuration),
@@ -100,6 +104,7 @@ fn dispatch(arguments: Arguments) -> Result<()> {
             Command::Policy(policy) => policy.run(&read(&config)?).await,
             Command::Key(key) => key.run(&read(&config)?).await,
             Command::Clock(clock) => clock.run(&read(&config)?).await,
+            Command::Ledger(ledger) => ledger.run(&read(&config)?).await,
             Command::Migrate(migrate) => migrate.run(&read(&config)?).await,
             Command::Config(configuration) => configuration.run(&read(&config)?),
             Command::Healthcheck(healthcheck) => healthcheck.run(&config),

@@ -15,6 +15,7 @@ pub mod certificates;
 mod change;
 mod checks;
 mod connection;
+pub mod copy;
 mod engine;
 mod error;
 pub mod events;
@@ -103,6 +104,7 @@ impl Store {
         let database = Database::prepared(settings)?;
         let mut first = database.connect().await?;
         migrations::run(&mut first).await?;
+        copy::refuse_unfinished(&mut first).await?;
         let connections = Connections::open(&database).await?;
         // Only now, so that a file was never without a connection: the last one to go folds up the
         // WAL, which a reader that comes then cannot make anew.

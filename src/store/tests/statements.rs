@@ -38,8 +38,8 @@ const WORDS: [&str; 16] = [
     "EXISTS ",
 ];
 
-/// What prepares connections and schemas runs whenever a ledger is opened, and has tests of its own.
-const PREPARES: [&str; 3] = ["connection", "migrations.rs", "engine.rs"];
+/// What prepares connections and schemas, and what copies any table, has tests of its own.
+const PREPARES: [&str; 4] = ["connection", "migrations.rs", "engine.rs", "copy"];
 
 #[test]
 fn every_statement_of_the_sources_is_run() {
