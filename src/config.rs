@@ -50,6 +50,7 @@ pub struct Config {
 /// The file as it is written.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::struct_field_names, reason = "the fields are the keys of the file")]
 struct File {
     #[serde(default = "default_listen")]
     listen: SocketAddr,

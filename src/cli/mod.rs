@@ -6,6 +6,7 @@ mod descriptors;
 mod healthcheck;
 mod key;
 mod ledger;
+mod migrate;
 mod operator;
 mod policy;
 mod quickstart;
@@ -56,12 +57,14 @@ enum Command {
     /// Block public keys, so that they are never certified again
     #[command(subcommand)]
     Key(key::Key),
-    /// Look after what is recorded
+    /// Delete what was kept long enough, or move everything to another database
     #[command(subcommand)]
     Ledger(ledger::Ledger),
     /// Put right what a wrong clock left behind
     #[command(subcommand)]
     Clock(clock::ClockCommand),
+    /// Bring the database's schema to what this version needs, as `serve` does at its start
+    Migrate(migrate::Migrate),
     /// Look at the configuration
     #[command(subcommand)]
     Config(configuration::Configuration),
@@ -101,8 +104,9 @@ fn dispatch(arguments: Arguments) -> Result<()> {
             Command::Token(token) => token.run(&read(&config)?).await,
             Command::Policy(policy) => policy.run(&read(&config)?).await,
             Command::Key(key) => key.run(&read(&config)?).await,
-            Command::Ledger(ledger) => ledger.run(&read(&config)?).await,
             Command::Clock(clock) => clock.run(&read(&config)?).await,
+            Command::Ledger(ledger) => ledger.run(&read(&config)?).await,
+            Command::Migrate(migrate) => migrate.run(&read(&config)?).await,
             Command::Config(configuration) => configuration.run(&read(&config)?),
             Command::Healthcheck(healthcheck) => healthcheck.run(&config),
             Command::Version => {

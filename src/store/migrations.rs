@@ -85,7 +85,11 @@ async fn migrate(
 }
 
 fn migrator(engine: Engine) -> Migrator {
-    let steps = STEPS.iter().map(|step| {
+    of_steps(engine, &STEPS)
+}
+
+fn of_steps(engine: Engine, steps: &[Step]) -> Migrator {
+    let steps = steps.iter().map(|step| {
         let text = match engine {
             Engine::Sqlite => step.sqlite,
             Engine::Postgres => step.postgres,
@@ -96,15 +100,52 @@ fn migrator(engine: Engine) -> Migrator {
     Migrator::with_migrations(steps.collect())
 }
 
-/// Whether every step has run; an error if others have, or other texts of them.
+/// How the schema of a database stands to the one that this program needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Schema {
+    /// The last step that has run; 0 where there is no ledger yet.
+    pub found: i64,
+    /// The last step that there is.
+    pub needed: i64,
+}
+
+/// How the schema stands.
+///
+/// # Errors
+/// As for [`run`].
+pub(super) async fn schema(connection: &mut AnyConnection) -> Result<Schema, StoreError> {
+    let engine = Engine::of(connection);
+    let found = applied(connection, engine, &migrator(engine)).await?;
+    Ok(Schema { found, needed: newest() })
+}
+
+/// Of a file that is not there.
+pub(super) fn schema_of_nothing() -> Schema {
+    Schema { found: 0, needed: newest() }
+}
+
+fn newest() -> i64 {
+    STEPS.last().map_or(0, |step| step.version)
+}
+
 async fn is_current(
     connection: &mut AnyConnection,
     engine: Engine,
     migrator: &Migrator,
 ) -> Result<bool, StoreError> {
+    Ok(applied(connection, engine, migrator).await? == newest())
+}
+
+/// The last step that has run; an error if others have than this program's, or other texts of them.
+async fn applied(
+    connection: &mut AnyConnection,
+    engine: Engine,
+    migrator: &Migrator,
+) -> Result<i64, StoreError> {
     if !has_history(connection, engine).await? {
-        return Ok(false);
+        return Ok(0);
     }
+    let mut last = 0;
     let applied = sqlx::query("SELECT version, checksum FROM _sqlx_migrations ORDER BY version")
         .fetch_all(&mut *connection)
         .await?;
@@ -120,10 +161,10 @@ async fn is_current(
                     "step {version} of the schema is not the one that this program knows"
                 )));
             }
-            Some(_) => {}
+            Some(_) => last = version,
         }
     }
-    Ok(applied.len() == migrator.iter().count())
+    Ok(last)
 }
 
 async fn has_history(connection: &mut AnyConnection, engine: Engine) -> Result<bool, StoreError> {
@@ -137,6 +178,19 @@ async fn has_history(connection: &mut AnyConnection, engine: Engine) -> Result<b
         (_, 0) => Err(StoreError::Corrupt("this database belongs to another program".to_owned())),
         _ => Ok(true),
     }
+}
+
+/// The names of all steps, the oldest first.
+#[cfg(test)]
+pub(super) fn names() -> impl Iterator<Item = String> {
+    STEPS.iter().map(|step| format!("{:04}_{}", step.version, step.name))
+}
+
+/// Brings the schema to where it was after so many steps.
+#[cfg(test)]
+pub(super) async fn run_first(connection: &mut AnyConnection, count: usize) {
+    let migrator = of_steps(Engine::of(connection), &STEPS[..count]);
+    migrator.run_direct(None, connection, false).await.unwrap();
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ pub mod certificates;
 mod change;
 mod checks;
 mod connection;
+pub mod copy;
 mod engine;
 mod error;
 pub mod events;
@@ -46,6 +47,7 @@ use sqlx::Connection;
 pub use certificates::{CertificateFilter, CertificateStatus, Idempotency, Issuance, Recorded};
 pub use error::{RecordError, RefusalError, StoreError};
 pub use events::EventFilter;
+pub use migrations::Schema;
 pub use page::Page;
 pub use refusals::{Refusal, RefusalFilter, RefusalToRecord};
 pub use settings::{PostgresSettings, StoreSettings};
@@ -103,6 +105,7 @@ impl Store {
         let database = Database::prepared(settings)?;
         let mut first = database.connect().await?;
         migrations::run(&mut first).await?;
+        copy::refuse_unfinished(&mut first).await?;
         let connections = Connections::open(&database).await?;
         // Only now, so that a file was never without a connection: the last one to go folds up the
         // WAL, which a reader that comes then cannot make anew.
@@ -110,6 +113,20 @@ impl Store {
         let queue = Queue::start(connections.writer.clone());
         let shared = Shared { database, connections, queue, serving: Mutex::new(None) };
         Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// How the schema stands, without changing it or making a file.
+    ///
+    /// # Errors
+    /// As for [`Store::open`].
+    pub async fn schema(settings: &StoreSettings) -> Result<Schema, StoreError> {
+        if matches!(settings, StoreSettings::Sqlite(file) if !file.exists()) {
+            return Ok(migrations::schema_of_nothing());
+        }
+        let mut connection = Database::prepared(settings)?.connect().await?;
+        let schema = migrations::schema(&mut connection).await;
+        let _ = connection.close().await;
+        schema
     }
 
     /// Takes the right to serve from this file, until the last clone of this store is gone.

@@ -6,6 +6,9 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use percent_encoding::percent_decode_str;
+use zeroize::Zeroizing;
+
+use crate::ca::secret_file;
 
 /// Where the ledger is. The scheme of its URL says which engine keeps it.
 #[derive(Clone, Debug)]
@@ -75,7 +78,36 @@ impl StoreSettings {
     }
 }
 
+impl StoreSettings {
+    /// That the files which these settings name can be read, without a look at the database.
+    ///
+    /// # Errors
+    /// One sentence that names the file.
+    pub fn check(&self) -> Result<(), String> {
+        let Self::Postgres(settings) = self else { return Ok(()) };
+        settings.password()?;
+        let Some(root) = &settings.ssl_root_certificate else { return Ok(()) };
+        std::fs::read(root).map(drop).map_err(|error| format!("{}: {error}", secret_file::shown(root)))
+    }
+}
+
 impl PostgresSettings {
+    /// The password of the file or of the configuration; none where the server asks for none.
+    pub(super) fn password(&self) -> Result<Zeroizing<String>, String> {
+        let Some(file) = &self.password_file else {
+            return Ok(Zeroizing::new(self.password.clone().unwrap_or_default()));
+        };
+        let wrong = |why: String| format!("{}: {why}", secret_file::shown(file));
+        let octets = secret_file::read(file).map_err(|problem| wrong(problem.to_string()))?;
+        let text = std::str::from_utf8(&octets).map_err(|_| wrong("the password is not UTF-8".to_owned()))?;
+        let text = text.strip_suffix('\n').unwrap_or(text);
+        let text = text.strip_suffix('\r').unwrap_or(text);
+        if text.is_empty() {
+            return Err(wrong("it is empty: write the database's password into it".to_owned()));
+        }
+        Ok(Zeroizing::new(text.to_owned()))
+    }
+
     fn check(&self) -> Result<(), String> {
         if self.password.is_some() && self.password_file.is_some() {
             return Err("a password is in the URL and in a file: keep one of them".to_owned());

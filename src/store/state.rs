@@ -51,18 +51,15 @@ impl State {
     }
 
     pub(super) async fn save(&self, connection: &mut AnyConnection) -> Result<(), StoreError> {
-        sqlx::query(
-            "UPDATE state SET number = $1, policy_revision = $2, token_revision = $3, \
-             blocked_key_revision = $4, newest_at = $5, only_authority = $6 WHERE id = 1",
-        )
-        .bind(self.number)
-        .bind(self.revisions.policy)
-        .bind(self.revisions.tokens)
-        .bind(self.revisions.blocked_keys)
-        .bind(self.newest_at.map(Time::unix))
-        .bind(self.only_authority.map(Vec::from))
-        .execute(connection)
-        .await?;
+        let mut update = Statement::new("UPDATE state SET number = ");
+        update.bind(self.number);
+        update.push(", policy_revision = ").bind(self.revisions.policy);
+        update.push(", token_revision = ").bind(self.revisions.tokens);
+        update.push(", blocked_key_revision = ").bind(self.revisions.blocked_keys);
+        update.push(", newest_at = ").bind(self.newest_at.map(Time::unix));
+        update.push(", only_authority = ").bind(self.only_authority.as_ref());
+        update.push(" WHERE id = 1");
+        update.execute(connection).await?;
         Ok(())
     }
 

@@ -165,6 +165,8 @@ impl<'v> Statement<'v> {
     }
 
     fn into_query<'q>(self) -> Query<'q, Any, AnyArguments> {
+        #[cfg(test)]
+        super::tests::statements::note(&self.text);
         let mut query = sqlx::query(AssertSqlSafe(self.text));
         for value in self.values {
             query = match value {

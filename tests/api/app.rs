@@ -42,7 +42,7 @@ pub struct TestApp {
     pub app: Arc<App>,
     router: Router,
     pub folder: tempfile::TempDir,
-    _database: Option<TestDatabase>,
+    database: Option<TestDatabase>,
 }
 
 /// One caller of a [`TestApp`].
@@ -82,7 +82,7 @@ impl TestApp {
         store.replace_policies(&rows, None, None, NOON, &operator()).await.unwrap();
         let app = App::start(clusters, store, Clock::fixed(NOON), Metrics::default()).await.unwrap();
         let app = Arc::new(app.with_refusal_limits(refusals));
-        Self { router: countersign::http::router(Arc::clone(&app)), app, folder, _database: database }
+        Self { router: countersign::http::router(Arc::clone(&app)), app, folder, database }
     }
 
     /// A requester that may have its own name.
@@ -149,6 +149,41 @@ impl TestApp {
     pub async fn apply(&self, policies: &str) {
         let rows = PolicyFile::read(policies.as_bytes()).unwrap().policies;
         self.app.store.replace_policies(&rows, None, None, NOON, &operator()).await.unwrap();
+    }
+
+    /// From now on the database takes no certificate; with `false` it does again.
+    pub async fn break_certificates(&self, broken: bool) {
+        match (&self.database, broken) {
+            (Some(database), true) => {
+                let trigger = "CREATE TRIGGER broken BEFORE INSERT ON certificates FOR EACH ROW \
+                               EXECUTE FUNCTION refuse_change('disk')";
+                database.run(trigger).await;
+            }
+            (Some(database), false) => database.run("DROP TRIGGER broken ON certificates").await,
+            (None, true) => self.sqlite(
+                "CREATE TRIGGER broken BEFORE INSERT ON certificates BEGIN SELECT RAISE(ABORT, 'disk'); END",
+            ),
+            (None, false) => self.sqlite("DROP TRIGGER broken"),
+        }
+    }
+
+    fn sqlite(&self, statement: &str) {
+        let file = self.folder.path().join("ledger.db");
+        let output = std::process::Command::new("sqlite3")
+            .arg(file)
+            .arg(statement)
+            .output()
+            .expect("sqlite3 is needed");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// Sets the database's clock; only PostgreSQL has one.
+    pub async fn database_clock(&self, time: i64) {
+        let database = self.database.as_ref().expect("PostgreSQL: `tests/postgres run cargo test` starts it");
+        let body = format!("'SELECT CAST({time} AS BIGINT)'");
+        database
+            .run(&format!("CREATE OR REPLACE FUNCTION ledger_time() RETURNS BIGINT LANGUAGE sql AS {body}"))
+            .await;
     }
 
     /// Moves the clock.

@@ -152,7 +152,8 @@ class Server:
             "metrics_listen": f"127.0.0.1:{self.metrics_port}",
             "database": "sqlite:countersign.db",
         } | settings
-        tables = [_pairs(top), *("[[clusters]]\n" + _pairs(cluster.table()) for cluster in self.clusters)]
+        databases = [f"[databases.{name}]\nurl = {json.dumps(url)}\n" for name, url in top.pop("databases", {}).items()]
+        tables = [_pairs(top), *databases, *("[[clusters]]\n" + _pairs(cluster.table()) for cluster in self.clusters)]
         return "\n".join(tables)
 
 

@@ -103,13 +103,10 @@ pub(super) async fn within<T, E: From<sqlx::Error>>(
     work: impl Future<Output = Result<T, E>>,
 ) -> Result<T, E> {
     let Some(patience) = patience else { return work.await };
-    match tokio::time::timeout(patience, work).await {
-        Ok(result) => result,
-        Err(_) => {
-            let late = std::io::Error::new(ErrorKind::TimedOut, "the database did not answer in time");
-            Err(E::from(sqlx::Error::Io(late)))
-        }
-    }
+    tokio::time::timeout(patience, work).await.unwrap_or_else(|_| {
+        let late = std::io::Error::new(ErrorKind::TimedOut, "the database did not answer in time");
+        Err(E::from(sqlx::Error::Io(late)))
+    })
 }
 
 fn is_late(error: &sqlx::Error) -> bool {

@@ -9,7 +9,6 @@ use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, ConnectOptions, Connection, Ro
 use zeroize::Zeroizing;
 
 use super::{Connections, READERS};
-use crate::ca::secret_file;
 use crate::store::StoreError;
 use crate::store::engine::Engine;
 use crate::store::settings::{Host, PostgresSettings};
@@ -22,7 +21,7 @@ const ACQUIRE: Duration = Duration::from_secs(2);
 const CONNECT: Duration = Duration::from_secs(10);
 
 /// A connection is made anew after this time, so that changed passwords and addresses come to light.
-const LIFETIME: Duration = Duration::from_secs(30 * 60);
+const LIFETIME: Duration = Duration::from_mins(30);
 
 /// What is set on every connection. A service that stands still in the middle of a transaction must
 /// not hold the row of `state`, and with it every other replica, for longer than a moment.
@@ -179,7 +178,7 @@ fn url(settings: &PostgresSettings) -> Result<Zeroizing<String>, StoreError> {
         Host::Name(name) => name.clone(),
         Host::Socket(folder) => escaped(&folder.to_string_lossy()),
     };
-    let password = password(settings)?;
+    let password = settings.password().map_err(StoreError::Unavailable)?;
     let mut url = Zeroizing::new(format!(
         "postgres://{}:{}@{host}:{}/{}?sslmode={}&application_name=countersign",
         escaped(&settings.user),
@@ -193,20 +192,4 @@ fn url(settings: &PostgresSettings) -> Result<Zeroizing<String>, StoreError> {
         url.push_str(&escaped(&root.to_string_lossy()));
     }
     Ok(url)
-}
-
-/// The password of the file or of the configuration; none where the server asks for none.
-fn password(settings: &PostgresSettings) -> Result<Zeroizing<String>, StoreError> {
-    let Some(file) = &settings.password_file else {
-        return Ok(Zeroizing::new(settings.password.clone().unwrap_or_default()));
-    };
-    let wrong = |why: String| StoreError::Unavailable(format!("{}: {why}", secret_file::shown(file)));
-    let octets = secret_file::read(file).map_err(|problem| wrong(problem.to_string()))?;
-    let text = std::str::from_utf8(&octets).map_err(|_| wrong("the password is not UTF-8".to_owned()))?;
-    let text = text.strip_suffix('\n').unwrap_or(text);
-    let text = text.strip_suffix('\r').unwrap_or(text);
-    if text.is_empty() {
-        return Err(wrong("it is empty: write the database's password into it".to_owned()));
-    }
-    Ok(Zeroizing::new(text.to_owned()))
 }

@@ -4,6 +4,7 @@
 
 mod append_only;
 mod changes;
+mod migrating;
 mod opening;
 mod paging;
 mod plans;
@@ -14,6 +15,7 @@ mod rules;
 #[path = "../../../tests/support/postgres.rs"]
 mod server;
 mod size;
+pub(super) mod statements;
 mod writing;
 
 use std::net::IpAddr;

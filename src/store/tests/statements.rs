@@ -1,0 +1,209 @@
+//! Every statement of the sources is run, on each engine that these tests run on.
+//!
+//! A process of its own, with this one test in it, calls everything that the store can do and notes
+//! what was run. Then each piece of SQL in the sources must stand in one of the statements.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use super::*;
+use crate::audit::EventKind;
+use crate::policy::PolicyRow;
+
+static RUN: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+
+/// Notes a statement that is about to run.
+pub(in crate::store) fn note(statement: &str) {
+    RUN.lock().unwrap_or_else(PoisonError::into_inner).insert(statement.to_owned());
+}
+
+/// Words by which a text is known as SQL. No sentence of this program has one in capitals.
+const WORDS: [&str; 16] = [
+    "SELECT ",
+    "INSERT INTO ",
+    "UPDATE ",
+    "DELETE FROM ",
+    " FROM ",
+    " WHERE ",
+    " ORDER BY ",
+    " AND ",
+    " OR ",
+    " JOIN ",
+    " ON CONFLICT ",
+    " RETURNING ",
+    " VALUES ",
+    " LIMIT ",
+    " IN (",
+    "EXISTS ",
+];
+
+/// What prepares connections and schemas, and what copies any table, has tests of its own.
+const PREPARES: [&str; 4] = ["connection", "migrations.rs", "engine.rs", "copy"];
+
+#[test]
+fn every_statement_of_the_sources_is_run() {
+    let name = "store::tests::statements::everything_that_the_store_can_do_runs_every_statement";
+    let run = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", name, "--ignored", "--nocapture"])
+        .output()
+        .unwrap();
+    let said = format!("{}{}", String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));
+    assert!(run.status.success() && said.contains("1 passed"), "{said}");
+}
+
+#[tokio::test]
+#[ignore = "runs in a process of its own: see every_statement_of_the_sources_is_run"]
+async fn everything_that_the_store_can_do_runs_every_statement() {
+    let ledger = Ledger::new().await;
+    write(&ledger).await;
+    read(&ledger).await;
+    let run = RUN.lock().unwrap().clone();
+    let mut pieces = 0;
+    for (file, piece) in pieces_of_sql() {
+        pieces += 1;
+        assert!(
+            run.iter().any(|statement| statement.contains(&piece)),
+            "{}: nothing here runs `{piece}`: call it in src/store/tests/statements.rs",
+            file.display()
+        );
+    }
+    assert!(pieces > 60, "the sources hold {pieces} pieces of SQL only");
+}
+
+async fn write(ledger: &Ledger) {
+    let root = origin("cli:root");
+    let policy = |user: &str| -> PolicyRow {
+        serde_json::from_value(serde_json::json!({
+            "name": "a", "effect": "allow", "clusters": ["prod"], "callers": ["token:portal"], "users": [user],
+        }))
+        .unwrap()
+    };
+    ledger.replace_policies(&[policy("alice")], None, None, NOW, &root).await.unwrap();
+    ledger.replace_policies(&[policy("bob")], None, None, NOW, &root).await.unwrap();
+    ledger.create_token(&token("portal"), &root).await.unwrap();
+    ledger.revoke_token(&ShortName::parse("portal").unwrap(), NOW, &root).await.unwrap();
+    ledger.block_key([1; 32], "leaked", NOW, &root).await.unwrap();
+    ledger.block_key([2; 32], "leaked", NOW, &root).await.unwrap();
+    ledger.unblock_key([1; 32], NOW, &root).await.unwrap();
+    ledger.bind_to_authority(CA).await.unwrap();
+    ledger.accept_clock(NOW, &root).await.unwrap();
+    let seen = ledger.revisions().await.unwrap();
+    let sample = Sample { seen, idempotency: Some(("k", 1)), on_behalf_of: Some("bob"), ..sample(1) };
+    ledger.record(sample.build()).await.unwrap();
+    ledger.record_refusal(RefusalToRecord { seen, ..refusal() }).await.unwrap();
+}
+
+async fn read(ledger: &Ledger) {
+    ledger.health().await.unwrap();
+    ledger.snapshot().await.unwrap();
+    ledger.policies(Some(1)).await.unwrap().unwrap();
+    ledger.tokens().await.unwrap();
+    ledger.blocked_keys().await.unwrap();
+    ledger.key_owner([1; 32]).await.unwrap();
+    assert!(ledger.idempotent("token:portal", "k", NOW).await.unwrap().is_some());
+    assert!(ledger.knows_cluster("prod").await.unwrap());
+    let text = || Some("x".to_owned());
+    let filter = CertificateFilter {
+        user: text(),
+        group: text(),
+        cluster: text(),
+        caller: text(),
+        on_behalf_of: text(),
+        serial: Some(serial(1)),
+        sha256: Some([0; 32]),
+        policy: text(),
+        status: Some((CertificateStatus::Active, NOW)),
+    };
+    let expired = Some((CertificateStatus::Expired, NOW));
+    for filter in [
+        filter,
+        CertificateFilter { status: expired, ..CertificateFilter::default() },
+        CertificateFilter { group: text(), ..CertificateFilter::default() },
+        CertificateFilter { policy: text(), ..CertificateFilter::default() },
+    ] {
+        ledger.certificates(&filter, everything()).await.unwrap();
+    }
+    let filter = RefusalFilter {
+        user: text(),
+        group: text(),
+        cluster: text(),
+        caller: text(),
+        on_behalf_of: text(),
+        policy: text(),
+        code: text(),
+        after: Some(NOW),
+        before: Some(NOW),
+    };
+    for filter in [
+        filter,
+        RefusalFilter { group: text(), ..RefusalFilter::default() },
+        RefusalFilter { policy: text(), ..RefusalFilter::default() },
+    ] {
+        ledger.refusals(&filter, everything()).await.unwrap();
+    }
+    let filter = EventFilter {
+        kind: Some(EventKind::KeyBlocked),
+        caller: text(),
+        after_time: Some(NOW),
+        before_time: Some(NOW),
+    };
+    ledger.events(&filter, everything()).await.unwrap();
+    ledger.events_after(&filter, 0, 10).await.unwrap();
+}
+
+/// Every string of the store's sources that is SQL, with its file.
+fn pieces_of_sql() -> Vec<(PathBuf, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store");
+    let (mut folders, mut pieces) = (vec![root.clone()], Vec::new());
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            let own = entry.strip_prefix(&root).unwrap().to_owned();
+            if own.starts_with("tests") || PREPARES.iter().any(|place| own.starts_with(place)) {
+                continue;
+            }
+            if entry.is_dir() {
+                folders.push(entry);
+                continue;
+            }
+            let text = std::fs::read_to_string(&entry).unwrap();
+            let strings = strings(text.split("#[cfg(test)]\nmod tests").next().unwrap());
+            let is_sql = |piece: &String| WORDS.iter().any(|word| piece.contains(word));
+            pieces.extend(strings.into_iter().filter(is_sql).map(|piece| (own.clone(), piece)));
+        }
+    }
+    pieces
+}
+
+/// The string literals of a source, as the compiler reads them.
+fn strings(source: &str) -> Vec<String> {
+    let code: Vec<&str> = source.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+    let code = code.join("\n");
+    let mut characters = code.chars().peekable();
+    let mut strings = Vec::new();
+    while let Some(character) = characters.next() {
+        if character == '\'' && characters.peek() == Some(&'"') {
+            characters.next();
+        }
+        if character != '"' {
+            continue;
+        }
+        let mut text = String::new();
+        while let Some(character) = characters.next().filter(|character| *character != '"') {
+            if character != '\\' {
+                text.push(character);
+            } else if characters.next() == Some('\n') {
+                while characters.peek().is_some_and(|next| next.is_whitespace()) {
+                    characters.next();
+                }
+            }
+        }
+        strings.push(text);
+    }
+    strings
+}
+
+#[test]
+fn strings_are_read_as_the_compiler_reads_them() {
+    assert_eq!(strings("f(\"SELECT a, \\\n     b\"); // c\n g('\"', \"x\")"), ["SELECT a, b", "x"]);
+}
