@@ -5,6 +5,7 @@
 //! that two readers could read in two ways.
 mod ec;
 mod ed25519;
+mod fermat;
 mod rsa;
 mod signature;
 
