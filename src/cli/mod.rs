@@ -2,8 +2,10 @@
 
 mod clock;
 mod configuration;
+mod descriptors;
 mod healthcheck;
 mod key;
+mod ledger;
 mod operator;
 mod policy;
 mod quickstart;
@@ -54,6 +56,9 @@ enum Command {
     /// Block public keys, so that they are never certified again
     #[command(subcommand)]
     Key(key::Key),
+    /// Look after what is recorded
+    #[command(subcommand)]
+    Ledger(ledger::Ledger),
     /// Put right what a wrong clock left behind
     #[command(subcommand)]
     Clock(clock::ClockCommand),
@@ -96,6 +101,7 @@ fn dispatch(arguments: Arguments) -> Result<()> {
             Command::Token(token) => token.run(&read(&config)?).await,
             Command::Policy(policy) => policy.run(&read(&config)?).await,
             Command::Key(key) => key.run(&read(&config)?).await,
+            Command::Ledger(ledger) => ledger.run(&read(&config)?).await,
             Command::Clock(clock) => clock.run(&read(&config)?).await,
             Command::Config(configuration) => configuration.run(&read(&config)?),
             Command::Healthcheck(healthcheck) => healthcheck.run(&config),
@@ -112,7 +118,7 @@ fn read(path: &std::path::Path) -> Result<Config> {
 }
 
 async fn open(config: &Config) -> Result<Store> {
-    Store::open(&config.store).await.with_context(|| config.store.sqlite_file.display().to_string())
+    Store::open(&config.store).await.with_context(|| config.store.to_string())
 }
 
 /// A CA key must not end in a core file. Best effort: a kernel that refuses leaves the default.

@@ -3,6 +3,7 @@
 //! The checks follow what public CAs refuse (CA/Browser Forum baseline requirements section
 //! 6.1.1.3; boulder's goodkey package): keys whose private half can be computed, and encodings
 //! that two readers could read in two ways.
+mod description;
 mod ec;
 mod ed25519;
 mod fermat;
@@ -12,6 +13,7 @@ mod signature;
 #[cfg(test)]
 mod sample;
 
+pub use description::KeyDescription;
 pub use signature::{Hash, SignatureAlgorithm, SignatureError};
 
 use super::der::{self, NotDer, Reader};

@@ -14,7 +14,7 @@ use super::statement::{Statement, chunks};
 use super::{StoreError, authorities};
 use crate::time::Time;
 
-/// How far the clock may stand behind the newest record, in seconds.
+/// How far the clock may stand behind the newest record, or from the database's clock, in seconds.
 const CLOCK_SLACK: i64 = 60;
 
 /// What the checks of a batch need, read under the lock. Keys and idempotency keys that the batch
@@ -91,7 +91,9 @@ impl Checks {
             Work::Issuance(issuance) => self.refuse_issuance(names, state, issuance),
             Work::Refusal(refusal) => (refusal.seen != state.revisions).then_some(Verdict::Stale),
         };
-        if let Some(verdict) = refused.or_else(|| clock_behind(state, work.at())) {
+        let refused =
+            refused.or_else(|| clock_behind(state, work.at())).or_else(|| clock_off(state, work.at()));
+        if let Some(verdict) = refused {
             return verdict;
         }
         if let Work::Issuance(issuance) = work {
@@ -150,4 +152,10 @@ fn key(issuance: &Issuance) -> [u8; 32] {
 fn clock_behind(state: &State, at: Time) -> Option<Verdict> {
     let newest = state.newest_at?;
     (newest.seconds_since(at) > CLOCK_SLACK).then_some(Verdict::ClockBehind(newest))
+}
+
+/// The database's clock was read when the lock was taken.
+fn clock_off(state: &State, at: Time) -> Option<Verdict> {
+    let database = state.database_time?;
+    (database.seconds_since(at).saturating_abs() > CLOCK_SLACK).then_some(Verdict::ClockOff(database))
 }

@@ -81,6 +81,8 @@ pub(super) fn kind_number(kind: EventKind) -> i64 {
         EventKind::KeyBlocked => 6,
         EventKind::KeyUnblocked => 7,
         EventKind::ClockAccepted => 8,
+        EventKind::RetentionChanged => 9,
+        EventKind::LedgerPruned => 10,
     }
 }
 

@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use sqlx::{Any, AnyConnection, Executor};
+use sqlx::AnyConnection;
 
 use super::StoreError;
 use super::cells::Cells;
 use super::certificates::{Idempotency, Issuance};
 use super::names::Names;
-use super::statement::{Statement, chunks};
+use super::statement::{On, Statement, chunks};
 use crate::time::Time;
 
 /// How long a key is kept, in seconds.
@@ -28,7 +28,7 @@ pub(super) fn expires_before(now: Time) -> Time {
 }
 
 pub(super) async fn find<'e>(
-    on: impl Executor<'e, Database = Any>,
+    on: impl Into<On<'e>>,
     caller: &str,
     key: &str,
 ) -> Result<Option<Found>, StoreError> {
