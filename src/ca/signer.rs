@@ -70,11 +70,6 @@ impl Signer {
     pub(super) const fn is_quick(&self) -> bool {
         matches!(self, Self::P256(_) | Self::Ed25519(_))
     }
-
-    /// Whether this is an RSA key.
-    pub(super) const fn is_rsa(&self) -> bool {
-        matches!(self, Self::Rsa(_))
-    }
 }
 
 impl fmt::Debug for Signer {

@@ -9,7 +9,7 @@ use super::error::Problem;
 use super::parameters::{Parameters, invalid, repeated};
 use crate::app::AppError;
 use crate::kubeconfig::{KeyPath, Shape};
-use crate::pki::pem::{BodyError, holds_private_key};
+use crate::pki::pem::Keyless;
 use crate::policy::file::as_json;
 use crate::time::Lifetime;
 
@@ -103,9 +103,9 @@ impl Fields {
     ///
     /// # Errors
     /// 400 for JSON that cannot be read or that repeats a parameter of the query; a private key.
-    pub fn with_body(self, body: Bytes) -> Result<(Self, Bytes), Problem> {
-        no_private_key(&body)?;
-        let Some(json) = as_json(&body) else {
+    pub fn with_body(self, body: Bytes) -> Result<(Self, Keyless<Bytes>), Problem> {
+        let body = keyless(body)?;
+        let Some(json) = as_json(body.bytes()) else {
             return Ok((self, body));
         };
         let (fields, csr) = JsonBody::read(json)?;
@@ -120,7 +120,7 @@ impl Fields {
         let rendering =
             Rendering::parse(self.format.as_deref(), self.key_path.as_deref(), self.shape.as_deref())?;
         for text in [&self.reason, &self.on_behalf_of, &self.cluster].into_iter().flatten() {
-            no_private_key(text.as_bytes())?;
+            keyless(text.as_bytes())?;
         }
         Ok(Wish {
             cluster: self.cluster,
@@ -162,11 +162,11 @@ struct JsonBody {
 }
 
 impl JsonBody {
-    fn read(json: &[u8]) -> Result<(Fields, Bytes), Problem> {
+    fn read(json: &[u8]) -> Result<(Fields, Keyless<Bytes>), Problem> {
         let body: Self = serde_json::from_slice(json).map_err(|error| {
             Problem::new("json_invalid", format!("the JSON body cannot be read: {error}"))
         })?;
-        no_private_key(body.csr.as_bytes())?;
+        let csr = keyless(Bytes::from(body.csr))?;
         let fields = Fields {
             cluster: filled("cluster", body.cluster)?,
             ttl: body.ttl.map(ttl_text),
@@ -177,12 +177,12 @@ impl JsonBody {
             shape: filled("shape", body.shape)?,
             format: filled("format", body.format)?,
         };
-        Ok((fields, Bytes::from(body.csr)))
+        Ok((fields, csr))
     }
 }
 
-fn no_private_key(bytes: &[u8]) -> Result<(), Problem> {
-    if holds_private_key(bytes) { Err(AppError::Body(BodyError::PrivateKey).into()) } else { Ok(()) }
+fn keyless<B: AsRef<[u8]>>(bytes: B) -> Result<Keyless<B>, Problem> {
+    Ok(Keyless::search(bytes).map_err(AppError::Body)?)
 }
 
 fn once<T>(name: &str, query: Option<T>, body: Option<T>) -> Result<Option<T>, Problem> {
@@ -239,7 +239,7 @@ fn one_line(name: &str, text: String) -> Result<String, Problem> {
 mod tests {
     use super::*;
 
-    fn read(query: &str, body: &str) -> Result<(Wish, Bytes), &'static str> {
+    fn read(query: &str, body: &str) -> Result<(Wish, Keyless<Bytes>), &'static str> {
         let fields = Fields::from_query(Some(query)).map_err(|problem| problem.code())?;
         let (fields, csr) =
             fields.with_body(Bytes::copy_from_slice(body.as_bytes())).map_err(|problem| problem.code())?;
@@ -253,7 +253,7 @@ mod tests {
     #[test]
     fn a_body_that_is_not_json_is_the_csr() {
         let (wish, csr) = read("cluster=prod&ttl=8h&dry_run&reason=a+b", "-----BEGIN").unwrap();
-        assert_eq!(csr, "-----BEGIN");
+        assert_eq!(csr.bytes(), b"-----BEGIN");
         assert_eq!(wish.cluster.as_deref(), Some("prod"));
         assert_eq!(wish.ttl, Some(Lifetime::from_seconds(28_800)));
         assert_eq!(wish.reason.as_deref(), Some("a b"));
@@ -265,7 +265,7 @@ mod tests {
         for start in ["", " \r\n\t", "\u{feff}", "\u{feff} \n"] {
             let (wish, csr) =
                 read("", &format!("{start}{{\"csr\": \"x\", \"cluster\": \"prod\"}}\n")).unwrap();
-            assert_eq!((csr.as_ref(), wish.cluster.as_deref()), (&b"x"[..], Some("prod")));
+            assert_eq!((csr.bytes(), wish.cluster.as_deref()), (&b"x"[..], Some("prod")));
         }
     }
 

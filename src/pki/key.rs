@@ -6,6 +6,7 @@
 mod description;
 mod ec;
 mod ed25519;
+mod fermat;
 mod rsa;
 mod signature;
 

@@ -32,6 +32,10 @@ impl Name {
         if text.starts_with(char::is_whitespace) || text.ends_with(char::is_whitespace) {
             return Err(NameError::SpaceAtEnd);
         }
+        // Of ASCII only the control characters are refused, and all of it is NFC.
+        if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+            return Ok(Self(text.to_owned()));
+        }
         if let Some((character, kind)) = text.chars().find_map(|c| Some((c, refused_category(c)?))) {
             return Err(NameError::Forbidden { character, kind });
         }

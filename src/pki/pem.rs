@@ -17,18 +17,36 @@ const LINE: usize = 64;
 const UTF8_MARK: &[u8] = b"\xef\xbb\xbf";
 const BEGIN: &[u8] = b"-----BEGIN";
 
+/// Bytes in which no private key was found. Made only by [`Keyless::search`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Keyless<B>(B);
+
+impl<B: AsRef<[u8]>> Keyless<B> {
+    /// Looks for a private key in all of `body`.
+    ///
+    /// # Errors
+    /// [`BodyError::PrivateKey`]. What was found is dropped.
+    pub fn search(body: B) -> Result<Self, BodyError> {
+        if holds_private_key(body.as_ref()) { Err(BodyError::PrivateKey) } else { Ok(Self(body)) }
+    }
+
+    /// All of the bytes.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        self.0.as_ref()
+    }
+}
+
 /// The DER of the one CSR in a body that is not JSON. Read are PEM with any or no line endings and
 /// with text around it, base64 of such a PEM, DER, and base64 of DER. The DER is not checked
 /// further than telling it from a certificate or a key. Linear in the size of the body.
 ///
 /// # Errors
-/// A [`BodyError`]; [`BodyError::PrivateKey`] before any other, whatever else the body holds.
-pub fn csr_der(body: &[u8]) -> Result<Vec<u8>, BodyError> {
+/// A [`BodyError`]; [`BodyError::PrivateKey`] where binary follows text.
+pub fn csr_der<B: AsRef<[u8]>>(body: &Keyless<B>) -> Result<Vec<u8>, BodyError> {
+    let body = body.bytes();
     if body.len() > MAX_BYTES {
         return Err(BodyError::TooLong { bytes: body.len() });
-    }
-    if holds_private_key(body) {
-        return Err(BodyError::PrivateKey);
     }
     if text::is_utf16(body) {
         return Err(BodyError::Utf16);
@@ -241,8 +259,12 @@ mod tests {
         }
     }
 
+    fn read(body: &[u8]) -> Result<Vec<u8>, BodyError> {
+        csr_der(&Keyless::search(body)?)
+    }
+
     fn code(body: impl AsRef<[u8]>) -> &'static str {
-        csr_der(body.as_ref()).map_or_else(|error| error.code(), |_| "accepted")
+        read(body.as_ref()).map_or_else(|error| error.code(), |_| "accepted")
     }
 
     fn utf16(text: &str) -> Vec<u8> {
@@ -295,7 +317,7 @@ mod tests {
             STANDARD.encode(pem.replace('\n', "\r\n")).into(),
         ];
         for (number, body) in spellings.iter().enumerate() {
-            assert_eq!(csr_der(body).as_ref(), Ok(&der), "spelling {number}");
+            assert_eq!(read(body).as_ref(), Ok(&der), "spelling {number}");
         }
     }
 
@@ -335,7 +357,7 @@ mod tests {
             (trailing, Ok(())),
         ];
         for (body, expected) in cases {
-            assert_eq!(csr_der(&body).map(|_| ()), expected, "{}", String::from_utf8_lossy(&body));
+            assert_eq!(read(&body).map(|_| ()), expected, "{}", String::from_utf8_lossy(&body));
         }
     }
 
@@ -390,7 +412,7 @@ mod tests {
                 "{boundary}\r\nContent-Disposition: form-data; name=\"csr\"\r\n\r\n{pem}\r\n{boundary}--\r\n"
             ),
         ] {
-            let error = csr_der(body.as_bytes()).unwrap_err();
+            let error = read(body.as_bytes()).unwrap_err();
             assert_eq!(error, BodyError::FormEncoded, "{body}");
             assert!(error.to_string().contains("--data-binary @"));
         }
@@ -430,8 +452,8 @@ mod tests {
     proptest! {
         #[test]
         fn any_body_is_read_without_a_panic(bytes: Vec<u8>, text in "(-----(BEGIN|END) (CERTIFICATE REQUEST|X)?|-----|[A-Za-z0-9+/=\\n %]{0,9}){0,20}") {
-            let _ = csr_der(&bytes);
-            let _ = csr_der(text.as_bytes());
+            let _ = read(&bytes);
+            let _ = read(text.as_bytes());
         }
 
         #[test]
@@ -439,7 +461,7 @@ mod tests {
             let der = super::der::build::tlv(super::der::SEQUENCE, &content);
             let pem = encode("CERTIFICATE REQUEST", &der);
             if !holds_private_key(&der) && tell_apart(&der).is_ok() {
-                prop_assert_eq!(csr_der(pem.as_bytes()), Ok(der));
+                prop_assert_eq!(read(pem.as_bytes()), Ok(der));
             }
         }
     }

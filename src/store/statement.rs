@@ -1,7 +1,8 @@
 //! A statement that is put together from fixed text and bound values.
 //!
-//! Takes only `&'static str` as text, so that no value can end up in it, and writes placeholders
-//! as `$1`, which both engines read; sqlx's own builder writes `?` for `Any`.
+//! Takes only `&'static str` as text, so that no value can end up in it. Placeholders are written
+//! when the engine is known: `$1` for PostgreSQL, and `?` for SQLite, which reads `$1` as well but
+//! then finds the name of each placeholder by going through all those before it.
 
 use std::fmt::Write;
 
@@ -11,6 +12,7 @@ use sqlx::{Any, AnyConnection, AnyPool, AssertSqlSafe};
 
 use super::StoreError;
 use super::connection::on_pool;
+use super::engine::Engine;
 use crate::time::Time;
 
 /// A value to bind. An absent one keeps its type, which PostgreSQL asks for.
@@ -90,6 +92,9 @@ impl<'e> From<&'e mut AnyConnection> for On<'e> {
     }
 }
 
+/// Stands in the text for a value, until the engine is known.
+const PLACE: char = '\0';
+
 /// Text and values, in step.
 #[derive(Debug)]
 pub(super) struct Statement<'v> {
@@ -110,12 +115,11 @@ impl<'v> Statement<'v> {
     /// A placeholder for `value`.
     pub(super) fn bind(&mut self, value: impl Into<Value<'v>>) -> &mut Self {
         self.values.push(value.into());
-        // Writing into a String does not fail.
-        let _ = write!(self.text, "${}", self.values.len());
+        self.text.push(PLACE);
         self
     }
 
-    /// `($1, $2), ($3, $4)`: one tuple for each row.
+    /// `(?, ?), (?, ?)`: one tuple for each row.
     pub(super) fn tuples<const N: usize>(
         &mut self,
         rows: impl IntoIterator<Item = [Value<'v>; N]>,
@@ -127,7 +131,7 @@ impl<'v> Statement<'v> {
         self
     }
 
-    /// `$1, $2, $3`.
+    /// `?, ?, ?`.
     pub(super) fn list(&mut self, values: impl IntoIterator<Item = Value<'v>>) -> &mut Self {
         for (index, value) in values.into_iter().enumerate() {
             if index > 0 {
@@ -140,34 +144,36 @@ impl<'v> Statement<'v> {
 
     /// Runs it and returns how many rows it wrote.
     pub(super) async fn execute<'e>(self, on: impl Into<On<'e>>) -> Result<u64, sqlx::Error> {
-        let query = self.into_query();
         let done = match on.into() {
-            On::Pool(pool) => on_pool(pool, async move |one| query.execute(one).await).await?,
-            On::Connection(connection) => query.execute(connection).await?,
+            On::Pool(pool) => on_pool(pool, async move |one| self.into_query(one).execute(one).await).await?,
+            On::Connection(one) => self.into_query(one).execute(one).await?,
         };
         Ok(done.rows_affected())
     }
 
     pub(super) async fn all<'e>(self, on: impl Into<On<'e>>) -> Result<Vec<AnyRow>, StoreError> {
-        let query = self.into_query();
         Ok(match on.into() {
-            On::Pool(pool) => on_pool(pool, async move |one| query.fetch_all(one).await).await?,
-            On::Connection(connection) => query.fetch_all(connection).await?,
+            On::Pool(pool) => {
+                on_pool(pool, async move |one| self.into_query(one).fetch_all(one).await).await?
+            }
+            On::Connection(one) => self.into_query(one).fetch_all(one).await?,
         })
     }
 
     pub(super) async fn optional<'e>(self, on: impl Into<On<'e>>) -> Result<Option<AnyRow>, StoreError> {
-        let query = self.into_query();
         Ok(match on.into() {
-            On::Pool(pool) => on_pool(pool, async move |one| query.fetch_optional(one).await).await?,
-            On::Connection(connection) => query.fetch_optional(connection).await?,
+            On::Pool(pool) => {
+                on_pool(pool, async move |one| self.into_query(one).fetch_optional(one).await).await?
+            }
+            On::Connection(one) => self.into_query(one).fetch_optional(one).await?,
         })
     }
 
-    fn into_query<'q>(self) -> Query<'q, Any, AnyArguments> {
+    fn into_query<'q>(self, on: &AnyConnection) -> Query<'q, Any, AnyArguments> {
         #[cfg(test)]
         super::tests::statements::note(&self.text);
-        let mut query = sqlx::query(AssertSqlSafe(self.text));
+        let text = with_placeholders(&self.text, Engine::of(on));
+        let mut query = sqlx::query(AssertSqlSafe(text));
         for value in self.values {
             query = match value {
                 Value::Integer(value) => query.bind(value),
@@ -186,13 +192,26 @@ impl<'v> Statement<'v> {
     }
 }
 
-/// Splits rows for multi-row statements into five sizes, so that their texts stay in the
-/// connection's cache of prepared statements (100 of them), with few statements for a batch. No
-/// larger ones: SQLite finds the name of each placeholder by going through those before it, so
-/// that a row of a long statement costs more than one of a short one.
+fn with_placeholders(text: &str, engine: Engine) -> String {
+    let mut written = String::with_capacity(text.len().saturating_mul(2));
+    for (index, piece) in text.split(PLACE).enumerate() {
+        match engine {
+            _ if index == 0 => {}
+            Engine::Sqlite => written.push('?'),
+            // Writing into a String does not fail.
+            Engine::Postgres => _ = write!(written, "${index}"),
+        }
+        written.push_str(piece);
+    }
+    written
+}
+
+/// Splits rows for multi-row statements into few sizes, so that their texts stay in the
+/// connection's cache of 100 prepared statements, below the limit of bound values (65,535 on
+/// PostgreSQL, 32,766 on SQLite), and yet with few statements for a batch of any size.
 pub(super) fn chunks<T>(mut rows: &[T]) -> Vec<&[T]> {
     let mut chunks = Vec::new();
-    while let Some(size) = [16, 8, 4, 2, 1].into_iter().find(|size| *size <= rows.len()) {
+    while let Some(size) = [64, 32, 16, 8, 4, 2, 1].into_iter().find(|size| *size <= rows.len()) {
         let (chunk, rest) = rows.split_at(size);
         chunks.push(chunk);
         rows = rest;
@@ -205,18 +224,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn placeholders_are_numbered_through() {
+    fn placeholders_are_numbered_for_postgresql_only() {
         let mut statement = Statement::new("SELECT ");
         statement.bind(1_i64).push(", ").tuples([[2_i64.into(), "a".into()], [3_i64.into(), "b".into()]]);
-        assert_eq!(statement.text, "SELECT $1, ($2, $3), ($4, $5)");
+        let text = |engine| with_placeholders(&statement.text, engine);
+        assert_eq!(text(Engine::Postgres), "SELECT $1, ($2, $3), ($4, $5)");
+        assert_eq!(text(Engine::Sqlite), "SELECT ?, (?, ?), (?, ?)");
         assert_eq!(statement.values.len(), 5);
     }
 
     #[test]
     fn chunks_hold_every_row_once_in_order() {
-        let rows: Vec<u32> = (0..47).collect();
+        let rows: Vec<u32> = (0..191).collect();
         let sizes: Vec<usize> = chunks(&rows).into_iter().map(<[u32]>::len).collect();
-        assert_eq!(sizes, [16, 16, 8, 4, 2, 1]);
+        assert_eq!(sizes, [64, 64, 32, 16, 8, 4, 2, 1]);
         assert_eq!(chunks(&rows).concat(), rows);
     }
 }

@@ -245,7 +245,7 @@ sys.stdout.buffer.write(csr.public_bytes(serialization.Encoding.DER))
         let generate = ["-genkeypair", "-keyalg", "EC", "-groupname", "secp256r1", "-dname", name];
         samples::run("keytool", &[&generate[..], &store].concat(), b"");
         let pem = samples::run("keytool", &[&["-certreq"][..], &store].concat(), b"");
-        let der = crate::pki::pem::csr_der(&pem).unwrap();
+        let der = crate::pki::pem::csr_der(&crate::pki::pem::Keyless::search(pem).unwrap()).unwrap();
         let request = CertRequest::parse(&der).unwrap();
         assert_eq!((request.user().as_str(), groups(&request)), ("alice", vec!["dev"]));
         assert_eq!(request.warnings().len(), 4);

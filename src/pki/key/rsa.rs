@@ -3,7 +3,7 @@ use std::sync::LazyLock;
 
 use num_bigint::BigUint;
 
-use super::{KeyError, KeyKind};
+use super::{KeyError, KeyKind, fermat};
 use crate::pki::der::{self, NotDer};
 
 /// rsaEncryption (RFC 8017 appendix A.1).
@@ -55,11 +55,7 @@ pub(super) fn check(parameters: &[u8], key: &[u8]) -> Result<KeyKind, KeyError> 
 /// One base-2 Fermat test. A composite that passes it is as useless as a prime.
 pub(super) fn check_not_prime(key: &[u8]) -> Result<(), KeyError> {
     let modulus = BigUint::from_bytes_be(read(key)?.0);
-    let exponent = &modulus - 1_u8;
-    if BigUint::from(2_u8).modpow(&exponent, &modulus) == BigUint::from(1_u8) {
-        return Err(KeyError::Weak("its modulus is a prime"));
-    }
-    Ok(())
+    if fermat::passes(&modulus) { Err(KeyError::Weak("its modulus is a prime")) } else { Ok(()) }
 }
 
 fn read(key: &[u8]) -> Result<(&[u8], &[u8]), NotDer> {
@@ -151,7 +147,7 @@ fn any_divides(chunks: &[Chunk; 4], digits: &[u64]) -> bool {
 }
 
 /// Of an odd number, modulo 2^64, by Newton's iteration: each round doubles the correct bits.
-fn inverse(odd: u64) -> u64 {
+pub(super) fn inverse(odd: u64) -> u64 {
     (0..6).fold(odd, |x, _| x.wrapping_mul(2_u64.wrapping_sub(odd.wrapping_mul(x))))
 }
 
