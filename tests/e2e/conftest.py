@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import authorities
+import certificates
 import pytest
 from authorities import Authority
 from server import BINARY, Cluster, Server
@@ -39,6 +40,19 @@ def server(tmp_path_factory, authority) -> Iterator["Known"]:
     server.start()
     yield server
     server.stop()
+
+
+@pytest.fixture
+def signed(server, authority, tmp_path) -> Callable[..., dict]:
+    """Has a request signed, and every property of the certificate judged."""
+
+    def sign_and_judge(csr: bytes, user: str, *groups: str) -> dict:
+        answer = server.sign(server.alice, csr).issued().json()
+        certificates.assert_good(answer["certificate"], authority, csr, user, list(groups), tmp_path / "judge")
+        assert (answer["user"], answer["groups"]) == (user, list(groups))
+        return answer
+
+    return sign_and_judge
 
 
 @pytest.fixture
