@@ -1,10 +1,11 @@
-"""The judge: what every issued certificate must be, said by openssl and by Python's cryptography."""
+"""The judge: what every issued certificate must be, said by openssl, GnuTLS, pkilint and Python's cryptography."""
 
 import hashlib
 import re
 from pathlib import Path
 
 import der
+import lints
 from authorities import Authority, openssl
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -27,6 +28,7 @@ def assert_good(pem: bytes | str, authority: Authority, csr: bytes, user: str, g
     leaf = x509.load_pem_x509_certificates(pem)[0]
     ca = x509.load_pem_x509_certificates(authority.certificate.read_bytes())[0]
     assert_chain(pem, authority, folder)
+    lints.lint(pem, authority)
     assert identity(leaf) == (user, groups)
     assert_subject_is_utf8_one_value_each(leaf, user, groups)
     assert_extensions(leaf, ca)

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import authorities
 import certificates
+import ledger
+import lints
 import pytest
 from authorities import Authority
 from server import BINARY, Cluster, Server
@@ -40,6 +42,7 @@ def server(tmp_path_factory, authority) -> Iterator["Known"]:
     server.start()
     yield server
     server.stop()
+    lint_what_it_issued(server)
 
 
 @pytest.fixture
@@ -69,6 +72,15 @@ def make_server(tmp_path, authority) -> Iterator[Callable[..., "Known"]]:
     yield make
     for server in made:
         server.stop()
+    for server in made:
+        lint_what_it_issued(server)
+
+
+def lint_what_it_issued(server: Server) -> None:
+    """Whatever a test was about, what its server issued must be sound."""
+    if server.database.exists():
+        issued = (row.der for row in ledger.certificates(server.database))
+        lints.lint_each_shape(issued, (cluster.authority for cluster in server.clusters))
 
 
 class Known(Server):
