@@ -106,8 +106,11 @@ def issuer_bytes(certificate: x509.Certificate) -> bytes:
 
 def spki_sha256(key) -> str:
     """SHA-256 of the SubjectPublicKeyInfo, as hex: how a key is named."""
-    spki = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-    return hashlib.sha256(spki).hexdigest()
+    return sha256_hex(key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo))
+
+
+def sha256_hex(octets: bytes) -> str:
+    return hashlib.sha256(octets).hexdigest()
 
 
 def _tbs(certificate: x509.Certificate) -> list[bytes]:
