@@ -65,15 +65,20 @@ def identity(certificate: x509.Certificate) -> tuple[str, list[str]]:
 
 def assert_subject_is_utf8_one_value_each(leaf: x509.Certificate, user: str, groups: list[str]) -> None:
     """The subject's bytes are the ones that these names give, and openssl reads the same types."""
-    expected = [der.rdn(der.attribute(der.COMMON_NAME, user))]
-    expected += [der.rdn(der.attribute(der.ORGANIZATION, group)) for group in groups]
-    assert subject_bytes(leaf) == der.sequence(*expected)
+    assert_subject(leaf, user, groups)
     shown = openssl(
         "x509", "-noout", "-subject", "-nameopt", "sep_multiline,show_type,sname,utf8",
         stdin=leaf.public_bytes(serialization.Encoding.PEM),
     )  # fmt: skip
     types = [line.strip().split("=", 1)[1].split(":", 1)[0].strip() for line in shown.splitlines()[1:]]
     assert types == ["UTF8STRING"] * (1 + len(groups)), shown
+
+
+def assert_subject(leaf: x509.Certificate, user: str, groups: list[str]) -> None:
+    """The subject's bytes are the ones that these names give."""
+    expected = [der.rdn(der.attribute(der.COMMON_NAME, user))]
+    expected += [der.rdn(der.attribute(der.ORGANIZATION, group)) for group in groups]
+    assert subject_bytes(leaf) == der.sequence(*expected)
 
 
 def assert_extensions(leaf: x509.Certificate, ca: x509.Certificate) -> None:
