@@ -1,10 +1,11 @@
-"""The judge: what every issued certificate must be, said by openssl and by Python's cryptography."""
+"""The judge: what every issued certificate must be, said by openssl, GnuTLS, pkilint and Python's cryptography."""
 
 import hashlib
 import re
 from pathlib import Path
 
 import der
+import lints
 from authorities import Authority, openssl
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -27,6 +28,7 @@ def assert_good(pem: bytes | str, authority: Authority, csr: bytes, user: str, g
     leaf = x509.load_pem_x509_certificates(pem)[0]
     ca = x509.load_pem_x509_certificates(authority.certificate.read_bytes())[0]
     assert_chain(pem, authority, folder)
+    lints.lint(pem, authority)
     assert identity(leaf) == (user, groups)
     assert_subject_is_utf8_one_value_each(leaf, user, groups)
     assert_extensions(leaf, ca)
@@ -63,15 +65,20 @@ def identity(certificate: x509.Certificate) -> tuple[str, list[str]]:
 
 def assert_subject_is_utf8_one_value_each(leaf: x509.Certificate, user: str, groups: list[str]) -> None:
     """The subject's bytes are the ones that these names give, and openssl reads the same types."""
-    expected = [der.rdn(der.attribute(der.COMMON_NAME, user))]
-    expected += [der.rdn(der.attribute(der.ORGANIZATION, group)) for group in groups]
-    assert subject_bytes(leaf) == der.sequence(*expected)
+    assert_subject(leaf, user, groups)
     shown = openssl(
         "x509", "-noout", "-subject", "-nameopt", "sep_multiline,show_type,sname,utf8",
         stdin=leaf.public_bytes(serialization.Encoding.PEM),
     )  # fmt: skip
     types = [line.strip().split("=", 1)[1].split(":", 1)[0].strip() for line in shown.splitlines()[1:]]
     assert types == ["UTF8STRING"] * (1 + len(groups)), shown
+
+
+def assert_subject(leaf: x509.Certificate, user: str, groups: list[str]) -> None:
+    """The subject's bytes are the ones that these names give."""
+    expected = [der.rdn(der.attribute(der.COMMON_NAME, user))]
+    expected += [der.rdn(der.attribute(der.ORGANIZATION, group)) for group in groups]
+    assert subject_bytes(leaf) == der.sequence(*expected)
 
 
 def assert_extensions(leaf: x509.Certificate, ca: x509.Certificate) -> None:
@@ -104,8 +111,11 @@ def issuer_bytes(certificate: x509.Certificate) -> bytes:
 
 def spki_sha256(key) -> str:
     """SHA-256 of the SubjectPublicKeyInfo, as hex: how a key is named."""
-    spki = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-    return hashlib.sha256(spki).hexdigest()
+    return sha256_hex(key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo))
+
+
+def sha256_hex(octets: bytes) -> str:
+    return hashlib.sha256(octets).hexdigest()
 
 
 def _tbs(certificate: x509.Certificate) -> list[bytes]:

@@ -4,6 +4,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import authorities
+import certificates
+import ledger
+import lints
 import pytest
 from authorities import Authority
 from postgres import make_replicas, postgres_server  # noqa: F401
@@ -40,6 +43,20 @@ def server(tmp_path_factory, authority) -> Iterator["Known"]:
     server.start()
     yield server
     server.stop()
+    lint_what_it_issued(server)
+
+
+@pytest.fixture
+def signed(server, authority, tmp_path) -> Callable[..., dict]:
+    """Has a request signed, and every property of the certificate judged."""
+
+    def sign_and_judge(csr: bytes, user: str, *groups: str) -> dict:
+        answer = server.sign(server.alice, csr).issued().json()
+        certificates.assert_good(answer["certificate"], authority, csr, user, list(groups), tmp_path / "judge")
+        assert (answer["user"], answer["groups"]) == (user, list(groups))
+        return answer
+
+    return sign_and_judge
 
 
 @pytest.fixture
@@ -56,6 +73,15 @@ def make_server(tmp_path, authority) -> Iterator[Callable[..., "Known"]]:
     yield make
     for server in made:
         server.stop()
+    for server in made:
+        lint_what_it_issued(server)
+
+
+def lint_what_it_issued(server: Server) -> None:
+    """Whatever a test was about, what its server issued must be sound."""
+    if server.database.exists():
+        issued = (row.der for row in ledger.certificates(server.database))
+        lints.lint_each_shape(issued, (cluster.authority for cluster in server.clusters))
 
 
 class Known(Server):

@@ -1,6 +1,7 @@
 """Just enough DER: to build names that no tool would build, and to compare raw bytes."""
 
-SEQUENCE, SET, OID, INTEGER, BIT_STRING = 0x30, 0x31, 0x06, 0x02, 0x03
+SEQUENCE, SET, OID, BOOLEAN, INTEGER, BIT_STRING, OCTET_STRING, NULL = 0x30, 0x31, 0x06, 0x01, 0x02, 0x03, 0x04, 0x05
+CONTEXT_0 = 0xA0
 UTF8, PRINTABLE, T61, IA5, BMP, UNIVERSAL, NUMERIC = 0x0C, 0x13, 0x14, 0x16, 0x1E, 0x1C, 0x12
 
 COMMON_NAME, ORGANIZATION, ORGANIZATIONAL_UNIT = "2.5.4.3", "2.5.4.10", "2.5.4.11"
@@ -28,6 +29,16 @@ def oid(dotted: str) -> bytes:
             groups.append(0x80 | arc & 0x7F)
         out += bytes(reversed(groups))
     return tlv(OID, bytes(out))
+
+
+def unsigned(number: int) -> bytes:
+    """An INTEGER that is not negative."""
+    return tlv(INTEGER, number.to_bytes(number.bit_length() // 8 + 1, "big"))
+
+
+def bits(octets: bytes) -> bytes:
+    """A BIT STRING of whole octets."""
+    return tlv(BIT_STRING, b"\0" + octets)
 
 
 def text(tag: int, value: str) -> bytes:

@@ -2,12 +2,15 @@
 
 import base64
 import textwrap
+from collections.abc import Iterable
 
 import der
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.x509.oid import NameOID
+
+SHA256_WITH_RSA, ECDSA_WITH_SHA256 = "1.2.840.113549.1.1.11", "1.2.840.10045.4.3.2"
 
 
 def new_key() -> ec.EllipticCurvePrivateKey:
@@ -50,11 +53,30 @@ def request_with_extensions(key, user: str, *extensions: tuple[x509.ExtensionTyp
 
 def request_with_name(key: ec.EllipticCurvePrivateKey, *rdns: bytes) -> bytes:
     """A request whose subject is these RDNs, byte for byte (see `der`)."""
-    spki = key.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-    info = der.sequence(der.tlv(der.INTEGER, b"\0"), der.sequence(*rdns), spki, der.tlv(0xA0, b""))
-    ecdsa_with_sha256 = der.sequence(der.oid("1.2.840.10045.4.3.2"))
-    signature = key.sign(info, ec.ECDSA(hashes.SHA256()))
-    return pem(der.sequence(info, ecdsa_with_sha256, der.tlv(der.BIT_STRING, b"\0" + signature)))
+    return pem(signed_info(key, rdns))
+
+
+def signed_info(key, rdns: Iterable[bytes], attributes: bytes = b"") -> bytes:
+    """DER of a request for this subject, with these attributes, signed with SHA-256."""
+    version = der.tlv(der.INTEGER, b"\0")
+    info = der.sequence(version, der.sequence(*rdns), spki(key), der.tlv(der.CONTEXT_0, attributes))
+    return signed(key, info)
+
+
+def signed(key, info: bytes) -> bytes:
+    """DER of a request around this CertificationRequestInfo, whatever it is."""
+    if isinstance(key, rsa.RSAPrivateKey):
+        algorithm = der.sequence(der.oid(SHA256_WITH_RSA), der.tlv(der.NULL, b""))
+        signature = key.sign(info, padding.PKCS1v15(), hashes.SHA256())
+    else:
+        algorithm = der.sequence(der.oid(ECDSA_WITH_SHA256))
+        signature = key.sign(info, ec.ECDSA(hashes.SHA256()))
+    return der.sequence(info, algorithm, der.bits(signature))
+
+
+def spki(key) -> bytes:
+    """DER of the public half."""
+    return key.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
 def with_broken_signature(request_pem: bytes) -> bytes:

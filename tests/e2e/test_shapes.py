@@ -1,6 +1,5 @@
 """Every sound request is signed, whatever made it; what it asks for beyond a key and names is never copied."""
 
-import certificates
 import der
 import pytest
 import requests_by_openssl as openssl_made
@@ -10,19 +9,6 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier
 
 EVERY_KEY = ["rsa-2048", "rsa-3072", "rsa-4096", "p-256", "p-384", "p-521", "ed25519"]
 WEAK_KEYS = ["rsa-1024", "rsa-2047", "rsa-2048-e3", "p-224", "secp256k1", "p-256-explicit", "ed448"]
-
-
-@pytest.fixture
-def signed(server, authority, tmp_path):
-    """Has a request signed, and every property of the certificate judged."""
-
-    def sign_and_judge(csr: bytes, user: str, *groups: str) -> dict:
-        answer = server.sign(server.alice, csr).issued().json()
-        certificates.assert_good(answer["certificate"], authority, csr, user, list(groups), tmp_path / "judge")
-        assert (answer["user"], answer["groups"]) == (user, list(groups))
-        return answer
-
-    return sign_and_judge
 
 
 @pytest.mark.parametrize("count", [0, 1, 3, 40, 100])

@@ -33,7 +33,7 @@ pub enum CsrError {
     CommonNameRepeated,
     /// An RDN that holds several attributes other than O.
     #[error(
-        "the CSR's subject joins several attributes into one: write them apart, as with -subj \"/CN=USER/O=GROUP\" without `+`"
+        "the CSR's subject joins several attributes into one RDN: give each an RDN of its own, as with -subj \"/CN=USER/O=GROUP\" without `+`"
     )]
     RdnMixed,
     /// An attribute that is neither read nor known to be harmless.

@@ -57,11 +57,16 @@ struct Reading {
 }
 
 impl Reading {
+    /// DER orders the values of an RDN by their encodings (X.690 section 11.6). A library that joins
+    /// all of a name does not always order it: what it must change is the joining.
     fn take_rdn(&mut self, rdn: Element<'_>) -> Result<(), CsrError> {
         let attributes = attributes(rdn)?;
         let several = attributes.len() > 1;
         if several && attributes.iter().any(|attribute| attribute.oid != ORGANIZATION) {
             return Err(CsrError::RdnMixed);
+        }
+        if !attributes.is_sorted_by(|one, next| one.raw <= next.raw) {
+            return Err(CsrError::Malformed("the values of an RDN are not in DER's order"));
         }
         attributes.into_iter().try_for_each(|attribute| self.take(&attribute))
     }
@@ -120,16 +125,12 @@ impl Reading {
     }
 }
 
-/// The attributes of one RDN, which DER orders by their encodings (X.690 section 11.6).
+/// The attributes of one RDN.
 fn attributes(rdn: Element<'_>) -> Result<Vec<Attribute<'_>>, CsrError> {
     let mut reader = rdn.open();
     let mut attributes: Vec<Attribute<'_>> = Vec::new();
     while !reader.is_empty() {
-        let attribute = attribute(reader.expect(der::SEQUENCE).map_err(malformed)?).map_err(malformed)?;
-        if attributes.last().is_some_and(|last| last.raw > attribute.raw) {
-            return Err(CsrError::Malformed("the values of an RDN are not in DER's order"));
-        }
-        attributes.push(attribute);
+        attributes.push(attribute(reader.expect(der::SEQUENCE).map_err(malformed)?).map_err(malformed)?);
     }
     if attributes.is_empty() {
         return Err(CsrError::Malformed("its subject has an empty RDN"));

@@ -267,6 +267,7 @@ mod subject {
     fn an_rdn_of_several_attributes_other_than_o_is_refused() {
         let (user, group) = (attribute(CN, UTF8, b"alice"), attribute(O, UTF8, b"dev-ops"));
         assert_eq!(subject_code(&[set(&[user.clone(), group.clone()])]), "csr_rdn_multi_valued");
+        assert_eq!(subject_code(&[set(&[group.clone(), user.clone()])]), "csr_rdn_multi_valued");
         assert_eq!(subject_code(&[set(&[user.clone(), user.clone()])]), "csr_rdn_multi_valued");
         let unit = attribute(&[0x55, 4, 11], UTF8, b"dev-ops");
         assert_eq!(subject_code(&[cn("a"), set(&[group.clone(), unit.clone()])]), "csr_rdn_multi_valued");
@@ -570,7 +571,7 @@ mod signature {
             (seq(&[ecdsa(2), ecdsa(2), ecdsa(2)]), "signature_algorithm_not_accepted"),
             (seq(&[]), "signature_algorithm_not_accepted"),
             (seq(&[rsa(11), build::NULL.to_vec()]), "signature_invalid"),
-            (seq(&[rsa(11)]), "signature_algorithm_not_accepted"),
+            (seq(&[rsa(11)]), "signature_invalid"),
             (seq(&[oid(&[0x2b, 0x65, 0x70])]), "signature_invalid"),
             (seq(&[oid(&[0x2b, 0x65, 0x71])]), "signature_algorithm_not_accepted"),
         ] {
@@ -579,11 +580,15 @@ mod signature {
     }
 
     #[test]
-    fn rsa_signatures_need_null_parameters() {
+    fn rsa_signatures_have_null_parameters_or_none() {
         let der = samples::csr(&samples::private_key_of("rsa-2048"), &["-subj", "/CN=alice"]);
-        assert_eq!(code(&der), "accepted");
-        let absent = seq(&[oid(&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 11])]);
-        assert_eq!(code(&signed_as(&der, absent)), "signature_algorithm_not_accepted");
+        let sha256_with_rsa = oid(&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 11]);
+        let with =
+            |parameters: &[u8]| code(&signed_as(&der, seq(&[sha256_with_rsa.clone(), parameters.to_vec()])));
+        assert_eq!((with(&[5, 0]), with(&[])), ("accepted", "accepted"));
+        for other in [&[0x30, 0][..], &[5, 1, 0], &[4, 0]] {
+            assert_eq!(with(other), "signature_algorithm_not_accepted", "{other:02x?}");
+        }
     }
 
     #[test]

@@ -76,7 +76,7 @@ mod tests {
 
     #[test]
     fn what_is_no_key_is_malformed_and_still_has_its_hash() {
-        for bytes in [&[][..], &[0x30, 0], &[0xff; 60_000]] {
+        for bytes in [&[][..], &[0x30, 0], &vec![0xff; 60_000]] {
             assert_eq!(
                 KeyDescription::of(bytes),
                 KeyDescription { kind: "malformed".to_owned(), spki_sha256: sha256(bytes) }

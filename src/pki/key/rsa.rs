@@ -89,9 +89,19 @@ fn weakness(modulus: &BigUint) -> Option<&'static str> {
         Some("its modulus is a power")
     } else if has_close_primes(modulus) {
         Some("its two primes are too close together")
+    } else if is_biased(modulus) {
+        Some("its modulus is not random")
     } else {
         None
     }
+}
+
+/// Whether fewer than 41 or not fewer than 61 in a hundred bits are set: primes with long runs of
+/// equal bits make such moduli, and can be found by factoring a polynomial. Of random moduli of 2048
+/// bits not one in 10^15 is like that.
+fn is_biased(modulus: &BigUint) -> bool {
+    let set = modulus.count_ones().saturating_mul(100);
+    set < modulus.bits().saturating_mul(41) || set >= modulus.bits().saturating_mul(61)
 }
 
 /// Up to four odd primes and their product.
@@ -389,6 +399,20 @@ mod tests {
             let modulus = (&base - &b) * (&base + &b);
             assert_eq!(has_close_primes(&modulus), close, "{rounds} rounds");
         }
+    }
+
+    #[test]
+    fn primes_with_long_runs_of_equal_bits_are_refused() {
+        // Four random bits in each 32, and what it takes to be a prime.
+        let sparse = || {
+            let bits = prime(128).to_bytes_be();
+            let limbs = bits.iter().flat_map(|byte| [byte & 15, byte >> 4]);
+            let number = limbs.fold(BigUint::from(3_u8), |number, limb| (number << 32_u8) + limb);
+            next_prime((number << 30_u8) + 1_u8)
+        };
+        let modulus = sparse() * sparse();
+        let size = modulus.bits();
+        assert_eq!(weakness(&modulus), Some("its modulus is not random"), "{size} bits");
     }
 
     #[test]

@@ -87,10 +87,12 @@ impl SignatureAlgorithm {
         let (oid, parameters) = super::algorithm_identifier(content).map_err(|NotDer| unreadable())?;
         match oid {
             [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, last @ 0x0b..=0x0d] => {
-                // RFC 4055 section 5.
+                // RFC 4055 section 5: absent parameters are accepted, as pkijs writes them.
                 let hash =
                     [Hash::Sha256, Hash::Sha384, Hash::Sha512].into_iter().nth(usize::from(last - 0x0b));
-                exactly(parameters, NULL, "RSA")?;
+                if !parameters.is_empty() {
+                    exactly(parameters, NULL, "RSA")?;
+                }
                 hash.map(Self::RsaPkcs1).ok_or_else(unreadable)
             }
             [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 0x0a] => {
