@@ -94,6 +94,14 @@ impl Store {
     /// `Unavailable` where the file cannot be opened or written or does not take a setting,
     /// `NewerSchema` and `Corrupt` where it holds what this program does not know.
     pub async fn open(settings: &StoreSettings) -> Result<Self, StoreError> {
+        Self::open_with_batch(settings, writer::BATCH).await
+    }
+
+    /// The same, with at most `batch` records in one transaction. For the benchmark, which compares.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub async fn open_with_batch(settings: &StoreSettings, batch: usize) -> Result<Self, StoreError> {
         let file = connection::create(&settings.sqlite_file)?;
         let mut first = connection::connect(&file).await?;
         migrations::run(&mut first).await?;
@@ -101,7 +109,7 @@ impl Store {
         // Only now, so that the file was never without a connection: the last one to go folds up
         // the WAL, which a reader that comes then cannot make anew.
         let _ = first.close().await;
-        let queue = Queue::start(connections.writer.clone());
+        let queue = Queue::start(connections.writer.clone(), batch);
         let shared = Shared { file, connections, queue, serving: Mutex::new(None) };
         Ok(Self { shared: Arc::new(shared) })
     }
