@@ -1,0 +1,149 @@
+//! The writer alone: certificates that were signed ahead go into the ledger, from 64 tasks, with one
+//! row in a transaction and with as many as have queued.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, anyhow};
+use countersign::app::cluster::{Cluster, load_all};
+use countersign::audit::{Origin, RequestId};
+use countersign::caller::Caller;
+use countersign::clock::Clock;
+use countersign::config::Config;
+use countersign::pki::csr::CertRequest;
+use countersign::pki::name::ShortName;
+use countersign::pki::serial::Serial;
+use countersign::policy::{Ask, Clusters, PolicyFile, PolicySet};
+use countersign::random;
+use countersign::store::{Issuance, Revisions, Store};
+
+use crate::database::Database;
+use crate::database::Engine;
+use crate::repetition::{Bench, Case};
+use crate::service::{POLICIES, configuration};
+use crate::statistics::rate;
+
+/// How many tasks record at the same time.
+const TASKS: usize = 64;
+
+/// How many records go into one transaction at most, as in the service.
+const GROUP: usize = 256;
+
+/// Records a second, each measured on an empty ledger.
+#[derive(Clone, Copy, Debug)]
+pub struct Writers {
+    pub one_row: f64,
+    pub group: f64,
+}
+
+impl Bench {
+    /// Measures both, the slow one with a quarter of `count` records. `name` is for the folders.
+    pub fn writers(&self, case: &Case, name: &str, count: usize) -> Result<Writers> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        let one_row = self.writer(&runtime, case, &format!("{name}-one"), count / 4, 1)?;
+        let group = self.writer(&runtime, case, &format!("{name}-group"), count, GROUP)?;
+        Ok(Writers { one_row, group })
+    }
+
+    fn writer(
+        &self,
+        runtime: &tokio::runtime::Runtime,
+        case: &Case,
+        name: &str,
+        count: usize,
+        batch: usize,
+    ) -> Result<f64> {
+        let folder = self.folder.join(name);
+        std::fs::create_dir(&folder)?;
+        let postgres = self.postgres.as_ref().filter(|_| case.engine == Engine::Postgres);
+        let database = Database::make(postgres, &folder)?;
+        let signer =
+            Signer::load(&configuration(([127, 0, 0, 1], 0).into(), &database, &case.files), &folder)?;
+        let records = signer.sign(&self.csrs, count)?;
+        let rate = runtime.block_on(async {
+            let store = signer.open(batch).await?;
+            let rate = record(&store, records).await?;
+            store.close().await;
+            anyhow::Ok(rate)
+        })?;
+        anyhow::ensure!(database.certificates()? == u64::try_from(count)?, "records are missing in {name}");
+        database.remove()?;
+        Ok(rate)
+    }
+}
+
+/// Decides and signs as the service does.
+struct Signer {
+    config: Config,
+    cluster: Cluster,
+    rules: Clusters,
+    policies: PolicySet,
+    caller: Caller,
+}
+
+impl Signer {
+    fn load(configuration: &str, folder: &Path) -> Result<Self> {
+        let config = Config::parse(configuration, [], folder).map_err(|error| anyhow!(error))?;
+        let (clusters, rules) = load_all(config.clusters.clone())?;
+        let (_, cluster) = clusters.into_iter().next().context("there is no cluster")?;
+        let rows = PolicyFile::read(POLICIES.as_bytes()).map_err(|error| anyhow!(error))?.policies;
+        let policies = PolicySet::compile(0, rows, &rules).map_err(|errors| anyhow!("{errors:?}"))?;
+        let caller = Caller::token(&ShortName::parse("load")?);
+        Ok(Self { config, cluster, rules, policies, caller })
+    }
+
+    /// An empty ledger that knows the CA.
+    async fn open(&self, batch: usize) -> Result<Store> {
+        let store = Store::open_with_batch(&self.config.store, batch).await?;
+        let authority = &self.cluster.authority;
+        let (key, certificate) = (authority.spki_sha256(), authority.certificate_der());
+        store.register_authority(self.cluster.name.as_str(), key, certificate, Clock::System.now()).await?;
+        Ok(store)
+    }
+
+    fn sign(&self, csrs: &[Vec<u8>], count: usize) -> Result<Vec<Issuance>> {
+        let requests: Vec<CertRequest> =
+            csrs.iter().map(|csr| CertRequest::parse(csr)).collect::<Result<_, _>>()?;
+        requests.iter().cycle().take(count).map(|request| self.issuance(request.clone())).collect()
+    }
+
+    fn issuance(&self, request: CertRequest) -> Result<Issuance> {
+        let now = Clock::System.now();
+        let ask = Ask { cluster: self.cluster.name.clone(), request, ttl: None, on_behalf_of: None };
+        let approved = self.policies.decide(&self.rules, &self.caller, ask, now);
+        let approved = approved.map_err(|refused| anyhow!("{:?}", refused.refusal))?;
+        let signed = self.cluster.authority.sign(approved, Serial::from_random(random::octets()?))?;
+        let origin = Origin {
+            caller: self.caller.to_string(),
+            caller_groups: Vec::new(),
+            request_id: RequestId(random::octets()?),
+            client_request_id: None,
+            address: Some([127, 0, 0, 1].into()),
+        };
+        let seen = Revisions::default();
+        Ok(Issuance { signed, at: now, origin, reason: None, seen, idempotency: None })
+    }
+}
+
+/// Records all of `records`; how many a second.
+async fn record(store: &Store, records: Vec<Issuance>) -> Result<f64> {
+    let count = u32::try_from(records.len())?;
+    let records = Arc::new(Mutex::new(records));
+    let began = Instant::now();
+    let mut tasks = Vec::new();
+    for _ in 0..TASKS {
+        let (store, records) = (store.clone(), Arc::clone(&records));
+        tasks.push(tokio::spawn(async move {
+            loop {
+                let next = records.lock().unwrap_or_else(PoisonError::into_inner).pop();
+                let Some(issuance) = next else { return anyhow::Ok(()) };
+                store.record(issuance).await.map_err(|error| anyhow!("{error:?}"))?;
+            }
+        }));
+    }
+    for task in tasks {
+        task.await??;
+    }
+    Ok(rate(count, began.elapsed()))
+}
