@@ -73,6 +73,10 @@ pub enum AppError {
     PolicyChanging,
     #[error("this service's clock stands behind its newest record, so nothing is signed until it is right")]
     ClockBehind,
+    #[error(
+        "this service's clock is over a minute from its database's, so nothing is signed until both are right"
+    )]
+    ClockOff,
     #[error("internal error")]
     Internal(String),
 }
@@ -109,6 +113,7 @@ impl AppError {
             Self::LedgerBusy => "ledger_busy",
             Self::PolicyChanging => "policy_changing",
             Self::ClockBehind => "clock_behind",
+            Self::ClockOff => "clock_off",
             Self::Internal(_) => "internal",
         }
     }
@@ -202,6 +207,7 @@ impl From<RefusalError> for AppError {
         match error {
             RefusalError::Stale => Self::PolicyChanging,
             RefusalError::ClockBehind { newest } => clock_behind(newest),
+            RefusalError::ClockOff { database } => clock_off(database),
             RefusalError::Store(error) => error.into(),
         }
     }
@@ -212,6 +218,11 @@ fn clock_behind(newest: Time) -> AppError {
     AppError::ClockBehind
 }
 
+fn clock_off(database: Time) -> AppError {
+    tracing::error!(%database, "this machine's clock is over a minute from the database's");
+    AppError::ClockOff
+}
+
 impl From<RecordError> for AppError {
     fn from(error: RecordError) -> Self {
         match error {
@@ -220,6 +231,7 @@ impl From<RecordError> for AppError {
             RecordError::KeyOwned => Self::KeyOwned,
             RecordError::KeyBlocked => Self::KeyBlocked,
             RecordError::ClockBehind { newest } => clock_behind(newest),
+            RecordError::ClockOff { database } => clock_off(database),
             RecordError::Store(error) => error.into(),
         }
     }

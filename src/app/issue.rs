@@ -111,9 +111,12 @@ impl App {
     /// What would be issued. What the recording transaction enforces, the clock and the key's owner,
     /// is looked up here.
     async fn preview(&self, approved: &Approved, now: Time) -> Result<SignOutcome, Stopped> {
-        let newest = self.store.health().await?.newest_record;
-        if newest.is_some_and(|newest| newest.seconds_since(now) > CLOCK_TOLERANCE) {
+        let health = self.store.health().await?;
+        if health.newest_record.is_some_and(|newest| newest.seconds_since(now) > CLOCK_TOLERANCE) {
             return Err(AppError::ClockBehind.into());
+        }
+        if health.clock_is_off(now, CLOCK_TOLERANCE) {
+            return Err(AppError::ClockOff.into());
         }
         let owner = self.store.key_owner(approved.key().spki_sha256()).await?;
         if owner.is_some_and(|owner| owner != approved.user().as_str()) {

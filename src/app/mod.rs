@@ -18,7 +18,7 @@ use crate::clock::Clock;
 use crate::metrics::Metrics;
 use crate::pki::name::ShortName;
 use crate::policy::{Clusters, PolicySet};
-use crate::store::{Snapshot, Store, StoreError};
+use crate::store::{Health, Snapshot, Store, StoreError};
 use crate::time::{Lifetime, Time};
 pub use cluster::{Cluster, ClusterSettings};
 pub use error::AppError;
@@ -199,12 +199,7 @@ impl App {
         let some_ca_signs = problems.len() < self.clusters.len();
         let ledger = match self.store.health().await {
             Err(_) => Some("the ledger does not answer".to_owned()),
-            Ok(health) => health
-                .newest_record
-                .filter(|newest| newest.seconds_since(now) > CLOCK_TOLERANCE)
-                .map(|newest| {
-                    format!("this machine's clock reads {now}, behind the newest record of {newest}")
-                }),
+            Ok(health) => clock_problem(&health, now),
         };
         let policies = self.state().broken_policies.clone();
         let ready = some_ca_signs && ledger.is_none() && policies.is_none();
@@ -212,6 +207,15 @@ impl App {
         problems.extend(policies);
         Readiness { ready, problems }
     }
+}
+
+/// What is wrong with this machine's clock, or with the database's.
+fn clock_problem(health: &Health, now: Time) -> Option<String> {
+    if let Some(newest) = health.newest_record.filter(|newest| newest.seconds_since(now) > CLOCK_TOLERANCE) {
+        return Some(format!("this machine's clock reads {now}, behind the newest record of {newest}"));
+    }
+    let database = health.database_time.filter(|_| health.clock_is_off(now, CLOCK_TOLERANCE))?;
+    Some(format!("this machine's clock reads {now}, and the database's {database}"))
 }
 
 /// Why the CA of `cluster` cannot sign at `now`.

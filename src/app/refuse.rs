@@ -122,11 +122,12 @@ impl App {
     }
 }
 
-/// At most [`LONGEST_TEXT`] bytes of `text`, cut between characters.
+/// At most [`LONGEST_TEXT`] bytes of `text`, cut between characters. A NUL, which PostgreSQL keeps
+/// in no text, is shown as what it is.
 fn bounded(text: &str) -> String {
     let mut end = text.len().min(LONGEST_TEXT);
     while !text.is_char_boundary(end) {
         end -= 1;
     }
-    text.get(..end).unwrap_or_default().to_owned()
+    text.get(..end).unwrap_or_default().replace('\0', "\u{2400}")
 }

@@ -15,6 +15,11 @@ pub(super) enum Configuration {
 impl Configuration {
     pub(super) fn run(self, config: &Config) -> Result<()> {
         let Self::Check = self;
+        for (key, store) in std::iter::once(("database", &config.store))
+            .chain(config.databases.iter().map(|(name, store)| (name.as_str(), store)))
+        {
+            store.check().map_err(|error| anyhow::anyhow!("{key}: {error}"))?;
+        }
         let (clusters, _) = cluster::load_all(config.clusters.clone())?;
         for cluster in clusters.values() {
             let authority = &cluster.authority;

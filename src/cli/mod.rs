@@ -4,6 +4,7 @@ mod clock;
 mod configuration;
 mod healthcheck;
 mod key;
+mod migrate;
 mod operator;
 mod policy;
 mod quickstart;
@@ -57,6 +58,8 @@ enum Command {
     /// Put right what a wrong clock left behind
     #[command(subcommand)]
     Clock(clock::ClockCommand),
+    /// Bring the database's schema to what this version needs, as `serve` does at its start
+    Migrate(migrate::Migrate),
     /// Look at the configuration
     #[command(subcommand)]
     Config(configuration::Configuration),
@@ -97,6 +100,7 @@ fn dispatch(arguments: Arguments) -> Result<()> {
             Command::Policy(policy) => policy.run(&read(&config)?).await,
             Command::Key(key) => key.run(&read(&config)?).await,
             Command::Clock(clock) => clock.run(&read(&config)?).await,
+            Command::Migrate(migrate) => migrate.run(&read(&config)?).await,
             Command::Config(configuration) => configuration.run(&read(&config)?),
             Command::Healthcheck(healthcheck) => healthcheck.run(&config),
             Command::Version => {
@@ -112,7 +116,7 @@ fn read(path: &std::path::Path) -> Result<Config> {
 }
 
 async fn open(config: &Config) -> Result<Store> {
-    Store::open(&config.store).await.with_context(|| config.store.sqlite_file.display().to_string())
+    Store::open(&config.store).await.with_context(|| config.store.to_string())
 }
 
 /// A CA key must not end in a core file. Best effort: a kernel that refuses leaves the default.

@@ -85,6 +85,7 @@ pub const CODES: &[(&str, u16, &str)] = &[
     ("ca_not_yet_valid", 503, "The certificate authority is not valid yet"),
     ("ca_expiring", 503, "The certificate authority is about to expire"),
     ("clock_behind", 503, "The clock is wrong"),
+    ("clock_off", 503, "The clocks differ"),
     ("ledger_unavailable", 503, "The ledger does not answer"),
     ("ledger_busy", 503, "The ledger is busy"),
     ("policy_changing", 503, "The policy is changing"),
@@ -185,7 +186,7 @@ impl Problem {
         match self.code {
             "idempotency_in_flight" | "ledger_busy" | "policy_changing" => Some("1"),
             "ca_expired" | "ca_expiring" => Some("3600"),
-            "clock_behind" => Some("60"),
+            "clock_behind" | "clock_off" => Some("60"),
             _ => matches!(self.status.as_u16(), 429 | 503).then_some("5"),
         }
     }
@@ -310,6 +311,7 @@ mod tests {
             (AppError::LedgerBusy, 503),
             (AppError::PolicyChanging, 503),
             (AppError::ClockBehind, 503),
+            (AppError::ClockOff, 503),
             (AppError::Internal(String::new()), 500),
         ] {
             let problem = Problem::from(error);

@@ -8,7 +8,8 @@ use sqlx::{Any, AnyConnection, AnyPool, Connection, Transaction};
 use super::StoreError;
 use super::certificates::Issuance;
 use super::checks::Checks;
-use super::connection::{BEGIN_WRITE, PATIENCE, is_busy};
+use super::connection::{PATIENCE, is_busy, within};
+use super::engine::Engine;
 use super::idempotency;
 use super::insert::{
     CertificateInsert, EventInsert, InsertError, RefusalInsert, insert_certificates, insert_events,
@@ -57,6 +58,7 @@ pub(super) enum Verdict {
     Recorded(i64),
     Stale,
     ClockBehind(Time),
+    ClockOff(Time),
     KeyBlocked,
     KeyOwned,
     IdempotencyKeyTaken,
@@ -67,7 +69,7 @@ pub(super) enum Verdict {
 /// Why a transaction over a batch was rolled back.
 #[derive(Debug)]
 pub(super) enum BatchError {
-    /// It did not even begin: another one would not either.
+    /// It did not begin, or not end in time: another one would not either.
     NotBegun(StoreError),
     /// Something in it was not taken.
     SerialTaken,
@@ -77,6 +79,13 @@ pub(super) enum BatchError {
 impl From<StoreError> for BatchError {
     fn from(error: StoreError) -> Self {
         Self::Store(error)
+    }
+}
+
+/// Only a transaction that took too long comes this way; another one would too.
+impl From<sqlx::Error> for BatchError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::NotBegun(error.into())
     }
 }
 
@@ -97,7 +106,8 @@ pub(super) async fn commit(
     works: &[&Work],
 ) -> Result<Vec<Verdict>, BatchError> {
     let mut connection = writer.acquire().await.map_err(|error| BatchError::NotBegun(error.into()))?;
-    let result = attempt(&mut connection, names, works).await;
+    let patience = Engine::of(&connection).patience();
+    let result = within(patience, attempt(&mut connection, names, works)).await;
     if result.is_ok() {
         names.committed();
     } else {
@@ -115,8 +125,9 @@ async fn attempt(
     works: &[&Work],
 ) -> Result<Vec<Verdict>, BatchError> {
     let started = Instant::now();
+    let begin = Engine::of(connection).begin_write();
     loop {
-        match connection.begin_with(BEGIN_WRITE).await {
+        match connection.begin_with(begin).await {
             Ok(transaction) => return fill(transaction, names, works).await,
             Err(error) if is_busy(&error) && started.elapsed() < PATIENCE => {}
             Err(error) => return Err(BatchError::NotBegun(error.into())),

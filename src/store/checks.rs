@@ -13,7 +13,7 @@ use super::statement::{Statement, chunks};
 use super::{StoreError, authorities};
 use crate::time::Time;
 
-/// How far the clock may stand behind the newest record, in seconds.
+/// How far the clock may stand behind the newest record, or from the database's clock, in seconds.
 const CLOCK_SLACK: i64 = 60;
 
 /// What the checks of a batch need, read under the lock. Keys and idempotency keys that the batch
@@ -84,7 +84,9 @@ impl Checks {
             Work::Refusal(refusal) if refusal.seen != state.revisions => Some(Verdict::Stale),
             Work::Refusal(_) => None,
         };
-        if let Some(verdict) = refused.or_else(|| clock_behind(state, work.at())) {
+        let refused =
+            refused.or_else(|| clock_behind(state, work.at())).or_else(|| clock_off(state, work.at()));
+        if let Some(verdict) = refused {
             return Ok(verdict);
         }
         if let Work::Issuance(issuance) = work {
@@ -149,4 +151,10 @@ impl Checks {
 fn clock_behind(state: &State, at: Time) -> Option<Verdict> {
     let newest = state.newest_at?;
     (newest.seconds_since(at) > CLOCK_SLACK).then_some(Verdict::ClockBehind(newest))
+}
+
+/// The database's clock was read when the lock was taken.
+fn clock_off(state: &State, at: Time) -> Option<Verdict> {
+    let database = state.database_time?;
+    (database.seconds_since(at).saturating_abs() > CLOCK_SLACK).then_some(Verdict::ClockOff(database))
 }

@@ -1,12 +1,12 @@
 //! What a caller got under an `Idempotency-Key`, kept for 24 hours.
 
-use sqlx::{Any, AnyConnection, Executor};
+use sqlx::AnyConnection;
 
 use super::StoreError;
 use super::cells::Cells;
 use super::certificates::Issuance;
 use super::names::Names;
-use super::statement::Statement;
+use super::statement::{On, Statement};
 use crate::time::Time;
 
 /// How long a key is kept, in seconds.
@@ -26,7 +26,7 @@ pub(super) fn expires_before(now: Time) -> Time {
 }
 
 pub(super) async fn find<'e>(
-    on: impl Executor<'e, Database = Any>,
+    on: impl Into<On<'e>>,
     caller: &str,
     key: &str,
 ) -> Result<Option<Found>, StoreError> {

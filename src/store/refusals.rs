@@ -93,6 +93,7 @@ impl super::Store {
             Verdict::Recorded(number) => Ok(number),
             Verdict::Stale => Err(RefusalError::Stale),
             Verdict::ClockBehind(newest) => Err(RefusalError::ClockBehind { newest }),
+            Verdict::ClockOff(database) => Err(RefusalError::ClockOff { database }),
             Verdict::Failed(error) => Err(RefusalError::Store(error)),
             other => {
                 Err(RefusalError::Store(StoreError::Corrupt(format!("a refusal was refused: {other:?}"))))

@@ -1,5 +1,6 @@
 //! The service under test, and its callers as values.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use axum::Router;
@@ -22,6 +23,7 @@ use serde_json::Value;
 use tower::ServiceExt as _;
 
 use crate::openapi;
+use crate::postgres::{self, TestDatabase};
 
 /// 2026-06-01T09:00:00Z, the moment at which every test begins.
 pub const NOON: Time = Time::from_unix(1_780_304_400);
@@ -39,6 +41,7 @@ pub struct TestApp {
     pub app: Arc<App>,
     router: Router,
     pub folder: tempfile::TempDir,
+    database: Option<TestDatabase>,
 }
 
 /// One caller of a [`TestApp`].
@@ -61,14 +64,14 @@ impl TestApp {
 
     pub async fn with_policies(policies: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let store =
-            Store::open(&StoreSettings { sqlite_file: folder.path().join("ledger.db") }).await.unwrap();
+        let (settings, database) = ledger(folder.path()).await;
+        let store = Store::open(&settings).await.unwrap();
         let clusters = ["prod", "test"].map(|name| cluster(folder.path(), name)).to_vec();
         let rows = PolicyFile::read(policies.as_bytes()).unwrap().policies;
         store.replace_policies(&rows, None, None, NOON, &operator()).await.unwrap();
         let app = App::start(clusters, store, Clock::fixed(NOON), Metrics::default()).await.unwrap();
         let app = Arc::new(app);
-        Self { router: countersign::http::router(Arc::clone(&app)), app, folder }
+        Self { router: countersign::http::router(Arc::clone(&app)), app, folder, database }
     }
 
     /// A requester that may have its own name.
@@ -137,6 +140,41 @@ impl TestApp {
         self.app.store.replace_policies(&rows, None, None, NOON, &operator()).await.unwrap();
     }
 
+    /// From now on the database takes no certificate; with `false` it does again.
+    pub async fn break_certificates(&self, broken: bool) {
+        match (&self.database, broken) {
+            (Some(database), true) => {
+                let trigger = "CREATE TRIGGER broken BEFORE INSERT ON certificates FOR EACH ROW \
+                               EXECUTE FUNCTION refuse_change('disk')";
+                database.run(trigger).await;
+            }
+            (Some(database), false) => database.run("DROP TRIGGER broken ON certificates").await,
+            (None, true) => self.sqlite(
+                "CREATE TRIGGER broken BEFORE INSERT ON certificates BEGIN SELECT RAISE(ABORT, 'disk'); END",
+            ),
+            (None, false) => self.sqlite("DROP TRIGGER broken"),
+        }
+    }
+
+    fn sqlite(&self, statement: &str) {
+        let file = self.folder.path().join("ledger.db");
+        let output = std::process::Command::new("sqlite3")
+            .arg(file)
+            .arg(statement)
+            .output()
+            .expect("sqlite3 is needed");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// Sets the database's clock; only PostgreSQL has one.
+    pub async fn database_clock(&self, time: i64) {
+        let database = self.database.as_ref().expect("PostgreSQL: `tests/postgres run cargo test` starts it");
+        let body = format!("'SELECT CAST({time} AS BIGINT)'");
+        database
+            .run(&format!("CREATE OR REPLACE FUNCTION ledger_time() RETURNS BIGINT LANGUAGE sql AS {body}"))
+            .await;
+    }
+
     /// Moves the clock.
     pub fn at(&self, seconds_after: i64) {
         self.app.clock.set(Time::from_unix(NOON.unix() + seconds_after));
@@ -200,6 +238,23 @@ impl Answer {
         assert_eq!(problem["code"], code, "{problem}");
         problem
     }
+}
+
+/// Where a test's ledger is: a file in its folder, or a database of its own on PostgreSQL.
+async fn ledger(folder: &Path) -> (StoreSettings, Option<TestDatabase>) {
+    let Some(server) = postgres::server() else {
+        return (StoreSettings::Sqlite(folder.join("ledger.db")), None);
+    };
+    let settings = |url: &str| StoreSettings::parse(url, None, Path::new("/")).unwrap();
+    let database = TestDatabase::copy_of_prepared(server, async |url| {
+        Store::open(&settings(url)).await.unwrap().close().await;
+        // The times of these tests stand still.
+        let without_clock = "CREATE OR REPLACE FUNCTION ledger_time() RETURNS BIGINT LANGUAGE sql \
+                             AS 'SELECT CAST(NULL AS BIGINT)'";
+        postgres::execute(url, without_clock).await;
+    })
+    .await;
+    (settings(&database.url()), Some(database))
 }
 
 /// The path of openapi.yaml that `path` is one of.

@@ -6,6 +6,7 @@ from pathlib import Path
 import authorities
 import pytest
 from authorities import Authority
+from postgres import make_replicas, postgres_server  # noqa: F401
 from server import BINARY, Cluster, Server
 
 ALICE = {

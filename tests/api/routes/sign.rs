@@ -271,14 +271,12 @@ async fn a_put_says_how_to_post() {
 async fn a_storage_error_releases_no_certificate() {
     let app = TestApp::new().await;
     let alice = app.alice().await;
-    let trigger =
-        "CREATE TRIGGER broken BEFORE INSERT ON certificates BEGIN SELECT RAISE(ABORT, 'disk'); END";
-    sqlite(&app, trigger);
+    app.break_certificates(true).await;
     let answer = alice.sign("?cluster=prod", csr("/CN=alice")).await;
     assert!(!answer.header("retry-after").is_empty());
     let problem = answer.refused(503, "ledger_unavailable");
     assert!(!problem.to_string().contains("CERTIFICATE"), "{problem}");
-    sqlite(&app, "DROP TRIGGER broken");
+    app.break_certificates(false).await;
     alice.sign("?cluster=prod", csr("/CN=alice")).await.expect(201);
 }
 
@@ -292,6 +290,23 @@ async fn a_clock_behind_the_newest_record_signs_nothing() {
     app.at(-61);
     alice.sign("?cluster=prod", csr("/CN=alice")).await.refused(503, "clock_behind");
     alice.sign("?cluster=prod&dry_run=1", csr("/CN=alice")).await.refused(503, "clock_behind");
+}
+
+#[tokio::test]
+#[ignore = "needs COUNTERSIGN_TEST_POSTGRES"]
+async fn a_clock_that_is_not_the_databases_signs_nothing() {
+    let app = TestApp::new().await;
+    let alice = app.alice().await;
+    for off in [-61, 61] {
+        app.database_clock(NOON.unix() + off).await;
+        alice.sign("?cluster=prod", csr("/CN=alice")).await.refused(503, "clock_off");
+        alice.sign("?cluster=prod&dry_run=1", csr("/CN=alice")).await.refused(503, "clock_off");
+        let ready = app.nobody().get("/readyz").await.refused(503, "not_ready");
+        assert!(ready["detail"].as_str().unwrap().contains("the database's"), "{ready}");
+    }
+    app.database_clock(NOON.unix() + 60).await;
+    alice.sign("?cluster=prod", csr("/CN=alice")).await.expect(201);
+    app.nobody().get("/readyz").await.expect(200);
 }
 
 #[tokio::test]
@@ -339,13 +354,6 @@ async fn a_request_id_is_ours_and_the_clients_is_kept_beside_it() {
     let events = app.auditor().await.get("/v1/audit?kind=certificate.issued").await.expect(200);
     assert_eq!(events["items"][0]["request_id"], Value::from(id));
     assert_eq!(events["items"][0]["client_request_id"], "ticket-17");
-}
-
-fn sqlite(app: &TestApp, statement: &str) {
-    let file = app.folder.path().join("ledger.db");
-    let output =
-        std::process::Command::new("sqlite3").arg(file).arg(statement).output().expect("sqlite3 is needed");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]
