@@ -29,12 +29,42 @@ pub enum Load {
     Open { per_second: f64 },
 }
 
+/// Requests that were written ahead, taken in turn by all clients and all loads: a key comes again
+/// only after all the others.
+pub struct Requests {
+    all: Vec<Vec<u8>>,
+    next: Cell<usize>,
+}
+
+impl Requests {
+    /// Begins with the first.
+    pub fn new(all: Vec<Vec<u8>>) -> Rc<Self> {
+        Rc::new(Self { all, next: Cell::new(0) })
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.all.len()
+    }
+
+    fn take(&self) -> &[u8] {
+        let place = self.next.get();
+        self.next.set(if place.saturating_add(1) < self.all.len() { place.saturating_add(1) } else { 0 });
+        self.all.get(place).map_or(&[], Vec::as_slice)
+    }
+}
+
 /// Sends the `load` for `time`; what each answer took. Of an open loop from the moment at which the
 /// request was due, so that a service that stalls cannot hide it. Every answer is a certificate, or
 /// this fails.
-pub fn run(load: Load, address: SocketAddr, requests: &[Vec<u8>], time: Duration) -> Result<Vec<Duration>> {
+pub fn run(
+    load: Load,
+    address: SocketAddr,
+    requests: &Rc<Requests>,
+    time: Duration,
+) -> Result<Vec<Duration>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
-    let requests: Rc<[Vec<u8>]> = requests.into();
+    let requests = Rc::clone(requests);
     LocalSet::new().block_on(&runtime, async move {
         match load {
             Load::Closed { clients } => closed(clients, address, requests, time).await,
@@ -46,24 +76,21 @@ pub fn run(load: Load, address: SocketAddr, requests: &[Vec<u8>], time: Duration
 async fn closed(
     clients: usize,
     address: SocketAddr,
-    requests: Rc<[Vec<u8>]>,
+    requests: Rc<Requests>,
     time: Duration,
 ) -> Result<Vec<Duration>> {
     let mut tasks = Vec::new();
     let connections = connect(clients, address).await?;
     let end = Instant::now() + time;
-    for (number, mut connection) in connections.into_iter().enumerate() {
+    for mut connection in connections {
         let requests = Rc::clone(&requests);
         tasks.push(tokio::task::spawn_local(async move {
             let mut taken = Vec::new();
-            // Each client begins with another person.
-            for request in requests.iter().cycle().skip(number.saturating_mul(3)) {
-                let began = Instant::now();
-                if began >= end {
-                    break;
-                }
-                connection.exchange(request).await?;
+            let mut began = Instant::now();
+            while began < end {
+                connection.exchange(requests.take()).await?;
                 taken.push(began.elapsed());
+                began = Instant::now();
             }
             anyhow::Ok(taken)
         }));
@@ -74,27 +101,26 @@ async fn closed(
 async fn open(
     per_second: f64,
     address: SocketAddr,
-    requests: Rc<[Vec<u8>]>,
+    requests: Rc<Requests>,
     time: Duration,
 ) -> Result<Vec<Duration>> {
     let connections = connect(OPEN_CONNECTIONS, address).await?;
     let plan = Plan { began: Instant::now(), gap: Duration::from_secs_f64(1.0 / per_second.max(1.0)), time };
     let (due, next) = (Arc::new(Semaphore::new(0)), Rc::new(Cell::new(0_u32)));
-    let pace = std::thread::spawn({
+    let pacer = std::thread::spawn({
         let due = Arc::clone(&due);
         move || plan.pace(&due)
     });
     let mut tasks = Vec::new();
-    for (number, mut connection) in connections.into_iter().enumerate() {
+    for mut connection in connections {
         let (requests, due, next) = (Rc::clone(&requests), Arc::clone(&due), Rc::clone(&next));
         tasks.push(tokio::task::spawn_local(async move {
             let mut taken = Vec::new();
-            for request in requests.iter().cycle().skip(number) {
-                // Closed once the last one was given out.
-                let Ok(permit) = due.acquire().await else { break };
+            // Closed once the last one was given out.
+            while let Ok(permit) = due.acquire().await {
                 permit.forget();
                 let place = next.replace(next.get().saturating_add(1));
-                connection.exchange(request).await?;
+                connection.exchange(requests.take()).await?;
                 taken.push(plan.due(place).elapsed());
             }
             anyhow::Ok(taken)
@@ -102,7 +128,7 @@ async fn open(
     }
     let taken = gather(tasks).await;
     due.close();
-    pace.join().map_err(|_| anyhow::anyhow!("the pace broke off"))?;
+    pacer.join().map_err(|_| anyhow::anyhow!("the pace broke off"))?;
     taken
 }
 

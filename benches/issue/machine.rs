@@ -107,7 +107,7 @@ impl Memory {
     }
 }
 
-/// Some of `/proc/PID/stat`; see proc_pid_stat(5).
+/// Some of `/proc/PID/stat`; see `man 5 proc_pid_stat`.
 struct Stat {
     parent: i32,
     cpu: Duration,
@@ -131,7 +131,7 @@ impl Stat {
     }
 }
 
-/// How long each core was not idle so far; see proc_stat(5).
+/// How long each core was not idle so far; see `man 5 proc_stat`.
 fn cores_busy() -> Result<Vec<Duration>> {
     let busy = |line: &str| {
         let fields = line.split_whitespace().skip(1).enumerate();

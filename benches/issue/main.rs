@@ -147,7 +147,7 @@ fn bench(arguments: &Arguments, scratch: &Path, cores: u32) -> Result<Bench> {
         folder: scratch.to_owned(),
         binary: arguments.binary.canonicalize().context("there is no release binary")?,
         postgres,
-        csrs: material::csrs()?,
+        csrs: material::csrs(if arguments.quick { 8_192 } else { 32_768 })?,
         cores,
         window: Duration::from_secs(if arguments.quick { 1 } else { arguments.seconds.max(1) }),
     })

@@ -22,8 +22,8 @@ use x509_cert::name::Name;
 use x509_cert::request::{CertReq, CertReqInfo, Version};
 use x509_parser::time::ASN1Time;
 
-/// How many people ask, each with a key.
-pub const USERS: usize = 256;
+/// How many people ask.
+const USERS: usize = 256;
 
 /// ecdsa-with-SHA256, RFC 5758 section 3.2.
 const ECDSA_SHA256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.4.3.2");
@@ -85,9 +85,10 @@ pub fn write_secret(path: &Path, text: &str) -> Result<()> {
     Ok(file.write_all(text.as_bytes())?)
 }
 
-/// DER of one CSR for each user: `u0` and so on, in the groups `dev` and `viewers`.
-pub fn csrs() -> Result<Vec<Vec<u8>>> {
-    (0..USERS).map(|number| csr(&format!("O=viewers,O=dev,CN=u{number}"))).collect()
+/// DER of so many CSRs, each with a key of its own: of the users `u0` and so on in turn, in the
+/// groups `dev` and `viewers`.
+pub fn csrs(count: usize) -> Result<Vec<Vec<u8>>> {
+    (0..count).map(|number| csr(&format!("O=viewers,O=dev,CN=u{}", number % USERS))).collect()
 }
 
 /// The PEM of a CSR, as openssl writes it.

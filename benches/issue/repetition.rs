@@ -2,11 +2,12 @@
 //! it recorded.
 
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 
-use crate::client::{self, Load};
+use crate::client::{self, Load, Requests};
 use crate::database::{Engine, Postgres};
 use crate::machine;
 use crate::material::{CaFiles, CaKey};
@@ -23,7 +24,7 @@ pub struct Bench {
     /// The release binary.
     pub binary: PathBuf,
     pub postgres: Option<Postgres>,
-    /// One CSR for each user.
+    /// CSRs with keys of their own.
     pub csrs: Vec<Vec<u8>>,
     pub cores: u32,
     /// How long each load is measured.
@@ -77,13 +78,13 @@ impl Bench {
     /// Runs `case` once, in a folder of its own named `name`.
     pub fn repetition(&self, case: &Case, name: &str) -> Result<Repetition> {
         let mut service = self.prepare(case, name)?;
-        let before = service.database.bytes()?;
+        let requests = service.requests(&self.csrs);
+        let (bytes, mut issued) = self.fill(&mut service, &requests)?;
         service.start()?;
         let idle_memory = service.memory()?.resident;
-        let requests = service.requests(&self.csrs);
         let warm_up =
-            client::run(Load::Closed { clients: 16 }, service.address(), &requests, self.window / 2)?;
-        let mut issued = u32::try_from(warm_up.len())?;
+            client::run(Load::Closed { clients: 16 }, service.address(), &requests, self.window / 4)?;
+        issued = issued.saturating_add(u32::try_from(warm_up.len())?);
         let mut closed = Vec::new();
         for clients in CLIENTS {
             let (measured, count) = self.measure(&service, &requests, Load::Closed { clients })?;
@@ -95,8 +96,6 @@ impl Bench {
         issued = issued.saturating_add(count);
         let peak_memory = service.memory()?.peak;
         service.stop()?;
-        let bytes =
-            f64::from(u32::try_from(service.database.bytes()?.saturating_sub(before))?) / f64::from(issued);
         finish(&service, issued)?;
         Ok(Repetition { closed, open, idle_memory, peak_memory, bytes })
     }
@@ -132,12 +131,26 @@ impl Bench {
         Ok(f64::from(u32::try_from(syncs)?) / f64::from(issued))
     }
 
+    /// The first certificates of the ledger: what it grew by for each, and how many.
+    fn fill(&self, service: &mut Service, requests: &Rc<Requests>) -> Result<(f64, u32)> {
+        let before = service.database.bytes()?;
+        service.start()?;
+        let load = Load::Closed { clients: 64 };
+        let issued = client::run(load, service.address(), requests, self.window / 2)?.len();
+        // A key that comes again takes less.
+        ensure!(issued <= requests.count(), "more keys are needed: --seconds is too much for this machine");
+        // SQLite folds its log into the file only now.
+        service.stop()?;
+        let (grown, issued) = (service.database.bytes()?.saturating_sub(before), u32::try_from(issued)?);
+        Ok((f64::from(u32::try_from(grown)?) / f64::from(issued), issued))
+    }
+
     fn prepare(&self, case: &Case, name: &str) -> Result<Service> {
         let postgres = self.postgres.as_ref().filter(|_| case.engine == Engine::Postgres);
         Service::prepare(&self.folder.join(name), &self.binary, &case.files, postgres)
     }
 
-    fn measure(&self, service: &Service, requests: &[Vec<u8>], load: Load) -> Result<(Measured, u32)> {
+    fn measure(&self, service: &Service, requests: &Rc<Requests>, load: Load) -> Result<(Measured, u32)> {
         let spent = || {
             let others = machine::everybodys_cpu()?;
             anyhow::Ok([service.cpu()?, service.database.cpu()?, machine::own_cpu(), others])

@@ -5,11 +5,13 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::client::Requests;
 use crate::database::{self, Database, Postgres};
 use crate::machine::{self, Memory};
 use crate::material::{self, CaFiles};
@@ -97,7 +99,7 @@ impl Service {
     }
 
     /// What a client sends for each of these CSRs: as `curl --data-binary` does.
-    pub fn requests(&self, csrs: &[Vec<u8>]) -> Vec<Vec<u8>> {
+    pub fn requests(&self, csrs: &[Vec<u8>]) -> Rc<Requests> {
         let request = |csr: &Vec<u8>| {
             let body = material::pem(csr);
             format!(
@@ -110,7 +112,7 @@ impl Service {
             )
             .into_bytes()
         };
-        csrs.iter().map(request).collect()
+        Requests::new(csrs.iter().map(request).collect())
     }
 
     fn pid(&self) -> Result<Pid> {

@@ -119,7 +119,7 @@ fn writers(results: &Results) -> Vec<Vec<String>> {
 fn targets(results: &Results) -> Vec<Vec<String>> {
     let row = |target: &crate::targets::Target| {
         let met = if target.met { "yes" } else { "no" }.to_owned();
-        vec![target.what.clone(), target.target.clone(), target.measured.clone(), met]
+        vec![target.what.clone(), target.wanted.clone(), target.measured.clone(), met]
     };
     results.targets.iter().map(row).collect()
 }

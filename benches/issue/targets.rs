@@ -10,7 +10,7 @@ use crate::results::{CaseRow, WriterRow};
 #[derive(Debug, Serialize)]
 pub struct Target {
     pub what: String,
-    pub target: String,
+    pub wanted: String,
     pub measured: String,
     pub met: bool,
 }
@@ -35,7 +35,7 @@ fn cpu(case: &CaseRow) -> Option<Target> {
     };
     Some(Target {
         what: format!("server CPU for a certificate, 64 clients, {}", case.name()),
-        target: format!("at most {most} times the floor, aiming at {aim}"),
+        wanted: format!("at most {most} times the floor, aiming at {aim}"),
         measured: format!("{measured:.2} times"),
         met: measured <= most,
     })
@@ -48,7 +48,7 @@ fn writer(row: &WriterRow) -> Target {
     };
     Target {
         what: format!("the writer alone, {}", row.engine.as_str()),
-        target: format!("at least {least} times one row in a transaction"),
+        wanted: format!("at least {least} times one row in a transaction"),
         measured: format!("{:.1} times", row.times),
         met: row.times >= least,
     }
@@ -58,7 +58,7 @@ fn latency(case: &CaseRow) -> Option<Target> {
     let measured = case.closed(64)?.p99_ms;
     Some(Target {
         what: format!("p99 with 64 clients, {}", case.name()),
-        target: "at most 25 ms".to_owned(),
+        wanted: "at most 25 ms".to_owned(),
         measured: format!("{measured:.1} ms"),
         met: measured <= 25.0,
     })
@@ -67,7 +67,7 @@ fn latency(case: &CaseRow) -> Option<Target> {
 fn bytes(case: &CaseRow) -> Target {
     Target {
         what: format!("on disk for a certificate, {}", case.name()),
-        target: "at most 1,200 bytes".to_owned(),
+        wanted: "at most 1,200 bytes".to_owned(),
         measured: format!("{:.0} bytes", case.bytes_per_certificate),
         met: case.bytes_per_certificate <= 1_200.0,
     }
@@ -78,7 +78,7 @@ fn most(what: &str, cases: &[CaseRow], field: fn(&CaseRow) -> f64, limit: f64) -
     let measured = cases.iter().map(field).reduce(f64::max)?;
     Some(Target {
         what: format!("{what}, the most of all cases"),
-        target: format!("under {limit} MB"),
+        wanted: format!("under {limit} MB"),
         measured: format!("{measured:.1} MB"),
         met: measured < limit,
     })

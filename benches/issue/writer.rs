@@ -103,9 +103,7 @@ impl Signer {
     }
 
     fn sign(&self, csrs: &[Vec<u8>], count: usize) -> Result<Vec<Issuance>> {
-        let requests: Vec<CertRequest> =
-            csrs.iter().map(|csr| CertRequest::parse(csr)).collect::<Result<_, _>>()?;
-        requests.iter().cycle().take(count).map(|request| self.issuance(request.clone())).collect()
+        csrs.iter().cycle().take(count).map(|csr| self.issuance(CertRequest::parse(csr)?)).collect()
     }
 
     fn issuance(&self, request: CertRequest) -> Result<Issuance> {
