@@ -83,6 +83,10 @@ pub struct WriterRow {
     pub group_per_second: f64,
     /// Of the two in one repetition, one after the other.
     pub times: f64,
+    /// CPU microseconds of reading a CSR, deciding, signing and reading back, without HTTP or ledger.
+    pub sign_cpu_us: f64,
+    /// CPU microseconds of recording in a group, without the database's own processes.
+    pub record_cpu_us: f64,
 }
 
 impl FloorRow {
@@ -168,9 +172,11 @@ impl WriterRow {
     pub fn new(engine: Engine, repetitions: &[Writers]) -> Self {
         Self {
             engine,
-            one_row_per_second: middle(repetitions.iter().map(|one| one.one_row), 0),
-            group_per_second: middle(repetitions.iter().map(|one| one.group), 0),
-            times: middle(repetitions.iter().map(|one| ratio(one.group, one.one_row)), 1),
+            one_row_per_second: middle(repetitions.iter().map(|one| one.one_row.rate), 0),
+            group_per_second: middle(repetitions.iter().map(|one| one.group.rate), 0),
+            times: middle(repetitions.iter().map(|one| ratio(one.group.rate, one.one_row.rate)), 1),
+            sign_cpu_us: middle(repetitions.iter().map(|one| one.group.sign_cpu), 1),
+            record_cpu_us: middle(repetitions.iter().map(|one| one.group.record_cpu), 1),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use crate::material::CaKey;
 use crate::results::{LoadRow, Results};
 
 /// All tables.
@@ -28,6 +29,15 @@ pub fn render(results: &Results) -> String {
     section(&mut text, "Syncs for a certificate", &["engine", "clients", "syncs each"], syncs(results));
     let heads = ["engine", "one row in a transaction, records/s", "group commit, records/s", "times"];
     section(&mut text, "The writer alone, 64 tasks", &heads, writers(results));
+    let heads = [
+        "CA, engine",
+        "floor",
+        "sign: CSR, decision, certificate",
+        "record",
+        "all, 64 clients",
+        "HTTP and the rest",
+    ];
+    section(&mut text, "Where the CPU goes, µs for a certificate", &heads, parts(results));
     section(&mut text, "Targets", &["what", "target", "measured", "met"], targets(results));
     text
 }
@@ -114,6 +124,20 @@ fn writers(results: &Results) -> Vec<Vec<String>> {
         ]
     };
     results.writers.iter().map(row).collect()
+}
+
+/// What the parts cost by themselves; the rest is what is left of the whole.
+fn parts(results: &Results) -> Vec<Vec<String>> {
+    let row = |writer: &crate::results::WriterRow| {
+        let case =
+            results.cases.iter().find(|case| case.ca == CaKey::P256 && case.engine == writer.engine)?;
+        let whole = case.closed(64)?.server_cpu_us;
+        let rest = whole - writer.sign_cpu_us - writer.record_cpu_us;
+        let floor = case.floor_verify_us + case.floor_sign_us;
+        let numbers = [floor, writer.sign_cpu_us, writer.record_cpu_us, whole, rest];
+        Some([case.name()].into_iter().chain(numbers.map(|number| format!("{number:.0}"))).collect())
+    };
+    results.writers.iter().filter_map(row).collect()
 }
 
 fn targets(results: &Results) -> Vec<Vec<String>> {

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use countersign::app::cluster::{Cluster, load_all};
 use countersign::audit::{Origin, RequestId};
 use countersign::caller::Caller;
@@ -20,9 +20,10 @@ use countersign::store::{Issuance, Revisions, Store};
 
 use crate::database::Database;
 use crate::database::Engine;
+use crate::machine::own_cpu;
 use crate::repetition::{Bench, Case};
 use crate::service::{POLICIES, configuration};
-use crate::statistics::rate;
+use crate::statistics::{micros_each, rate};
 
 /// How many tasks record at the same time.
 const TASKS: usize = 64;
@@ -30,46 +31,54 @@ const TASKS: usize = 64;
 /// How many records go into one transaction at most, as in the service.
 const GROUP: usize = 256;
 
-/// Records a second, each measured on an empty ledger.
+/// Both ways to record, each on an empty ledger.
 #[derive(Clone, Copy, Debug)]
 pub struct Writers {
-    pub one_row: f64,
-    pub group: f64,
+    pub one_row: Writer,
+    pub group: Writer,
+}
+
+/// One way to record.
+#[derive(Clone, Copy, Debug)]
+pub struct Writer {
+    /// Records a second.
+    pub rate: f64,
+    /// CPU microseconds of recording one, without the database's own processes.
+    pub record_cpu: f64,
+    /// CPU microseconds of what came before: reading the CSR, deciding, signing, reading back.
+    pub sign_cpu: f64,
 }
 
 impl Bench {
     /// Measures both, the slow one with a quarter of `count` records. `name` is for the folders.
     pub fn writers(&self, case: &Case, name: &str, count: usize) -> Result<Writers> {
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        let one_row = self.writer(&runtime, case, &format!("{name}-one"), count / 4, 1)?;
-        let group = self.writer(&runtime, case, &format!("{name}-group"), count, GROUP)?;
+        let one_row = self.writer(case, &format!("{name}-one"), count / 4, 1)?;
+        let group = self.writer(case, &format!("{name}-group"), count, GROUP)?;
         Ok(Writers { one_row, group })
     }
 
-    fn writer(
-        &self,
-        runtime: &tokio::runtime::Runtime,
-        case: &Case,
-        name: &str,
-        count: usize,
-        batch: usize,
-    ) -> Result<f64> {
+    fn writer(&self, case: &Case, name: &str, count: usize, batch: usize) -> Result<Writer> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         let folder = self.folder.join(name);
         std::fs::create_dir(&folder)?;
         let postgres = self.postgres.as_ref().filter(|_| case.engine == Engine::Postgres);
         let database = Database::make(postgres, &folder)?;
-        let signer =
-            Signer::load(&configuration(([127, 0, 0, 1], 0).into(), &database, &case.files), &folder)?;
+        let text = configuration(([127, 0, 0, 1], 0).into(), &database, &case.files);
+        let signer = Signer::load(&text, &folder)?;
+        let before = own_cpu();
         let records = signer.sign(&self.csrs, count)?;
-        let rate = runtime.block_on(async {
+        let sign_cpu = micros_each(own_cpu().saturating_sub(before), u32::try_from(count)?);
+        let (rate, record_cpu) = runtime.block_on(async {
             let store = signer.open(batch).await?;
+            let before = own_cpu();
             let rate = record(&store, records).await?;
+            let record_cpu = micros_each(own_cpu().saturating_sub(before), u32::try_from(count)?);
             store.close().await;
-            anyhow::Ok(rate)
+            anyhow::Ok((rate, record_cpu))
         })?;
-        anyhow::ensure!(database.certificates()? == u64::try_from(count)?, "records are missing in {name}");
+        ensure!(database.certificates()? == u64::try_from(count)?, "records are missing in {name}");
         database.remove()?;
-        Ok(rate)
+        Ok(Writer { rate, record_cpu, sign_cpu })
     }
 }
 
