@@ -50,7 +50,7 @@ impl Chart {
         for (case, cpu) in bars {
             let rest = (cpu - case.floor_verify_us - case.floor_sign_us).max(0.0);
             let parts = [(case.floor_verify_us, VERIFY), (case.floor_sign_us, SIGN), (rest, REST)];
-            let times = cpu / (case.floor_verify_us + case.floor_sign_us).max(1.0);
+            let times = case.closed(64).map_or(0.0, |load| load.server_cpu_times_floor);
             self.bar(&case.name(), &parts, scale, &format!("{cpu:.0}, {times:.2} times the floor"));
         }
     }

@@ -70,6 +70,12 @@ impl Floor {
         };
         self.operations.iter().map(cost).collect()
     }
+
+    /// What these operations cost together at this moment, with both cores busy.
+    pub fn now(&self, operations: [&str; 2], slice: Duration) -> Result<f64> {
+        let wanted = self.operations.iter().filter(|(name, _)| operations.contains(name));
+        wanted.map(|(_, operation)| time(operation, 2, slice)).sum()
+    }
 }
 
 /// CPU microseconds of one `operation`, done by so many threads at once.

@@ -103,12 +103,11 @@ fn measure(arguments: &Arguments, scratch: &Path) -> Result<Results> {
     let bench = bench(arguments, scratch, machine.cores)?;
     let cases = cases(arguments.engine, scratch)?;
     let (repetitions, slice, records) = if arguments.quick { (1, 100, 3_000) } else { (3, 250, 8_000) };
-    let floor = Floor::new()?;
     let (mut floors, mut runs, mut writers) =
         (Vec::new(), vec![Vec::new(); cases.len()], vec![Vec::new(); cases.len()]);
     for number in 1..=repetitions {
         say(&format!("repetition {number} of {repetitions}: the floor"));
-        floors.push(floor.measure(Duration::from_millis(slice))?);
+        floors.push(bench.floor.measure(Duration::from_millis(slice))?);
         for ((case, runs), writers) in cases.iter().zip(&mut runs).zip(&mut writers) {
             let name = format!("{}-{}-{number}", case.ca.as_str(), case.engine.as_str()).to_ascii_lowercase();
             say(&format!("repetition {number} of {repetitions}: {name}"));
@@ -149,6 +148,7 @@ fn bench(arguments: &Arguments, scratch: &Path, cores: u32) -> Result<Bench> {
         postgres,
         csrs: material::csrs(if arguments.quick { 8_192 } else { 32_768 })?,
         cores,
+        floor: Floor::new()?,
         window: Duration::from_secs(if arguments.quick { 1 } else { arguments.seconds.max(1) }),
     })
 }

@@ -9,13 +9,24 @@ use anyhow::{Result, ensure};
 
 use crate::client::{self, Load, Requests};
 use crate::database::{Engine, Postgres};
+use crate::floor::Floor;
 use crate::machine;
 use crate::material::{CaFiles, CaKey};
 use crate::service::Service;
-use crate::statistics::{micros_each, percentile, rate, share};
+use crate::statistics::{micros_each, percentile, rate, ratio, share};
 
 /// How many clients a closed loop has, one after the other.
 pub const CLIENTS: [usize; 3] = [1, 16, 64];
+
+/// How long each operation of the floor is timed beside each load.
+const FLOOR: Duration = Duration::from_millis(100);
+
+/// How many certificates at the least say what one takes on disk, if they come in time: of fewer,
+/// pages that are not full yet weigh too much.
+const FILL: usize = 3_000;
+
+/// How many times half a window may be spent on it.
+const FILLINGS: usize = 20;
 
 /// What every repetition needs.
 pub struct Bench {
@@ -27,6 +38,7 @@ pub struct Bench {
     /// CSRs with keys of their own.
     pub csrs: Vec<Vec<u8>>,
     pub cores: u32,
+    pub floor: Floor,
     /// How long each load is measured.
     pub window: Duration,
 }
@@ -50,6 +62,8 @@ pub struct Measured {
     pub p999: f64,
     /// CPU microseconds of the service for each certificate.
     pub cpu: f64,
+    /// That over the floor just before and just after: other load on the machine changes both.
+    pub times_floor: f64,
     /// The same of the database's own processes.
     pub database_cpu: f64,
     /// The part of all cores that the load client took, that the service and the database took, and
@@ -87,12 +101,12 @@ impl Bench {
         issued = issued.saturating_add(u32::try_from(warm_up.len())?);
         let mut closed = Vec::new();
         for clients in CLIENTS {
-            let (measured, count) = self.measure(&service, &requests, Load::Closed { clients })?;
+            let (measured, count) = self.measure(case, &service, &requests, Load::Closed { clients })?;
             closed.push(measured);
             issued = issued.saturating_add(count);
         }
         let most = closed.iter().map(|measured| measured.rate).fold(0.0, f64::max);
-        let (open, count) = self.measure(&service, &requests, Load::Open { per_second: most / 2.0 })?;
+        let (open, count) = self.measure(case, &service, &requests, Load::Open { per_second: most / 2.0 })?;
         issued = issued.saturating_add(count);
         let peak_memory = service.memory()?.peak;
         service.stop()?;
@@ -136,7 +150,14 @@ impl Bench {
         let before = service.database.bytes()?;
         service.start()?;
         let load = Load::Closed { clients: 64 };
-        let issued = client::run(load, service.address(), requests, self.window / 2)?.len();
+        let mut issued = 0_usize;
+        for _ in 0..FILLINGS {
+            let taken = client::run(load, service.address(), requests, self.window / 2)?;
+            issued = issued.saturating_add(taken.len());
+            if issued >= FILL {
+                break;
+            }
+        }
         // A key that comes again takes less.
         ensure!(issued <= requests.count(), "more keys are needed: --seconds is too much for this machine");
         // SQLite folds its log into the file only now.
@@ -150,14 +171,22 @@ impl Bench {
         Service::prepare(&self.folder.join(name), &self.binary, &case.files, postgres)
     }
 
-    fn measure(&self, service: &Service, requests: &Rc<Requests>, load: Load) -> Result<(Measured, u32)> {
+    fn measure(
+        &self,
+        case: &Case,
+        service: &Service,
+        requests: &Rc<Requests>,
+        load: Load,
+    ) -> Result<(Measured, u32)> {
         let spent = || {
             let others = machine::everybodys_cpu()?;
             anyhow::Ok([service.cpu()?, service.database.cpu()?, machine::own_cpu(), others])
         };
+        let floor_before = self.floor.now(case.ca.floor(), FLOOR)?;
         let (before, began) = (spent()?, Instant::now());
         let mut taken = client::run(load, service.address(), requests, self.window)?;
         let (wall, after) = (began.elapsed(), spent()?);
+        let floor = f64::midpoint(floor_before, self.floor.now(case.ca.floor(), FLOOR)?);
         let [cpu, database, client, everybody] = {
             let mut each = after.into_iter().zip(before).map(|(after, before)| after.saturating_sub(before));
             std::array::from_fn(|_| each.next().unwrap_or_default())
@@ -173,6 +202,7 @@ impl Bench {
             p99: millis(990),
             p999: millis(999),
             cpu: micros_each(cpu, count),
+            times_floor: ratio(micros_each(cpu, count), floor),
             database_cpu: micros_each(database, count),
             client_share: part(client),
             service_share: part(cpu.saturating_add(database)),

@@ -118,10 +118,10 @@ impl CaseRow {
         let mut loads: Vec<LoadRow> = Vec::new();
         for (number, clients) in CLIENTS.into_iter().enumerate() {
             let load = if clients == 1 { "1 client".to_owned() } else { format!("{clients} clients") };
-            loads.push(LoadRow::new(load, Some(clients), &of(number).collect::<Vec<_>>(), verify + sign));
+            loads.push(LoadRow::new(load, Some(clients), &of(number).collect::<Vec<_>>()));
         }
         let open: Vec<&Measured> = repetitions.iter().map(|one| &one.open).collect();
-        loads.push(LoadRow::new("open, half".to_owned(), None, &open, verify + sign));
+        loads.push(LoadRow::new("open, half".to_owned(), None, &open));
         let mb = |kib: u32| f64::from(kib) * 1_024.0 / 1e6;
         Self {
             ca: case.ca,
@@ -147,9 +147,8 @@ impl CaseRow {
 }
 
 impl LoadRow {
-    fn new(load: String, clients: Option<usize>, all: &[&Measured], floor: f64) -> Self {
+    fn new(load: String, clients: Option<usize>, all: &[&Measured]) -> Self {
         let middle = |field: fn(&Measured) -> f64, digits| middle(all.iter().map(|one| field(one)), digits);
-        let cpu = middle(|one| one.cpu, 1);
         Self {
             load,
             clients,
@@ -157,8 +156,8 @@ impl LoadRow {
             p50_ms: middle(|one| one.p50, 2),
             p99_ms: middle(|one| one.p99, 2),
             p999_ms: middle(|one| one.p999, 2),
-            server_cpu_us: cpu,
-            server_cpu_times_floor: rounded(ratio(cpu, floor), 2),
+            server_cpu_us: middle(|one| one.cpu, 1),
+            server_cpu_times_floor: middle(|one| one.times_floor, 2),
             database_cpu_us: middle(|one| one.database_cpu, 1),
             client_percent: middle(|one| 100.0 * one.client_share, 0),
             service_percent: middle(|one| 100.0 * one.service_share, 0),
