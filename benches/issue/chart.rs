@@ -7,7 +7,7 @@ use crate::results::{CaseRow, Results};
 const WIDTH: f64 = 860.0;
 /// Where bars begin, and how long the longest may be.
 const LEFT: f64 = 190.0;
-const LONGEST: f64 = 540.0;
+const LONGEST: f64 = 470.0;
 const BAR: f64 = 18.0;
 
 const VERIFY: &str = "#2f6f9f";
