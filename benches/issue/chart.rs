@@ -65,7 +65,12 @@ impl Chart {
         for case in cases {
             for ((clients, rate), shade) in closed(case).into_iter().zip(SHADES) {
                 let label = if clients == 1 { case.name() } else { String::new() };
-                self.bar(&label, &[(rate, shade)], scale, &format!("{rate:.0} with {clients}"));
+                self.bar(
+                    &label,
+                    &[(rate, shade)],
+                    scale,
+                    &format!("{rate:.0} with {clients} {}", if clients == 1 { "client" } else { "clients" }),
+                );
             }
             self.y += 6.0;
         }

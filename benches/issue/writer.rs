@@ -145,7 +145,8 @@ async fn record(store: &Store, records: Vec<Issuance>) -> Result<f64> {
             loop {
                 let next = records.lock().unwrap_or_else(PoisonError::into_inner).pop();
                 let Some(issuance) = next else { return anyhow::Ok(()) };
-                store.record(issuance).await.map_err(|error| anyhow!("{error:?}"))?;
+                let recorded = store.record(issuance).await;
+                recorded.map_err(|error| anyhow!("{error:?}: is the machine too busy to measure?"))?;
             }
         }));
     }
