@@ -102,6 +102,14 @@ impl Store {
     /// `Unavailable` where the database cannot be opened or written or does not take a setting,
     /// `NewerSchema` and `Corrupt` where it holds what this program does not know.
     pub async fn open(settings: &StoreSettings) -> Result<Self, StoreError> {
+        Self::open_with_batch(settings, writer::BATCH).await
+    }
+
+    /// The same, with at most `batch` records in one transaction. For the benchmark, which compares.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub async fn open_with_batch(settings: &StoreSettings, batch: usize) -> Result<Self, StoreError> {
         let database = Database::prepared(settings)?;
         let mut first = database.connect().await?;
         migrations::run(&mut first).await?;
@@ -110,7 +118,7 @@ impl Store {
         // Only now, so that a file was never without a connection: the last one to go folds up the
         // WAL, which a reader that comes then cannot make anew.
         let _ = first.close().await;
-        let queue = Queue::start(connections.writer.clone());
+        let queue = Queue::start(connections.writer.clone(), batch);
         let shared = Shared { database, connections, queue, serving: Mutex::new(None) };
         Ok(Self { shared: Arc::new(shared) })
     }

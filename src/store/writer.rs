@@ -12,8 +12,8 @@ use super::names::Names;
 /// How many jobs may wait.
 const QUEUE: usize = 4_096;
 
-/// How many jobs go into one transaction at most.
-const BATCH: usize = 256;
+/// How many jobs go into one transaction at most, unless the settings say otherwise.
+pub(super) const BATCH: usize = 256;
 
 /// How long a caller waits for its answer; the whole request answers within five seconds.
 const ANSWER: Duration = Duration::from_millis(4_500);
@@ -38,10 +38,10 @@ pub(super) struct Queue {
 }
 
 impl Queue {
-    /// Starts the writer on its pool.
-    pub(super) fn start(writer: AnyPool) -> Self {
+    /// Starts the writer on its pool, with at most `batch` jobs in one transaction.
+    pub(super) fn start(writer: AnyPool, batch: usize) -> Self {
         let (sender, receiver) = mpsc::channel(QUEUE);
-        tokio::spawn(run(writer, receiver));
+        tokio::spawn(run(writer, receiver, batch.max(1)));
         Self { sender }
     }
 
@@ -80,11 +80,11 @@ impl Queue {
     }
 }
 
-async fn run(writer: AnyPool, mut receiver: mpsc::Receiver<Message>) {
+async fn run(writer: AnyPool, mut receiver: mpsc::Receiver<Message>, batch: usize) {
     let mut names = Names::default();
     let mut closing = Vec::new();
-    let mut messages = Vec::with_capacity(BATCH);
-    while receiver.recv_many(&mut messages, BATCH).await > 0 {
+    let mut messages = Vec::with_capacity(batch);
+    while receiver.recv_many(&mut messages, batch).await > 0 {
         let mut jobs = Vec::with_capacity(messages.len());
         for message in messages.drain(..) {
             match message {
@@ -96,8 +96,8 @@ async fn run(writer: AnyPool, mut receiver: mpsc::Receiver<Message>) {
             }
         }
         // A task of its own, so that a panic in it costs this batch and not the writer.
-        let batch = record(writer.clone(), names, jobs);
-        names = tokio::spawn(batch).await.unwrap_or_else(|error| {
+        let recording = record(writer.clone(), names, jobs);
+        names = tokio::spawn(recording).await.unwrap_or_else(|error| {
             tracing::error!(%error, "a batch broke off; none of it was answered");
             Names::default()
         });
