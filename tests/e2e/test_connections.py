@@ -147,6 +147,7 @@ HEADS = {
     "no host": (400, b"GET /livez HTTP/1.1\r\n\r\n"),
     "two hosts": (400, GET + b"Host: y\r\n\r\n"),
     "101 headers": (431, GET + b"X: y\r\n" * 100 + b"\r\n"),
+    "1,000 headers": (431, GET + b"X: y\r\n" * 1000 + b"\r\n"),
     "a header of 64 KiB": (431, GET + b"X: " + b"y" * 65536 + b"\r\n\r\n"),
     "a path of 1 MiB": (431, b"GET /" + b"a" * (1 << 20) + b" HTTP/1.1\r\nHost: x\r\n\r\n"),
     "a path of 30 KiB": (404, b"GET /" + b"a" * 30_000 + b" HTTP/1.1\r\nHost: x\r\n" + CLOSE + b"\r\n"),

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::app::{NOON, TestApp};
 use crate::csr::{Key, csr, x509};
+use crate::database::sqlite;
 
 #[tokio::test]
 async fn a_csr_that_the_policy_allows_becomes_a_recorded_certificate() {
@@ -339,13 +340,6 @@ async fn a_request_id_is_ours_and_the_clients_is_kept_beside_it() {
     let events = app.auditor().await.get("/v1/audit?kind=certificate.issued").await.expect(200);
     assert_eq!(events["items"][0]["request_id"], Value::from(id));
     assert_eq!(events["items"][0]["client_request_id"], "ticket-17");
-}
-
-fn sqlite(app: &TestApp, statement: &str) {
-    let file = app.folder.path().join("ledger.db");
-    let output =
-        std::process::Command::new("sqlite3").arg(file).arg(statement).output().expect("sqlite3 is needed");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]
