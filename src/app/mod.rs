@@ -4,6 +4,7 @@ pub mod cluster;
 pub mod command;
 pub mod error;
 pub mod issue;
+pub mod keys;
 pub mod policies;
 pub mod reading;
 mod refusal_cap;

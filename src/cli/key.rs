@@ -1,10 +1,15 @@
 //! `countersign key`.
 
+use std::collections::HashSet;
+
 use anyhow::{Context as _, Result, bail};
 use clap::Subcommand;
 
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::pki::fingerprint;
+use crate::pki::serial::Serial;
+use crate::store::Store;
 
 use super::{open, operator};
 
@@ -12,16 +17,17 @@ use super::{open, operator};
 pub(super) enum Key {
     /// Never certify this key again
     Block {
-        /// SHA-256 of its SPKI in hex, as `spki_sha256` of a record shows it
-        spki_sha256: String,
+        /// Which key: the SHA-256 of its SPKI in hex, as `spki_sha256` of a record shows it; the serial
+        /// of a certificate of this ledger; or a PEM file with a CSR, a certificate or a public key
+        key: String,
         /// Why, for the audit log
         #[arg(long)]
         reason: String,
     },
     /// Certify this key again
     Unblock {
-        /// SHA-256 of its SPKI in hex
-        spki_sha256: String,
+        /// Which key, as for `block`
+        key: String,
     },
     /// List blocked keys
     List,
@@ -32,17 +38,18 @@ impl Key {
         let store = open(config).await?;
         let now = Clock::System.now();
         match self {
-            Self::Block { spki_sha256, reason } => {
+            Self::Block { key, reason } => {
                 if reason.len() > 500 {
                     bail!("--reason: at most 500 bytes");
                 }
-                let key = digest(&spki_sha256)?;
+                let key = find(&store, &key).await?;
                 if !store.block_key(key, &reason, now, &operator::origin()?).await? {
                     eprintln!("this key was blocked before");
                 }
             }
-            Self::Unblock { spki_sha256 } => {
-                if !store.unblock_key(digest(&spki_sha256)?, now, &operator::origin()?).await? {
+            Self::Unblock { key } => {
+                let key = find(&store, &key).await?;
+                if !store.unblock_key(key, now, &operator::origin()?).await? {
                     bail!("this key is not blocked: `countersign key list` shows those that are");
                 }
             }
@@ -63,10 +70,25 @@ impl Key {
     }
 }
 
-/// Reads 64 hex digits, in either case, with or without colons.
-fn digest(text: &str) -> Result<[u8; 32]> {
-    let mut digest = [0; 32];
-    hex::decode_to_slice(text.replace(':', ""), &mut digest)
-        .context("a key is named by the SHA-256 of its SPKI: 64 hex digits")?;
-    Ok(digest)
+/// The SHA-256 of the SPKI of the key that `text` names.
+async fn find(store: &Store, text: &str) -> Result<[u8; 32]> {
+    if let Some(key) = fingerprint::parse(text) {
+        return Ok(key);
+    }
+    if let Some(serial) = Serial::parse(text) {
+        let found = store.certificates_by_serial(serial).await?;
+        let keys: HashSet<_> = found.iter().map(|certificate| certificate.spki_sha256).collect();
+        let mut keys = keys.into_iter();
+        return match (keys.next(), keys.next()) {
+            (Some(key), None) => Ok(key),
+            (None, _) => bail!("there is no certificate {serial} in this ledger"),
+            _ => bail!("several certificates have the serial {serial}: name the key by its SHA-256"),
+        };
+    }
+    let file = std::fs::read(text).with_context(|| {
+        format!(
+            "`{text}` is no SHA-256 of an SPKI (64 hex digits), no serial (32) and no file that can be read"
+        )
+    })?;
+    fingerprint::of_pem(&file).with_context(|| text.to_owned())
 }

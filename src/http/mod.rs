@@ -3,11 +3,12 @@
 //! - [`mod@router`]: every route with the credential that it needs, in one list.
 //! - [`server`]: the accept loop, with its limits and its drain.
 //! - `exchange`: what surrounds every request: its id, the log line, the rendering of errors.
-//! - `sign`, `certificates`, `refusals`, `policies`, `clusters`, `audit`, `status`: one file per resource.
+//! - `sign`, `certificates`, `refusals`, `policies`, `blocked_keys`, `clusters`, `audit`, `status`: one file per resource.
 
 mod accept;
 pub mod access;
 mod audit;
+mod blocked_keys;
 mod body;
 mod certificates;
 mod clusters;

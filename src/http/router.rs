@@ -6,12 +6,12 @@ use axum::Router;
 use axum::extract::Request;
 use axum::http::Method;
 use axum::middleware::from_fn_with_state;
-use axum::routing::{MethodRouter, get, post, put};
+use axum::routing::{MethodRouter, delete, get, post, put};
 
 use super::access::Access;
 use super::error::Problem;
 use super::exchange::{Meter, surround};
-use super::{audit, certificates, clusters, guard, policies, refusals, sign, status, wish};
+use super::{audit, blocked_keys, certificates, clusters, guard, policies, refusals, sign, status, wish};
 use crate::app::App;
 
 /// One line of [`ROUTES`].
@@ -41,6 +41,9 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/v1/policies", Access::PolicyReader, policies::PARAMETERS, || get(policies::all)),
     route("PUT", "/v1/policies", Access::Admin, &[], || put(policies::replace)),
     route("GET", "/v1/policies/{name}", Access::PolicyReader, &[], || get(policies::one)),
+    route("GET", "/v1/blocked-keys", Access::PolicyReader, &[], || get(blocked_keys::list)),
+    route("PUT", "/v1/blocked-keys/{spki_sha256}", Access::Admin, &[], || put(blocked_keys::block)),
+    route("DELETE", "/v1/blocked-keys/{spki_sha256}", Access::Admin, &[], || delete(blocked_keys::unblock)),
     route("GET", "/v1/clusters", Access::Caller, &[], || get(clusters::list)),
     route("GET", "/v1/clusters/{name}/client-ca.pem", Access::Caller, &[], || get(clusters::client_ca)),
     route("GET", "/v1/clusters/{name}/server-ca.pem", Access::Caller, &[], || get(clusters::server_ca)),

@@ -6,6 +6,7 @@
 
 pub mod csr;
 mod der;
+pub mod fingerprint;
 mod fold;
 pub mod key;
 pub mod name;

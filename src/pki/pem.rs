@@ -136,7 +136,7 @@ impl BodyError {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::Empty => "body_empty",
-            Self::TooLong { .. } => "body_too_long",
+            Self::TooLong { .. } => "body_too_large",
             Self::PrivateKey => "private_key_in_body",
             Self::Utf16 => "body_utf16",
             Self::FormEncoded => "body_form_encoded",

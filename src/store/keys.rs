@@ -38,10 +38,25 @@ impl super::Store {
         now: Time,
         origin: &Origin,
     ) -> Result<bool, StoreError> {
+        self.block_key_if(key, reason, None, now, origin).await
+    }
+
+    /// The same, if no token was made or revoked since the revision `seen_tokens`, where one is given.
+    ///
+    /// # Errors
+    /// `Stale`, `Unavailable`.
+    pub async fn block_key_if(
+        &self,
+        key: [u8; 32],
+        reason: &str,
+        seen_tokens: Option<i64>,
+        now: Time,
+        origin: &Origin,
+    ) -> Result<bool, StoreError> {
         let blocked =
             BlockedKey { spki_sha256: key, reason: reason.to_owned(), at: now, by: origin.caller.clone() };
         let origin = origin.clone();
-        self.change(move |connection| Box::pin(block(connection, blocked, origin))).await
+        self.change(move |connection| Box::pin(block(connection, blocked, seen_tokens, origin))).await
     }
 
     /// Unblocks a key, with the event `key.unblocked`. False if it is not blocked.
@@ -49,8 +64,22 @@ impl super::Store {
     /// # Errors
     /// `Unavailable`.
     pub async fn unblock_key(&self, key: [u8; 32], now: Time, origin: &Origin) -> Result<bool, StoreError> {
+        self.unblock_key_if(key, None, now, origin).await
+    }
+
+    /// The same, if no token was made or revoked since the revision `seen_tokens`, where one is given.
+    ///
+    /// # Errors
+    /// `Stale`, `Unavailable`.
+    pub async fn unblock_key_if(
+        &self,
+        key: [u8; 32],
+        seen_tokens: Option<i64>,
+        now: Time,
+        origin: &Origin,
+    ) -> Result<bool, StoreError> {
         let origin = origin.clone();
-        self.change(move |connection| Box::pin(unblock(connection, key, now, origin))).await
+        self.change(move |connection| Box::pin(unblock(connection, key, seen_tokens, now, origin))).await
     }
 
     /// The user that a key is certified for, if any. Only the recording transaction can rely on it.
@@ -94,12 +123,21 @@ pub(super) async fn all(connection: &mut AnyConnection) -> Result<Vec<BlockedKey
         .collect()
 }
 
+async fn locked(connection: &mut AnyConnection, seen_tokens: Option<i64>) -> Result<State, StoreError> {
+    let state = State::lock(connection).await?;
+    if seen_tokens.is_some_and(|seen| seen != state.revisions.tokens) {
+        return Err(StoreError::Stale);
+    }
+    Ok(state)
+}
+
 async fn block(
     connection: &mut AnyConnection,
     blocked: BlockedKey,
+    seen_tokens: Option<i64>,
     origin: Origin,
 ) -> Result<bool, StoreError> {
-    let mut state = State::lock(connection).await?;
+    let mut state = locked(connection, seen_tokens).await?;
     let caller_id = name_id(connection, &blocked.by).await?;
     let mut insert = Statement::new("INSERT INTO blocked_keys (spki_sha256, reason, at, caller_id) VALUES ");
     insert.tuples([[
@@ -122,10 +160,11 @@ async fn block(
 async fn unblock(
     connection: &mut AnyConnection,
     key: [u8; 32],
+    seen_tokens: Option<i64>,
     now: Time,
     origin: Origin,
 ) -> Result<bool, StoreError> {
-    let mut state = State::lock(connection).await?;
+    let mut state = locked(connection, seen_tokens).await?;
     let mut delete = Statement::new("DELETE FROM blocked_keys WHERE spki_sha256 = ");
     delete.bind(&key).push(" RETURNING reason, at");
     let Some(row) = delete.optional(&mut *connection).await? else { return Ok(false) };

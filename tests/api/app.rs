@@ -3,6 +3,7 @@
 use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -13,6 +14,7 @@ use countersign::auth::token;
 use countersign::ca::throw_away;
 use countersign::caller::Caller;
 use countersign::clock::Clock;
+use countersign::http::BodyTime;
 use countersign::metrics::Metrics;
 use countersign::pki::name::ShortName;
 use countersign::policy::file::PolicyFile;
@@ -204,6 +206,17 @@ impl Client {
     }
 
     pub async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Answer {
+        self.send_body(method, path, headers, Body::from(body)).await
+    }
+
+    /// The same with a body that need not be whole; it may take a tenth of a second.
+    pub async fn send_body(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Body,
+    ) -> Answer {
         let mut request = Request::builder().method(method.clone()).uri(path);
         if let Some(authorization) = &self.authorization {
             request = request.header("authorization", authorization);
@@ -211,7 +224,8 @@ impl Client {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let response = self.router.clone().oneshot(request.body(Body::from(body)).unwrap()).await.unwrap();
+        let request = request.extension(BodyTime(Duration::from_millis(100))).body(body).unwrap();
+        let response = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let body = body.collect().await.unwrap().to_bytes().to_vec();
         let answer = Answer { status: parts.status, headers: parts.headers, body };

@@ -6,7 +6,7 @@ use std::process::Command;
 /// A private key in a folder of the test's.
 pub struct Key {
     path: PathBuf,
-    _folder: tempfile::TempDir,
+    _folder: Option<tempfile::TempDir>,
 }
 
 impl Key {
@@ -20,13 +20,25 @@ impl Key {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("key.pem");
         openssl(arguments, Some(&path));
-        Self { path, _folder: folder }
+        Self { path, _folder: Some(folder) }
+    }
+
+    /// One that lies in a file already.
+    pub fn at(path: PathBuf) -> Self {
+        Self { path, _folder: None }
     }
 
     /// The PEM of a CSR for `subject`, as in `/CN=alice/O=dev`.
     pub fn csr(&self, subject: &str) -> String {
+        self.csr_with(subject, &[])
+    }
+
+    /// The same with more options of `openssl req`.
+    pub fn csr_with(&self, subject: &str, options: &[&str]) -> String {
         let key = self.path.to_str().unwrap();
-        String::from_utf8(openssl(&["req", "-new", "-utf8", "-key", key, "-subj", subject], None)).unwrap()
+        let mut arguments = vec!["req", "-new", "-utf8", "-key", key, "-subj", subject];
+        arguments.extend(options);
+        String::from_utf8(openssl(&arguments, None)).unwrap()
     }
 
     /// SHA-256 of the public half, as openssl computes it, in hex.

@@ -11,6 +11,9 @@
 
 mod app;
 mod csr;
+mod database;
+mod errors;
+mod hostile;
 #[path = "../support/openapi.rs"]
 mod openapi;
 #[path = "../support/postgres.rs"]

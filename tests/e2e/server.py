@@ -199,8 +199,14 @@ def free_port() -> int:
 
 
 def _pairs(table: dict) -> str:
+    return "".join(f"{key} = {_value(value)}\n" for key, value in table.items())
+
+
+def _value(value) -> str:
+    if isinstance(value, dict):
+        return f"{{ {', '.join(f'{key} = {_value(inner)}' for key, inner in value.items())} }}"
     # A JSON string, number, boolean or list of strings is a TOML one too.
-    return "".join(f"{key} = {json.dumps(value)}\n" for key, value in table.items())
+    return json.dumps(value)
 
 
 def _copy(pipe, path: Path) -> None:

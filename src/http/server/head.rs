@@ -7,14 +7,19 @@ use axum::http::{HeaderMap, HeaderValue, Request, Response, Version};
 use crate::http::error::Problem;
 use crate::http::exchange::new_request_id;
 
-/// What is wrong with the head, in words for the client.
-pub(super) fn fault<B>(request: &Request<B>) -> Option<&'static str> {
-    host_fault(request.version(), request.headers()).or_else(|| encoding_fault(request.headers()))
+/// What is wrong with the head: a problem for the client. At most `most` lines of headers are taken.
+pub(super) fn fault<B>(request: &Request<B>, most: usize) -> Option<Problem> {
+    let headers = request.headers();
+    if headers.len() > most {
+        let detail = format!("the request has more than {most} lines of headers: leave some out");
+        return Some(Problem::new("header_fields_too_large", detail));
+    }
+    let fault = host_fault(request.version(), headers).or_else(|| encoding_fault(headers));
+    fault.map(|detail| Problem::new("bad_request", detail))
 }
 
 /// The answer to such a request. What follows on the connection cannot be told apart from a body.
-pub(super) fn refusal(detail: &'static str) -> Response<Body> {
-    let problem = Problem::new("bad_request", detail);
+pub(super) fn refusal(problem: &Problem) -> Response<Body> {
     let mut response = Response::new(Body::from(problem.body(new_request_id())));
     *response.status_mut() = problem.status();
     let headers = response.headers_mut();
@@ -49,7 +54,7 @@ mod tests {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        fault(&request.body(()).unwrap()).is_none()
+        fault(&request.body(()).unwrap(), 100).is_none()
     }
 
     #[test]
@@ -84,7 +89,7 @@ mod tests {
 
     #[test]
     fn the_answer_is_a_problem_and_the_last_of_its_connection() {
-        let response = refusal("why");
+        let response = refusal(&Problem::new("bad_request", "why"));
         assert_eq!(response.status(), 400);
         assert_eq!(response.headers()[CONTENT_TYPE], "application/problem+json");
         assert_eq!(response.headers()[CONNECTION], "close");

@@ -102,7 +102,7 @@ impl CsrError {
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
-            Self::TooLong { .. } => "csr_too_long",
+            Self::TooLong { .. } => "body_too_large",
             Self::Malformed(_) => "csr_malformed",
             Self::Version => "csr_version_not_accepted",
             Self::SubjectEmpty => "csr_subject_empty",

@@ -464,7 +464,7 @@ mod structure {
         }
         assert_eq!(code(&nested), "csr_malformed");
         assert_eq!(code(&[0x30, 0x80].repeat(30_000)), "csr_malformed");
-        assert_eq!(code(&vec![0x30; 65_537]), "csr_too_long");
+        assert_eq!(code(&vec![0x30; 65_537]), "body_too_large");
     }
 }
 

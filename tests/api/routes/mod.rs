@@ -1,4 +1,5 @@
 mod audit;
+mod blocked_keys;
 mod certificates;
 mod clusters;
 mod health;
