@@ -1,5 +1,7 @@
 //! The commands: one file for each noun. Data goes to stdout, talk to stderr.
 
+mod backup;
+mod check;
 mod clock;
 mod configuration;
 mod healthcheck;
@@ -55,6 +57,11 @@ enum Command {
     /// Block public keys, so that they are never certified again
     #[command(subcommand)]
     Key(key::Key),
+    /// Check the CA files, the database and every record against its certificate; exit status 1 if
+    /// anything is wrong. Works beside a running server
+    Check(check::Check),
+    /// Copy the whole ledger into a new file. Works beside a running server
+    Backup(backup::Backup),
     /// Look after what is recorded
     #[command(subcommand)]
     Ledger(ledger::Ledger),
@@ -100,6 +107,8 @@ fn dispatch(arguments: Arguments) -> Result<()> {
             Command::Token(token) => token.run(&read(&config)?).await,
             Command::Policy(policy) => policy.run(&read(&config)?).await,
             Command::Key(key) => key.run(&read(&config)?).await,
+            Command::Check(check) => check.run(&read(&config)?).await,
+            Command::Backup(backup) => backup.run(&read(&config)?).await,
             Command::Ledger(ledger) => ledger.run(&read(&config)?).await,
             Command::Clock(clock) => clock.run(&read(&config)?).await,
             Command::Config(configuration) => configuration.run(&read(&config)?),
@@ -118,6 +127,15 @@ fn read(path: &std::path::Path) -> Result<Config> {
 
 async fn open(config: &Config) -> Result<Store> {
     Store::open(&config.store).await.with_context(|| config.store.sqlite_file.display().to_string())
+}
+
+/// The ledger, which must be there: what looks after one must not make an empty one.
+async fn open_existing(config: &Config) -> Result<Store> {
+    let file = &config.store.sqlite_file;
+    if !file.exists() {
+        anyhow::bail!("{}: there is no such file: `serve` makes the ledger", file.display());
+    }
+    open(config).await
 }
 
 /// A CA key must not end in a core file. Best effort: a kernel that refuses leaves the default.

@@ -130,7 +130,8 @@ async fn prepare(connection: &mut AnyConnection) -> Result<(), sqlx::Error> {
     Ok(())
 }
 
-fn options(file: &Path, mode: &str) -> Result<AnyConnectOptions, StoreError> {
+/// What opens `file`, with nothing set on the connection.
+pub(super) fn options(file: &Path, mode: &str) -> Result<AnyConnectOptions, StoreError> {
     sqlx::any::install_default_drivers();
     let options = AnyConnectOptions::from_str(&url(file, mode)?)?;
     Ok(options.disable_statement_logging())

@@ -9,6 +9,7 @@
 //! `connection` and `migrations`.
 
 mod authorities;
+mod backup;
 mod batch;
 mod cells;
 pub mod certificates;
@@ -19,6 +20,8 @@ mod error;
 pub mod events;
 mod idempotency;
 mod insert;
+pub mod inspection;
+mod integrity;
 pub mod keys;
 mod migrations;
 mod names;
@@ -39,7 +42,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use sqlx::{Connection, Row};
+use sqlx::Connection;
 
 pub use certificates::{CertificateFilter, CertificateStatus, Idempotency, Issuance, Recorded};
 pub use error::{RecordError, RefusalError, StoreError};
@@ -143,27 +146,6 @@ impl Store {
     pub async fn close(&self) {
         self.shared.queue.close().await;
         self.connections().close().await;
-    }
-
-    /// SQLite's own full check of the file, and of what refers to what. Reads all of it. Empty:
-    /// nothing is wrong.
-    ///
-    /// # Errors
-    /// `Unavailable`, `Corrupt`.
-    pub async fn integrity(&self) -> Result<Vec<String>, StoreError> {
-        let readers = &self.connections().readers;
-        let mut problems = Vec::new();
-        for row in sqlx::query("PRAGMA integrity_check").fetch_all(readers).await? {
-            let text: String = row.try_get(0)?;
-            if text != "ok" {
-                problems.push(text);
-            }
-        }
-        for row in sqlx::query("PRAGMA foreign_key_check").fetch_all(readers).await? {
-            let (from, to): (String, String) = (row.try_get("table")?, row.try_get("parent")?);
-            problems.push(format!("a row of {from} refers to a row of {to} that is not there"));
-        }
-        Ok(problems)
     }
 
     fn connections(&self) -> &Connections {
