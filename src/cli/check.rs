@@ -66,8 +66,8 @@ impl Check {
         }
         let Summary { certificates, refusals, events, wrong, warnings } = summary;
         format!(
-            "checked {certificates} certificates, {refusals} refusals and {events} events: {wrong} wrong, \
-             {warnings} to be warned of"
+            "checked {certificates} certificates, {refusals} refusals, {events} events; wrong: {wrong}, \
+             warnings: {warnings}"
         )
     }
 }

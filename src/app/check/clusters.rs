@@ -21,7 +21,7 @@ pub fn clusters(settings: &[ClusterSettings], now: Time, report: &mut Report<'_>
             Ok(cluster) => known.extend(check(&cluster, now, report)),
             Err(error) => {
                 all_load = false;
-                report.wrong(format!("cluster {}", one.name), error.to_string());
+                report.wrong("configuration", error.to_string());
             }
         }
     }
