@@ -60,13 +60,18 @@ impl TestApp {
     }
 
     pub async fn with_policies(policies: &str) -> Self {
+        Self::begun_at(NOON, policies).await
+    }
+
+    /// A service whose clock and CAs begin at `begin`.
+    pub async fn begun_at(begin: Time, policies: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store =
             Store::open(&StoreSettings { sqlite_file: folder.path().join("ledger.db") }).await.unwrap();
-        let clusters = ["prod", "test"].map(|name| cluster(folder.path(), name)).to_vec();
+        let clusters = ["prod", "test"].map(|name| cluster(folder.path(), name, begin)).to_vec();
         let rows = PolicyFile::read(policies.as_bytes()).unwrap().policies;
         store.replace_policies(&rows, None, None, NOON, &operator()).await.unwrap();
-        let app = App::start(clusters, store, Clock::fixed(NOON), Metrics::default()).await.unwrap();
+        let app = App::start(clusters, store, Clock::fixed(begin), Metrics::default()).await.unwrap();
         let app = Arc::new(app);
         Self { router: countersign::http::router(Arc::clone(&app)), app, folder }
     }
@@ -217,8 +222,8 @@ fn template(path: &str) -> String {
     paths.keys().find(|template| is(template)).cloned().unwrap_or_else(|| path.to_owned())
 }
 
-fn cluster(folder: &std::path::Path, name: &str) -> ClusterSettings {
-    let (certificate, key) = throw_away::make(&format!("{name} CA"), NOON.before(86_400)).unwrap();
+fn cluster(folder: &std::path::Path, name: &str, begin: Time) -> ClusterSettings {
+    let (certificate, key) = throw_away::make(&format!("{name} CA"), begin.before(86_400)).unwrap();
     let write = |file: String, text: &str| {
         use std::os::unix::fs::OpenOptionsExt as _;
         let path = folder.join(file);

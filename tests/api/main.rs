@@ -10,6 +10,7 @@
 )]
 
 mod app;
+mod check;
 mod csr;
 #[path = "../support/openapi.rs"]
 mod openapi;
