@@ -22,7 +22,7 @@ impl File {
     }
 
     async fn open(&self) -> Result<Store, StoreError> {
-        Store::open(&StoreSettings { sqlite_file: self.path() }).await
+        Store::open(&StoreSettings::Sqlite(self.path())).await
     }
 
     /// Makes the ledger and closes it.

@@ -4,6 +4,7 @@ mod backup;
 mod check;
 mod clock;
 mod configuration;
+mod descriptors;
 mod healthcheck;
 mod key;
 mod ledger;
@@ -20,7 +21,7 @@ use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
 
 use crate::config::Config;
-use crate::store::Store;
+use crate::store::{Store, StoreSettings};
 
 /// Exit code of a request that the policy refused; 1 is any other error, 2 wrong usage.
 const REFUSED: u8 = 3;
@@ -126,13 +127,14 @@ fn read(path: &std::path::Path) -> Result<Config> {
 }
 
 async fn open(config: &Config) -> Result<Store> {
-    Store::open(&config.store).await.with_context(|| config.store.sqlite_file.display().to_string())
+    Store::open(&config.store).await.with_context(|| config.store.to_string())
 }
 
 /// The ledger, which must be there: what looks after one must not make an empty one.
 async fn open_existing(config: &Config) -> Result<Store> {
-    let file = &config.store.sqlite_file;
-    if !file.exists() {
+    if let StoreSettings::Sqlite(file) = &config.store
+        && !file.exists()
+    {
         anyhow::bail!("{}: there is no such file: `serve` makes the ledger", file.display());
     }
     open(config).await

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use sqlx::{AnyConnection, Connection};
 
+use super::engine::Engine;
 use super::{StoreError, connection, integrity};
 
 impl super::Store {
@@ -22,14 +23,14 @@ impl super::Store {
         if to.symlink_metadata().is_ok() {
             return Err(exists(to));
         }
-        let mut from = self.connections().readers.acquire().await?;
-        if from.backend_name() != "SQLite" {
+        if self.connections().engine == Engine::Postgres {
             return Err(StoreError::Conflict(
                 "the ledger is in PostgreSQL, which makes its own copies: run `pg_dump --format=custom \
                  --file=FILE DATABASE`, and see docs/production.md"
                     .to_owned(),
             ));
         }
+        let mut from = self.connections().readers.acquire().await?;
         let copy = Unfinished::create(to)?;
         // SQLite takes an empty file for one that is not there, and keeps its mode.
         let path = text(&copy.path)?;
@@ -46,8 +47,8 @@ impl super::Store {
 
 /// Opens the copy as any program would, and has SQLite read all of it.
 async fn check(copy: &Path) -> Result<(), StoreError> {
-    let mut connection = AnyConnection::connect_with(&connection::options(copy, "ro")?).await?;
-    let problems = integrity::sqlite(&mut connection).await?;
+    let mut connection = AnyConnection::connect_with(&connection::options_of_file(copy, "ro")?).await?;
+    let problems = integrity::of_copy(&mut connection).await?;
     connection.close().await?;
     match problems.first() {
         None => Ok(()),

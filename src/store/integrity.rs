@@ -5,38 +5,32 @@ use std::collections::BTreeMap;
 
 use sqlx::{AnyConnection, Connection, Row};
 
+use super::connection::integrity_of_file;
+use super::engine::Engine;
 use super::{StoreError, migrations};
 
 impl super::Store {
-    /// The engine's own full check: the pages of the file, what refers to what, and whether the
-    /// tables and triggers are the ones that this program made. Reads all of it. Empty: nothing is
+    /// The engine's own full check: the pages of a file, what refers to what, and whether the
+    /// tables and triggers are in force that this program made. Reads all of it. Empty: nothing is
     /// wrong.
     ///
     /// # Errors
     /// `Unavailable`, `Corrupt`.
     pub async fn integrity(&self) -> Result<Vec<String>, StoreError> {
-        let mut connection = self.connections().readers.acquire().await?;
-        if connection.backend_name() == "SQLite" {
-            sqlite(&mut connection).await
-        } else {
-            postgres(&mut connection).await
+        let readers = &self.connections().readers;
+        let mut problems = self.shared.database.integrity(readers).await?;
+        let mut connection = readers.acquire().await?;
+        match self.connections().engine {
+            Engine::Sqlite => compare_schema(&mut connection, &mut problems).await?,
+            Engine::Postgres => find_disabled(&mut connection, &mut problems).await?,
         }
+        Ok(problems)
     }
 }
 
-/// Of a SQLite file.
-pub(super) async fn sqlite(connection: &mut AnyConnection) -> Result<Vec<String>, StoreError> {
-    let mut problems = Vec::new();
-    for row in sqlx::query("PRAGMA integrity_check").fetch_all(&mut *connection).await? {
-        let text: String = row.try_get(0)?;
-        if text != "ok" {
-            problems.push(text);
-        }
-    }
-    for row in sqlx::query("PRAGMA foreign_key_check").fetch_all(&mut *connection).await? {
-        let (from, to): (String, String) = (row.try_get("table")?, row.try_get("parent")?);
-        problems.push(format!("a row of {from} refers to a row of {to} that is not there"));
-    }
+/// Of a copy that nobody else has open.
+pub(super) async fn of_copy(connection: &mut AnyConnection) -> Result<Vec<String>, StoreError> {
+    let mut problems = integrity_of_file(connection).await?;
     compare_schema(connection, &mut problems).await?;
     Ok(problems)
 }
@@ -71,10 +65,8 @@ async fn schema(connection: &mut AnyConnection) -> Result<BTreeMap<String, Strin
     rows.iter().map(|row| Ok((row.try_get("thing")?, row.try_get("sql")?))).collect()
 }
 
-/// Of a PostgreSQL database: the engine keeps its own pages and references; what an administrator
-/// can turn off is looked at.
-async fn postgres(connection: &mut AnyConnection) -> Result<Vec<String>, StoreError> {
-    let mut problems = Vec::new();
+/// What an administrator of PostgreSQL can turn off without a trace.
+async fn find_disabled(connection: &mut AnyConnection, problems: &mut Vec<String>) -> Result<(), StoreError> {
     let disabled = "SELECT CAST(t.tgname AS TEXT) AS name FROM pg_trigger t \
                     JOIN pg_class c ON c.oid = t.tgrelid WHERE c.relnamespace = CAST(current_schema() AS regnamespace) \
                     AND t.tgenabled NOT IN ('O', 'A') ORDER BY 1";
@@ -88,5 +80,5 @@ async fn postgres(connection: &mut AnyConnection) -> Result<Vec<String>, StoreEr
         let name: String = row.try_get("name")?;
         problems.push(format!("the constraint {name} was never proven"));
     }
-    Ok(problems)
+    Ok(())
 }

@@ -5,8 +5,8 @@
 //! certificate. `writer` commits what has queued together; everything else that writes goes
 //! through `change`. Every transaction that writes takes the one row of `state` first.
 //!
-//! Statements keep to what SQLite and PostgreSQL both have; what is SQLite's own is in
-//! `connection` and `migrations`.
+//! Statements keep to what SQLite and PostgreSQL both have; what is one engine's own is in
+//! `engine`, `connection` and `migrations`.
 
 mod authorities;
 mod backup;
@@ -16,6 +16,7 @@ pub mod certificates;
 mod change;
 mod checks;
 mod connection;
+mod engine;
 mod error;
 pub mod events;
 mod idempotency;
@@ -29,6 +30,7 @@ pub mod page;
 pub mod policies;
 pub mod refusals;
 pub mod retention;
+pub mod settings;
 pub mod snapshot;
 mod state;
 mod statement;
@@ -49,20 +51,13 @@ pub use error::{RecordError, RefusalError, StoreError};
 pub use events::EventFilter;
 pub use page::Page;
 pub use refusals::{Refusal, RefusalFilter, RefusalToRecord};
+pub use settings::{PostgresSettings, StoreSettings};
 pub use snapshot::{Revisions, Snapshot};
 
 use crate::time::Time;
-use connection::Connections;
+use connection::{Connections, Database};
 use state::State;
 use writer::Queue;
-
-/// Where the ledger is.
-#[derive(Clone, Debug)]
-pub struct StoreSettings {
-    /// The SQLite file; made if it is not there. A relative path is one of the process's own
-    /// folder: the configuration resolves its own before it gets here.
-    pub sqlite_file: PathBuf,
-}
 
 /// The open ledger. Clones share it.
 #[derive(Clone, Debug)]
@@ -72,7 +67,7 @@ pub struct Store {
 
 #[derive(Debug)]
 struct Shared {
-    file: PathBuf,
+    database: Database,
     connections: Connections,
     queue: Queue,
     /// Held for as long as this process serves.
@@ -84,41 +79,53 @@ struct Shared {
 pub struct Health {
     /// The latest time of a certificate or refusal, or what an operator set it to.
     pub newest_record: Option<Time>,
+    /// The database's own clock, where it has one.
+    pub database_time: Option<Time>,
     /// How many records wait to be written.
     pub queue_length: usize,
     /// How many may wait before [`StoreError::Busy`].
     pub queue_limit: usize,
 }
 
+impl Health {
+    /// Whether `now` is further than `tolerance` seconds from the database's clock.
+    #[must_use]
+    pub fn clock_is_off(&self, now: Time, tolerance: i64) -> bool {
+        self.database_time.is_some_and(|database| database.seconds_since(now).saturating_abs() > tolerance)
+    }
+}
+
 impl Store {
     /// Opens the ledger, making or updating its schema, and starts its writer. Needs a tokio
-    /// runtime. WAL and synchronous commits are set and read back.
+    /// runtime. What makes a commit durable is set or checked, and read back.
     ///
     /// # Errors
-    /// `Unavailable` where the file cannot be opened or written or does not take a setting,
+    /// `Unavailable` where the database cannot be opened or written or does not take a setting,
     /// `NewerSchema` and `Corrupt` where it holds what this program does not know.
     pub async fn open(settings: &StoreSettings) -> Result<Self, StoreError> {
-        let file = connection::create(&settings.sqlite_file)?;
-        let mut first = connection::connect(&file).await?;
+        let database = Database::prepared(settings)?;
+        let mut first = database.connect().await?;
         migrations::run(&mut first).await?;
-        let connections = Connections::open(&file).await?;
-        // Only now, so that the file was never without a connection: the last one to go folds up
-        // the WAL, which a reader that comes then cannot make anew.
+        let connections = Connections::open(&database).await?;
+        // Only now, so that a file was never without a connection: the last one to go folds up the
+        // WAL, which a reader that comes then cannot make anew.
         let _ = first.close().await;
         let queue = Queue::start(connections.writer.clone());
-        let shared = Shared { file, connections, queue, serving: Mutex::new(None) };
+        let shared = Shared { database, connections, queue, serving: Mutex::new(None) };
         Ok(Self { shared: Arc::new(shared) })
     }
 
     /// Takes the right to serve from this file, until the last clone of this store is gone.
-    /// Commands that work beside a server do not take it.
+    /// Commands that work beside a server do not take it, and any number of replicas serve from one
+    /// database of PostgreSQL.
     ///
     /// # Errors
     /// `Conflict` where another process, or another store of this one, holds it.
     pub fn lock_for_serving(&self) -> Result<(), StoreError> {
+        let Database::Sqlite(file) = &self.shared.database else { return Ok(()) };
         let mut serving = self.shared.serving.lock().unwrap_or_else(PoisonError::into_inner);
         if serving.is_none() {
-            *serving = Some(serving_lock(&self.shared.file)?);
+            *serving = Some(serving_lock(file)?);
         }
         Ok(())
     }
@@ -128,9 +135,10 @@ impl Store {
     /// # Errors
     /// `Unavailable`.
     pub async fn health(&self) -> Result<Health, StoreError> {
-        let state = State::load(&self.connections().readers).await?;
+        let state = self.state().await?;
         Ok(Health {
             newest_record: state.newest_at,
+            database_time: state.database_time,
             queue_length: self.queue_length(),
             queue_limit: self.shared.queue.limit(),
         })
@@ -146,6 +154,11 @@ impl Store {
     pub async fn close(&self) {
         self.shared.queue.close().await;
         self.connections().close().await;
+    }
+
+    /// `state` as it stands.
+    async fn state(&self) -> Result<State, StoreError> {
+        State::load(self.connections().engine, &self.connections().readers).await
     }
 
     fn connections(&self) -> &Connections {

@@ -12,6 +12,9 @@
 mod app;
 mod check;
 mod csr;
+mod metrics;
 #[path = "../support/openapi.rs"]
 mod openapi;
+#[path = "../support/postgres.rs"]
+mod postgres;
 mod routes;

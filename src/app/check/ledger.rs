@@ -13,6 +13,15 @@ use crate::app::CLOCK_TOLERANCE;
 
 /// Checks all of it; `configured` are the CAs of the configured clusters.
 pub async fn ledger(store: &Store, configured: Vec<(KnownCa, Time)>, now: Time, report: &mut Report<'_>) {
+    match store.health().await {
+        Ok(health) if health.clock_is_off(now, CLOCK_TOLERANCE) => {
+            let text =
+                format!("this machine's clock reads {now}, over a minute off the database's: set the clocks");
+            report.wrong("clock", text);
+        }
+        Ok(_) => {}
+        Err(error) => report.wrong("database", error.to_string()),
+    }
     report.part("the database's own check", None);
     match store.integrity().await {
         Ok(problems) => problems.into_iter().for_each(|problem| report.wrong("database", problem)),

@@ -7,6 +7,7 @@ use sqlx::AnyConnection;
 use crate::audit::EventKind;
 use crate::policy::PolicyRow;
 use crate::store::cells::Cells;
+use crate::store::engine::Engine;
 use crate::store::events::kind_number;
 use crate::store::snapshot::Revisions;
 use crate::store::state::State;
@@ -74,7 +75,7 @@ impl Store {
 }
 
 async fn overview(connection: &mut AnyConnection) -> Result<Overview, StoreError> {
-    let state = State::load(&mut *connection).await?;
+    let state = State::load(Engine::of(connection), &mut *connection).await?;
     Ok(Overview {
         number: state.number,
         revisions: state.revisions,

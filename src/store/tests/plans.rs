@@ -1,12 +1,15 @@
 //! How SQLite runs each list: along an index, in its order, without looking at every row.
 
+use sqlx::Row as _;
+
 use super::*;
 use crate::audit::EventKind;
 use crate::store::statement::Statement;
 use crate::store::{certificates, events, refusals};
 
 async fn plan(ledger: &Ledger, statement: Statement<'_>) -> Vec<String> {
-    let rows = statement.explained().all(&ledger.connections().readers).await.unwrap();
+    let rows =
+        statement.explained(ledger.connections().engine).all(&ledger.connections().readers).await.unwrap();
     rows.iter().map(|row| row.try_get("detail").unwrap()).collect()
 }
 
@@ -25,7 +28,7 @@ const PAGE: Page = Page { before: Some(1_000), limit: 50 };
 
 #[tokio::test]
 async fn certificates_are_paged_along_an_index_under_every_filter() {
-    let ledger = Ledger::new().await;
+    let ledger = Ledger::on_sqlite().await;
     let text = || Some("x".to_owned());
     let none = CertificateFilter::default;
     let active = Some((CertificateStatus::Active, NOW));
@@ -92,7 +95,7 @@ async fn certificates_are_paged_along_an_index_under_every_filter() {
 
 #[tokio::test]
 async fn refusals_are_paged_along_an_index_under_every_filter() {
-    let ledger = Ledger::new().await;
+    let ledger = Ledger::on_sqlite().await;
     let text = || Some("x".to_owned());
     let none = RefusalFilter::default;
     for (what, filter, along) in [
@@ -125,7 +128,7 @@ async fn refusals_are_paged_along_an_index_under_every_filter() {
 
 #[tokio::test]
 async fn events_are_paged_along_an_index_under_every_filter() {
-    let ledger = Ledger::new().await;
+    let ledger = Ledger::on_sqlite().await;
     let none = EventFilter::default;
     let kind = Some(EventKind::KeyBlocked);
     for (what, filter, along) in [

@@ -145,7 +145,7 @@ async fn members_are_deleted_along_their_key() {
         );
         let rows = sqlx::query(sqlx::AssertSqlSafe(explained));
         let rows = rows.fetch_all(&ledger.connections().writer).await.unwrap();
-        let plan: Vec<String> = rows.iter().map(|row| row.try_get("detail").unwrap()).collect();
+        let plan: Vec<String> = rows.iter().map(|row| sqlx::Row::get(row, "detail")).collect();
         assert!(plan[0].contains("name_id=? AND number=?"), "{plan:#?}");
     }
 }
