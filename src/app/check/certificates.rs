@@ -103,16 +103,16 @@ pub(super) fn judge(row: &StoredCertificate, context: &Context) -> Vec<String> {
 /// What the certificate itself says.
 fn judge_columns(row: &StoredCertificate, certificate: &Certificate<'_>, flaws: &mut Flaws) {
     let hexed = |octets: &[u8]| hex::encode(octets);
-    flaws.compare("serial", hexed(&row.serial), hexed(certificate.serial()));
-    flaws.compare("not_before", row.not_before, certificate.not_before());
-    flaws.compare("not_after", row.not_after, certificate.not_after());
-    flaws.compare("spki_sha256", hexed(&row.spki_sha256), hexed(&certificate.spki_sha256()));
-    flaws.compare("key_kind", &*row.key_kind, certificate.key_kind().unwrap_or("of no accepted kind"));
-    flaws.compare("fingerprint", hexed(&row.sha256), hexed(&certificate.sha256()));
+    flaws.compare("serial", &hexed(&row.serial), &hexed(certificate.serial()));
+    flaws.compare("not_before", &row.not_before, &certificate.not_before());
+    flaws.compare("not_after", &row.not_after, &certificate.not_after());
+    flaws.compare("spki_sha256", &hexed(&row.spki_sha256), &hexed(&certificate.spki_sha256()));
+    flaws.compare("key_kind", row.key_kind.as_str(), certificate.key_kind().unwrap_or("of no accepted kind"));
+    flaws.compare("fingerprint", &hexed(&row.sha256), &hexed(&certificate.sha256()));
     match certificate.names() {
         Some((user, groups)) => {
-            flaws.compare("user", quoted(&row.user), quoted(&user));
-            flaws.compare("groups", list(&row.groups), list(&groups));
+            flaws.compare("user", &quoted(&row.user), &quoted(&user));
+            flaws.compare("groups", &list(&row.groups), &list(&groups));
         }
         None => flaws.add("its subject is not one user name and groups"),
     }
@@ -211,7 +211,7 @@ impl Flaws {
         self.0.push(text.into());
     }
 
-    fn compare<T: PartialEq + Display>(&mut self, column: &str, stored: T, said: T) {
+    fn compare<T: PartialEq + Display + ?Sized>(&mut self, column: &str, stored: &T, said: &T) {
         if stored != said {
             self.add(format!("{column} is {stored}, the certificate says {said}"));
         }

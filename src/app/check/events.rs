@@ -15,8 +15,10 @@ const PAGE: u32 = 2_048;
 pub(super) struct Told {
     /// Numbers of events whose record is not there.
     pub without_record: Vec<(i64, &'static str)>,
-    /// The latest time of a record, as `state` should have it. None where events could not be read.
-    pub newest_at: Option<Option<Time>>,
+    /// The latest time of a record, as `state` should have it.
+    pub newest_at: Option<Time>,
+    /// Whether every event was there and was read. If not, `newest_at` may be another.
+    pub is_whole: bool,
 }
 
 /// Walks through the audit log up to `until`.
@@ -41,8 +43,8 @@ pub(super) async fn check(store: &Store, until: i64, report: &mut Report<'_>) ->
         report.reached(after);
     }
     walk.gap(until.saturating_add(1), report);
-    let newest_at = walk.is_whole.then_some(walk.newest_at);
-    Ok(Told { without_record: walk.without_record, newest_at })
+    let Walk { without_record, newest_at, is_whole, .. } = walk;
+    Ok(Told { without_record, newest_at, is_whole })
 }
 
 /// Says of `told` what no pruning explains. Pruning may have gone on while the check ran, so
@@ -132,7 +134,7 @@ mod tests {
     fn a_record_that_is_not_there_was_pruned_or_deleted() {
         let told = Told {
             without_record: [1, 2, 5, 6, 9].map(|number| (number, "certificate")).to_vec(),
-            newest_at: None,
+            ..Told::default()
         };
         let mut lines = Vec::new();
         let mut tell = |step: super::super::Step<'_>| {

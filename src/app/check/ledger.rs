@@ -66,13 +66,15 @@ async fn records(
 
 async fn audit_log(store: &Store, overview: &Overview, report: &mut Report<'_>) -> Result<(), StoreError> {
     let found = events::check(store, overview.number, report).await?;
-    if let Some(newest_at) = found.newest_at
-        && newest_at != overview.newest_at
-    {
+    if found.is_whole && found.newest_at != overview.newest_at {
         let said = |at: Option<Time>| at.map_or("nothing".to_owned(), |at| at.to_string());
         report.wrong(
             "state",
-            format!("newest_at is {}, the audit log says {}", said(overview.newest_at), said(newest_at)),
+            format!(
+                "newest_at is {}, the audit log says {}",
+                said(overview.newest_at),
+                said(found.newest_at)
+            ),
         );
     }
     events::check_missing(&found, &store.inspect_pruned().await?, report);
