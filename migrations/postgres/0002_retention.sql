@@ -26,7 +26,7 @@ BEGIN
     ELSE
         SELECT at INTO ended FROM events WHERE number = OLD.number;
     END IF;
-    IF NOT EXISTS (SELECT 1 FROM retention WHERE ended + seconds < ledger_time()) THEN
+    IF NOT EXISTS (SELECT 1 FROM retention WHERE ended + seconds < extract(epoch FROM clock_timestamp())) THEN
         RAISE EXCEPTION '% are append-only: a row is deleted only once the operator''s retention has passed', TG_ARGV[0]
             USING ERRCODE = 'integrity_constraint_violation';
     END IF;

@@ -1,5 +1,6 @@
 //! The use cases: what the service does, without saying how it is asked.
 
+pub mod check;
 pub mod cluster;
 pub mod command;
 pub mod error;

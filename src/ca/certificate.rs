@@ -204,7 +204,8 @@ fn accept(extension: &ParsedExtension<'_>, critical: bool, oid: &str) -> Result<
     }
 }
 
-fn key_kind(tbs: &TbsCertificate<'_>) -> Result<&'static str, CertificateProblem> {
+/// `rsa-2048`, `p-256`... An RSA key of an unusual size is `rsa`.
+pub(super) fn key_kind(tbs: &TbsCertificate<'_>) -> Result<&'static str, CertificateProblem> {
     let unsupported = CertificateProblem::KeyUnsupported;
     if let Ok(PublicKey::RSA(key)) = tbs.subject_pki.parsed() {
         // Not key_size(): that counts whole octets.

@@ -9,6 +9,7 @@ pub mod pem_file;
 mod read_back;
 pub mod secret_file;
 mod signer;
+pub mod stored;
 pub mod throw_away;
 pub mod verify;
 

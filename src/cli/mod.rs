@@ -1,5 +1,7 @@
 //! The commands: one file for each noun. Data goes to stdout, talk to stderr.
 
+mod backup;
+mod check;
 mod clock;
 mod configuration;
 mod descriptors;
@@ -20,7 +22,7 @@ use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
 
 use crate::config::Config;
-use crate::store::Store;
+use crate::store::{Store, StoreSettings};
 
 /// Exit code of a request that the policy refused; 1 is any other error, 2 wrong usage.
 const REFUSED: u8 = 3;
@@ -57,6 +59,11 @@ enum Command {
     /// Block public keys, so that they are never certified again
     #[command(subcommand)]
     Key(key::Key),
+    /// Check the CA files, the database and every record against its certificate; exit status 1 if
+    /// anything is wrong. Works beside a running server
+    Check(check::Check),
+    /// Copy the whole ledger into a new file. Works beside a running server
+    Backup(backup::Backup),
     /// Delete what was kept long enough, or move everything to another database
     #[command(subcommand)]
     Ledger(ledger::Ledger),
@@ -104,6 +111,8 @@ fn dispatch(arguments: Arguments) -> Result<()> {
             Command::Token(token) => token.run(&read(&config)?).await,
             Command::Policy(policy) => policy.run(&read(&config)?).await,
             Command::Key(key) => key.run(&read(&config)?).await,
+            Command::Check(check) => check.run(&read(&config)?).await,
+            Command::Backup(backup) => backup.run(&read(&config)?).await,
             Command::Clock(clock) => clock.run(&read(&config)?).await,
             Command::Ledger(ledger) => ledger.run(&read(&config)?).await,
             Command::Migrate(migrate) => migrate.run(&read(&config)?).await,
@@ -123,6 +132,16 @@ fn read(path: &std::path::Path) -> Result<Config> {
 
 async fn open(config: &Config) -> Result<Store> {
     Store::open(&config.store).await.with_context(|| config.store.to_string())
+}
+
+/// The ledger, which must be there: what looks after one must not make an empty one.
+async fn open_existing(config: &Config) -> Result<Store> {
+    if let StoreSettings::Sqlite(file) = &config.store
+        && !file.exists()
+    {
+        anyhow::bail!("{}: there is no such file: `serve` makes the ledger", file.display());
+    }
+    open(config).await
 }
 
 /// A CA key must not end in a core file. Best effort: a kernel that refuses leaves the default.

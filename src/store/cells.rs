@@ -41,6 +41,10 @@ impl<'r> Cells<'r> {
         self.cell(column)
     }
 
+    pub(super) fn optional_blob(&self, column: &'static str) -> Result<Option<Vec<u8>>, StoreError> {
+        self.cell(column)
+    }
+
     pub(super) fn octets<const N: usize>(&self, column: &'static str) -> Result<[u8; N], StoreError> {
         self.sized(column, &self.blob(column)?)
     }

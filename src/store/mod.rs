@@ -9,6 +9,7 @@
 //! `engine`, `connection` and `migrations`.
 
 mod authorities;
+mod backup;
 mod batch;
 mod cells;
 pub mod certificates;
@@ -21,6 +22,8 @@ mod error;
 pub mod events;
 mod idempotency;
 mod insert;
+pub mod inspection;
+mod integrity;
 pub mod keys;
 mod migrations;
 mod names;
@@ -176,15 +179,6 @@ impl Store {
     pub async fn close(&self) {
         self.shared.queue.close().await;
         self.connections().close().await;
-    }
-
-    /// The engine's own check: of the whole file on SQLite, and of what refers to what. Reads all of
-    /// it. Empty: nothing is wrong.
-    ///
-    /// # Errors
-    /// `Unavailable`, `Corrupt`.
-    pub async fn integrity(&self) -> Result<Vec<String>, StoreError> {
-        self.shared.database.integrity(&self.connections().readers).await
     }
 
     /// `state` as it stands.

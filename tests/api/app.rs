@@ -68,21 +68,26 @@ impl TestApp {
     /// Where this many refusals of one caller are recorded in a minute.
     pub async fn with_refusals(most: u32) -> Self {
         let most = most.try_into().unwrap();
-        Self::with(POLICIES, RefusalLimits { burst: most, per_minute: NonZeroU32::MIN }).await
+        Self::with(POLICIES, RefusalLimits { burst: most, per_minute: NonZeroU32::MIN }, NOON).await
     }
 
     pub async fn with_policies(policies: &str) -> Self {
-        Self::with(policies, RefusalLimits::default()).await
+        Self::with(policies, RefusalLimits::default(), NOON).await
     }
 
-    async fn with(policies: &str, refusals: RefusalLimits) -> Self {
+    /// A service whose clock and CAs begin at `begin`.
+    pub async fn begun_at(begin: Time, policies: &str) -> Self {
+        Self::with(policies, RefusalLimits::default(), begin).await
+    }
+
+    async fn with(policies: &str, refusals: RefusalLimits, begin: Time) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (settings, database) = ledger(folder.path()).await;
         let store = Store::open(&settings).await.unwrap();
-        let clusters = ["prod", "test"].map(|name| cluster(folder.path(), name)).to_vec();
+        let clusters = ["prod", "test"].map(|name| cluster(folder.path(), name, begin)).to_vec();
         let rows = PolicyFile::read(policies.as_bytes()).unwrap().policies;
         store.replace_policies(&rows, None, None, NOON, &operator()).await.unwrap();
-        let app = App::start(clusters, store, Clock::fixed(NOON), Metrics::default()).await.unwrap();
+        let app = App::start(clusters, store, Clock::fixed(begin), Metrics::default()).await.unwrap();
         let app = Arc::new(app.with_refusal_limits(refusals));
         Self { router: countersign::http::router(Arc::clone(&app)), app, folder, database }
     }
@@ -297,8 +302,8 @@ fn template(path: &str) -> String {
     paths.keys().find(|template| is(template)).cloned().unwrap_or_else(|| path.to_owned())
 }
 
-fn cluster(folder: &std::path::Path, name: &str) -> ClusterSettings {
-    let (certificate, key) = throw_away::make(&format!("{name} CA"), NOON.before(86_400)).unwrap();
+fn cluster(folder: &std::path::Path, name: &str, begin: Time) -> ClusterSettings {
+    let (certificate, key) = throw_away::make(&format!("{name} CA"), begin.before(86_400)).unwrap();
     let write = |file: String, text: &str| {
         use std::os::unix::fs::OpenOptionsExt as _;
         let path = folder.join(file);

@@ -10,10 +10,12 @@
 )]
 
 mod app;
+mod check;
 mod csr;
 mod database;
 mod errors;
 mod hostile;
+mod metrics;
 #[path = "../support/openapi.rs"]
 mod openapi;
 #[path = "../support/postgres.rs"]

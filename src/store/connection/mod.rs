@@ -16,7 +16,7 @@ use super::StoreError;
 use super::engine::Engine;
 use super::settings::{PostgresSettings, StoreSettings};
 
-pub(super) use sqlite::is_busy;
+pub(super) use sqlite::{integrity as integrity_of_file, is_busy, options as options_of_file};
 
 /// How long a transaction waits for SQLite's write lock, over several attempts to begin.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
@@ -60,7 +60,7 @@ impl Database {
     /// What is wrong with the whole of it, as far as the engine itself can tell.
     pub(super) async fn integrity(&self, readers: &AnyPool) -> Result<Vec<String>, StoreError> {
         match self {
-            Self::Sqlite(_) => sqlite::integrity(readers).await,
+            Self::Sqlite(_) => sqlite::integrity(&mut *readers.acquire().await?).await,
             Self::Postgres(_) => postgres::integrity(readers).await,
         }
     }

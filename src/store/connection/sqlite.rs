@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::sqlite::SqliteError;
-use sqlx::{AnyConnection, AnyPool, ConnectOptions, Connection, Row};
+use sqlx::{AnyConnection, ConnectOptions, Connection, Row};
 
 use super::{Connections, READERS};
 use crate::store::StoreError;
@@ -79,15 +79,15 @@ pub(super) async fn connect(file: &Path) -> Result<AnyConnection, StoreError> {
 }
 
 /// SQLite's own full check of the file, and of what refers to what.
-pub(super) async fn integrity(readers: &AnyPool) -> Result<Vec<String>, StoreError> {
+pub(in crate::store) async fn integrity(connection: &mut AnyConnection) -> Result<Vec<String>, StoreError> {
     let mut problems = Vec::new();
-    for row in sqlx::query("PRAGMA integrity_check").fetch_all(readers).await? {
+    for row in sqlx::query("PRAGMA integrity_check").fetch_all(&mut *connection).await? {
         let text: String = row.try_get(0)?;
         if text != "ok" {
             problems.push(text);
         }
     }
-    for row in sqlx::query("PRAGMA foreign_key_check").fetch_all(readers).await? {
+    for row in sqlx::query("PRAGMA foreign_key_check").fetch_all(&mut *connection).await? {
         let (from, to): (String, String) = (row.try_get("table")?, row.try_get("parent")?);
         problems.push(format!("a row of {from} refers to a row of {to} that is not there"));
     }
@@ -124,7 +124,8 @@ async fn prepare(connection: &mut AnyConnection) -> Result<(), sqlx::Error> {
     Ok(())
 }
 
-fn options(file: &Path, mode: &str) -> Result<AnyConnectOptions, StoreError> {
+/// What opens `file`, with nothing set on the connection.
+pub(in crate::store) fn options(file: &Path, mode: &str) -> Result<AnyConnectOptions, StoreError> {
     sqlx::any::install_default_drivers();
     let options = AnyConnectOptions::from_str(&url(file, mode)?)?;
     Ok(options.disable_statement_logging())

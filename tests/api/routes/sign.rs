@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 
 use crate::app::{NOON, TestApp};
 use crate::csr::{Key, csr, x509};
-use crate::database::sqlite;
 
 #[tokio::test]
 async fn a_csr_that_the_policy_allows_becomes_a_recorded_certificate() {

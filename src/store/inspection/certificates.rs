@@ -1,0 +1,153 @@
+//! Certificates, with everything elsewhere that has to agree with them.
+
+use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, Row as _};
+
+use super::{EventOfRecord, Inspected, missing_members};
+use crate::store::cells::Cells;
+use crate::store::statement::Statement;
+use crate::store::{Store, StoreError};
+use crate::time::Time;
+
+/// A row of `certificates`, and what stands beside it.
+#[derive(Clone, Debug)]
+pub struct StoredCertificate {
+    /// As it is stored.
+    pub serial: Vec<u8>,
+    /// The number of its CA.
+    pub authority_id: i64,
+    /// The number of its cluster's name.
+    pub cluster_id: i64,
+    /// The cluster's name; none if the name is not there.
+    pub cluster: Option<String>,
+    /// The number of its caller's name.
+    pub caller_id: i64,
+    /// The subject's CN.
+    pub user: String,
+    /// The subject's O values, in order.
+    pub groups: Vec<String>,
+    /// The rows that decided.
+    pub policies: Vec<String>,
+    /// The revision that they are of.
+    pub policy_revision: i64,
+    /// The word for the kind of the key.
+    pub key_kind: String,
+    /// Of the key.
+    pub spki_sha256: Vec<u8>,
+    /// The certificate's notBefore.
+    pub not_before: Time,
+    /// The certificate's notAfter.
+    pub not_after: Time,
+    /// Seconds.
+    pub asked_ttl: Option<i64>,
+    /// The credential id.
+    pub sha256: Vec<u8>,
+    /// The certificate.
+    pub der: Vec<u8>,
+    /// The event of the same number.
+    pub event: Option<EventOfRecord>,
+    /// The user that the key is noted for.
+    pub key_owner: Option<String>,
+    /// Groups of the list by which no filter finds it.
+    pub groups_not_indexed: Vec<String>,
+    /// Policies of the list by which no filter finds it.
+    pub policies_not_indexed: Vec<String>,
+}
+
+const SELECT: &str = "SELECT c.number, c.serial, c.authority_id, c.cluster_id, cluster.name AS cluster, \
+     c.caller_id, c.user_name, g.names AS group_names, p.names AS policy_names, c.policy_revision, \
+     c.key_kind, c.spki_sha256, c.not_before, c.not_after, c.asked_ttl, c.sha256, c.der, \
+     e.at AS event_at, e.kind AS event_kind, e.caller_id AS event_caller_id, k.user_name AS key_owner \
+     FROM certificates c LEFT JOIN events e ON e.number = c.number \
+     LEFT JOIN names cluster ON cluster.id = c.cluster_id \
+     LEFT JOIN name_lists g ON g.id = c.groups_id \
+     LEFT JOIN name_lists p ON p.id = c.policies_id \
+     LEFT JOIN key_owners k ON k.spki_sha256 = c.spki_sha256 WHERE c.number > ";
+
+impl Store {
+    /// The next certificates with numbers above `after`, up to `until`, ascending.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Corrupt`.
+    pub async fn inspect_certificates(
+        &self,
+        after: i64,
+        until: i64,
+        limit: u32,
+    ) -> Result<Vec<Inspected<StoredCertificate>>, StoreError> {
+        // One view, so that pruning never comes between a row and its members.
+        self.view(move |connection| Box::pin(page(connection, after, until, limit))).await
+    }
+}
+
+async fn page(
+    connection: &mut AnyConnection,
+    after: i64,
+    until: i64,
+    limit: u32,
+) -> Result<Vec<Inspected<StoredCertificate>>, StoreError> {
+    let mut select = Statement::new(SELECT);
+    select.bind(after).push(" AND c.number <= ").bind(until);
+    select.push(" ORDER BY c.number LIMIT ").bind(limit);
+    let rows = select.all(&mut *connection).await?;
+    let mut page = Vec::with_capacity(rows.len());
+    for row in &rows {
+        page.push(Inspected { number: row.try_get("number")?, row: read(row) });
+    }
+    let lists = |of: fn(&StoredCertificate) -> &Vec<String>| -> Vec<(i64, Vec<String>)> {
+        let sound = page.iter().filter_map(|one| Some((one.number, one.row.as_ref().ok()?)));
+        sound.map(|(number, row)| (number, of(row).clone())).collect()
+    };
+    let (groups, policies) = (lists(|row| &row.groups), lists(|row| &row.policies));
+    let mut groups = missing_members(&mut *connection, FIND_GROUPS, &groups).await?;
+    let mut policies = missing_members(&mut *connection, FIND_POLICIES, &policies).await?;
+    for one in &mut page {
+        if let Ok(row) = &mut one.row {
+            row.groups_not_indexed = groups.remove(&one.number).unwrap_or_default();
+            row.policies_not_indexed = policies.remove(&one.number).unwrap_or_default();
+        }
+    }
+    Ok(page)
+}
+
+const FIND_GROUPS: &str =
+    "SELECT name_id, number FROM certificate_groups WHERE (name_id, number) IN (VALUES ";
+const FIND_POLICIES: &str =
+    "SELECT name_id, number FROM certificate_policies WHERE (name_id, number) IN (VALUES ";
+
+fn read(row: &AnyRow) -> Result<StoredCertificate, StoreError> {
+    let cells = Cells::new(row, "certificates", "number");
+    Ok(StoredCertificate {
+        serial: cells.blob("serial")?,
+        authority_id: cells.integer("authority_id")?,
+        cluster_id: cells.integer("cluster_id")?,
+        cluster: cells.optional_text("cluster")?,
+        caller_id: cells.integer("caller_id")?,
+        user: cells.text("user_name")?,
+        groups: cells.json("group_names")?,
+        policies: cells.json("policy_names")?,
+        policy_revision: cells.integer("policy_revision")?,
+        key_kind: cells.text("key_kind")?,
+        spki_sha256: cells.blob("spki_sha256")?,
+        not_before: cells.time("not_before")?,
+        not_after: cells.time("not_after")?,
+        asked_ttl: cells.optional_integer("asked_ttl")?,
+        sha256: cells.blob("sha256")?,
+        der: cells.blob("der")?,
+        event: event(&cells)?,
+        key_owner: cells.optional_text("key_owner")?,
+        groups_not_indexed: Vec::new(),
+        policies_not_indexed: Vec::new(),
+    })
+}
+
+/// The event that was joined to a record, out of the columns `event_at`, `event_kind` and
+/// `event_caller_id`.
+pub(super) fn event(cells: &Cells<'_>) -> Result<Option<EventOfRecord>, StoreError> {
+    let Some(kind) = cells.optional_integer("event_kind")? else { return Ok(None) };
+    Ok(Some(EventOfRecord {
+        at: cells.time("event_at")?,
+        kind,
+        caller_id: cells.integer("event_caller_id")?,
+    }))
+}
