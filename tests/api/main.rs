@@ -9,6 +9,7 @@
     reason = "a test that cannot go on should stop"
 )]
 
+mod access;
 mod app;
 mod check;
 mod csr;
