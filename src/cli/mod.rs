@@ -2,6 +2,7 @@
 
 mod clock;
 mod configuration;
+mod copy;
 mod healthcheck;
 mod key;
 mod ledger;
