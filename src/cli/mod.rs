@@ -2,7 +2,6 @@
 
 mod clock;
 mod configuration;
-mod copy;
 mod healthcheck;
 mod key;
 mod ledger;
