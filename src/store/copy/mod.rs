@@ -19,7 +19,9 @@ use super::{StoreError, migrations, serving_lock};
 use page::{Key, digest_of, insert, page_after};
 use table::Table;
 
-/// The table of `state`, whose one row is there from the start and is written last.
+/// The tables whose one row is there from the start and is written last.
+const ONE_ROW: [&str; 2] = [STATE, "retention"];
+
 const STATE: &str = "state";
 
 /// What was copied.
@@ -113,7 +115,7 @@ impl Copy {
 
     /// Brings over the rows of one table that are not there yet.
     async fn write(&mut self, table: &Table, report: &mut impl FnMut(u64)) -> Result<(), StoreError> {
-        if table.name == STATE {
+        if table.has_one_row() {
             report(1);
             return Ok(());
         }
@@ -133,7 +135,7 @@ impl Copy {
 
     /// Reads both ends of one table again.
     async fn compare(&mut self, table: &Table, report: &mut impl FnMut(u64)) -> Result<(), StoreError> {
-        if table.name == STATE {
+        if table.has_one_row() {
             report(1);
             return Ok(());
         }
@@ -144,10 +146,16 @@ impl Copy {
 
     /// From here on the database is a ledger, whole.
     async fn finish(mut self) -> Result<Copied, StoreError> {
-        let state = Table::named(&self.tables, STATE)?.clone();
-        let rows = page_after(&mut self.source, &state, None).await?;
         let mut transaction = self.target.begin().await?;
-        page::update(&mut transaction, &state, &rows).await?;
+        for table in self.tables.iter().filter(|table| table.has_one_row()) {
+            let rows = page_after(&mut self.source, table, None).await?;
+            page::update(&mut transaction, table, &rows).await?;
+            let same = digest_of(&mut self.source, table, &mut |_| {}).await?
+                == digest_of(&mut transaction, table, &mut |_| {}).await?;
+            if !same {
+                return Err(differs(&table.name));
+            }
+        }
         for table in &self.tables {
             let Some(id) = table.given_by_database() else { continue };
             // The next one goes on from what was copied.
@@ -156,11 +164,6 @@ impl Copy {
                 table.name
             );
             sqlx::query(AssertSqlSafe(text)).fetch_one(&mut *transaction).await?;
-        }
-        let same = digest_of(&mut self.source, &state, &mut |_| {}).await?
-            == digest_of(&mut transaction, &state, &mut |_| {}).await?;
-        if !same {
-            return Err(differs(STATE));
         }
         sqlx::raw_sql("DROP TABLE ledger_copy").execute(&mut *transaction).await?;
         transaction.commit().await?;
@@ -191,9 +194,8 @@ async fn begin_target(target: &mut AnyConnection, tables: &[Table], mark: &str) 
         let rows: i64 = row.fetch_one(target).await?.try_get("rows")?;
         return Ok(u64::try_from(rows).unwrap_or_default());
     }
-    // The row of `state` is always there.
-    let held = count_all(target, tables).await?;
-    if held > 1 {
+    let filled: Vec<Table> = tables.iter().filter(|table| !table.has_one_row()).cloned().collect();
+    if count_all(target, &filled).await? > 0 {
         return Err(StoreError::Conflict(
             "the database holds a ledger already: name an empty one".to_owned(),
         ));

@@ -36,11 +36,16 @@ impl Table {
         found.ok_or_else(|| StoreError::Corrupt(format!("there is no table {name}")))
     }
 
+    /// Whether its row is there from the start, and only ever changed.
+    pub(super) fn has_one_row(&self) -> bool {
+        super::ONE_ROW.contains(&self.name.as_str())
+    }
+
     /// The column whose numbers the database gives by itself.
     pub(super) fn given_by_database(&self) -> Option<&str> {
         let [only] = self.key.as_slice() else { return None };
         let column = self.columns.get(*only)?;
-        (column.name == "id" && column.kind == Kind::Integer && self.name != super::STATE)
+        (column.name == "id" && column.kind == Kind::Integer && !self.has_one_row())
             .then_some(column.name.as_str())
     }
 }
