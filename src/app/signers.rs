@@ -10,8 +10,8 @@ use tokio::sync::oneshot;
 
 use super::AppError;
 
-/// How many pieces of work may wait. The slowest, a key of RSA-4096, takes some milliseconds, so
-/// the last of them is still answered within the five seconds that a request has.
+/// How many pieces of work may wait. On two processors so many signatures of RSA-2048 take a tenth of
+/// a second, and so many checks of such a key less than one.
 const WAITING: usize = 512;
 
 type Work = Box<dyn FnOnce() + Send>;

@@ -1,5 +1,5 @@
-//! Fermat's test to the base 2, by Montgomery's squaring (Handbook of Applied Cryptography, sections
-//! 14.3.2 and 14.2.4): a third of the time that a general modular power takes.
+//! Fermat's test to the base 2, by Montgomery's squaring, column by column (Handbook of Applied
+//! Cryptography, sections 14.2.4 and 14.3.2): less than half the time of a general modular power.
 use num_bigint::BigUint;
 
 use super::rsa::inverse;
@@ -12,10 +12,10 @@ pub(super) fn passes(modulus: &BigUint) -> bool {
     }
     let modulus = Modulus::new(modulus);
     let mut power = modulus.one.clone();
-    let mut wide = vec![0; modulus.digits.len().saturating_mul(2)];
+    let (mut factors, mut squared) = (Vec::new(), Vec::new());
     // Of n - 1, the highest bit first: it is n without its lowest bit.
     for place in (0..modulus.bits).rev() {
-        modulus.square(&mut power, &mut wide);
+        modulus.square(&mut power, &mut factors, &mut squared);
         if place > 0 && modulus.bit(place) {
             modulus.double(&mut power);
         }
@@ -49,26 +49,31 @@ impl Modulus {
         digit.is_some_and(|digit| digit >> (place % 64) & 1 == 1)
     }
 
-    /// Squares `number`. `wide` is room for twice as many digits.
-    fn square(&self, number: &mut [u64], wide: &mut [u64]) {
-        square_in_full(number, wide);
-        let mut overflow = false;
-        for place in 0..self.digits.len() {
-            let Some((lowest, rest)) = wide.get_mut(place..).and_then(<[u64]>::split_first_mut) else {
-                return;
-            };
-            let factor = lowest.wrapping_mul(self.negative_inverse);
-            let Some((first, others)) = self.digits.split_first() else { return };
-            // Makes the lowest digit zero, which is then left out.
-            let (_, carry) = factor.carrying_mul_add(*first, *lowest, 0);
-            let carry = add_product(rest, factor, others, carry);
-            if let Some(next) = rest.get_mut(others.len()) {
-                (*next, overflow) = next.carrying_add(carry, overflow);
-            }
+    /// Squares `number`, column by column: digits of the square and of the multiple of the modulus that
+    /// makes its lower half zero. `factors` is room for as many digits.
+    fn square(&self, number: &mut [u64], factors: &mut Vec<u64>, squared: &mut Vec<u64>) {
+        let length = self.digits.len();
+        factors.clear();
+        squared.clear();
+        let mut sum = Sum::default();
+        for column in 0..length {
+            sum.add_square_column(number, 0, column);
+            sum.add_products(factors, self.digits.get(1..=column).unwrap_or_default());
+            let factor = sum.lowest().wrapping_mul(self.negative_inverse);
+            factors.push(factor);
+            sum.add(factor, self.digits.first().copied().unwrap_or_default());
+            sum.shift();
         }
-        let high = wide.get(self.digits.len()..).unwrap_or_default();
-        number.iter_mut().zip(high).for_each(|(digit, high)| *digit = *high);
-        self.reduce_once(number, overflow);
+        for column in length..length.saturating_mul(2) {
+            let first = column.saturating_sub(length).saturating_add(1);
+            sum.add_square_column(number, first, length.saturating_sub(1));
+            let (left, right) = (factors.get(first..), self.digits.get(first..));
+            sum.add_products(left.unwrap_or_default(), right.unwrap_or_default());
+            squared.push(sum.lowest());
+            sum.shift();
+        }
+        number.iter_mut().zip(squared).for_each(|(digit, squared)| *digit = *squared);
+        self.reduce_once(number, sum.lowest() == 1);
     }
 
     fn double(&self, number: &mut [u64]) {
@@ -90,39 +95,55 @@ impl Modulus {
     }
 }
 
-/// The square of `number` in twice as many digits: the products of different digits, each once, then
-/// all of that twice, and the squares of the digits.
-fn square_in_full(number: &[u64], wide: &mut [u64]) {
-    wide.fill(0);
-    for (place, digit) in number.iter().enumerate() {
-        let higher = number.get(place.saturating_add(1)..).unwrap_or_default();
-        let start = place.saturating_mul(2).saturating_add(1);
-        let Some(to) = wide.get_mut(start..) else { return };
-        let carry = add_product(to, *digit, higher, 0);
-        if let Some(next) = to.get_mut(higher.len()) {
-            *next = carry;
-        }
-    }
-    let (mut top, mut carry) = (0, 0);
-    for (pair, digit) in wide.chunks_exact_mut(2).zip(number) {
-        let [low, high] = pair else { return };
-        let (twice_low, twice_high) = (*low << 1 | top, *high << 1 | *low >> 63);
-        top = *high >> 63;
-        let (square, next) = digit.carrying_mul_add(*digit, twice_low, carry);
-        let overflow;
-        *low = square;
-        (*high, overflow) = twice_high.overflowing_add(next);
-        carry = u64::from(overflow);
-    }
+/// A sum of products of digits, in 192 bits.
+#[derive(Default)]
+struct Sum {
+    low: u128,
+    high: u64,
 }
 
-/// Adds `factor` times `number` to the lower digits of `to`, and returns what is carried above them.
-fn add_product(to: &mut [u64], factor: u64, number: &[u64], carry: u64) -> u64 {
-    to.iter_mut().zip(number).fold(carry, |carry, (digit, other)| {
-        let (low, high) = factor.carrying_mul_add(*other, *digit, carry);
-        *digit = low;
-        high
-    })
+impl Sum {
+    fn add(&mut self, left: u64, right: u64) {
+        let (low, overflow) = self.low.overflowing_add(u128::from(left).wrapping_mul(u128::from(right)));
+        self.low = low;
+        self.high = self.high.wrapping_add(u64::from(overflow));
+    }
+
+    /// Adds the first of `left` times the last of `right`, and so on towards each other's ends.
+    fn add_products(&mut self, left: &[u64], right: &[u64]) {
+        left.iter().zip(right.iter().rev()).for_each(|(left, right)| self.add(*left, *right));
+    }
+
+    /// Adds the products of the digits from place `first` to place `last`, each with the one that
+    /// stands as far from the other end. Pairs of different digits come twice and are counted so.
+    fn add_square_column(&mut self, digits: &[u64], first: usize, last: usize) {
+        let Some(digits) = digits.get(first..=last) else { return };
+        let half = digits.len() / 2;
+        let (lower, upper) = digits.split_at_checked(half).unwrap_or_default();
+        let mut pairs = Self::default();
+        pairs.add_products(lower, upper);
+        self.add_twice(&pairs);
+        if let (true, Some(middle)) = (digits.len() % 2 == 1, upper.first()) {
+            self.add(*middle, *middle);
+        }
+    }
+
+    fn add_twice(&mut self, other: &Self) {
+        for _ in 0..2 {
+            let (low, overflow) = self.low.overflowing_add(other.low);
+            self.low = low;
+            self.high = self.high.wrapping_add(other.high).wrapping_add(u64::from(overflow));
+        }
+    }
+
+    fn lowest(&self) -> u64 {
+        u64::try_from(self.low & u128::from(u64::MAX)).unwrap_or_default()
+    }
+
+    fn shift(&mut self) {
+        self.low = self.low >> 64 | u128::from(self.high) << 64;
+        self.high = 0;
+    }
 }
 
 #[cfg(test)]
@@ -162,17 +183,6 @@ mod tests {
     }
 
     proptest! {
-        #[test]
-        fn every_square_is_the_one_of_a_general_library(octets in prop::collection::vec(prop_oneof![any::<u8>(), Just(0xff), Just(0)], 1..80)) {
-            let number = BigUint::from_bytes_be(&octets);
-            let digits: Vec<u64> = number.iter_u64_digits().collect();
-            let mut wide = vec![7; digits.len() * 2];
-            square_in_full(&digits, &mut wide);
-            let mut square: Vec<u64> = (&number * &number).iter_u64_digits().collect();
-            square.resize(wide.len(), 0);
-            prop_assert_eq!(wide, square);
-        }
-
         #[test]
         fn every_number_is_judged_as_by_a_general_power(octets in prop::collection::vec(any::<u8>(), 0..48)) {
             let number = BigUint::from_bytes_be(&octets);
