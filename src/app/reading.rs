@@ -2,30 +2,37 @@
 
 use serde_json::Value;
 
-use crate::audit::Event;
 use crate::auth::Principal;
+use crate::export::Wanted;
 use crate::pki::serial::Serial;
-use crate::store::{CertificateFilter, EventFilter, Page, Recorded, Refusal, RefusalFilter};
+use crate::store::Recorded;
 
 use super::{App, AppError};
 
 impl App {
-    /// The certificates that `filter` names and that this caller may see, newest first.
+    /// What of `wanted` this caller may see: all of it for an auditor, its own for a requester. None:
+    /// nothing, because it asks for another's.
     ///
     /// # Errors
-    /// `RoleMissing` for a caller that is neither requester nor auditor; `LedgerUnavailable`.
-    pub async fn certificates(
+    /// `RoleMissing` for a caller that is neither requester nor auditor, or that asks for events and
+    /// is no auditor; `ClusterUnknown`; `LedgerUnavailable`.
+    pub async fn scoped(
         &self,
         principal: &Principal,
-        mut filter: CertificateFilter,
-        page: Page,
-    ) -> Result<Vec<Recorded>, AppError> {
-        self.check_cluster(filter.cluster.as_deref()).await?;
-        match Scope::of(principal, filter.caller.take())? {
-            Scope::Nothing => return Ok(Vec::new()),
-            Scope::Of(caller) => filter.caller = caller,
+        mut wanted: Wanted,
+    ) -> Result<Option<Wanted>, AppError> {
+        let (caller, cluster) = match &mut wanted {
+            Wanted::Certificates(filter, _) => (&mut filter.caller, filter.cluster.as_deref()),
+            Wanted::Refusals(filter, _) => (&mut filter.caller, filter.cluster.as_deref()),
+            Wanted::Events(_) if principal.roles.auditor => return Ok(Some(wanted)),
+            Wanted::Events(_) => return Err(AppError::RoleMissing("auditor")),
+        };
+        self.check_cluster(cluster).await?;
+        match Scope::of(principal, caller.take())? {
+            Scope::Nothing => return Ok(None),
+            Scope::Of(own) => *caller = own,
         }
-        Ok(self.store.certificates(&filter, page).await?)
+        Ok(Some(wanted))
     }
 
     /// One certificate.
@@ -52,44 +59,6 @@ impl App {
             (Some(_), false) => Err(AppError::SerialAmbiguous),
             (None, _) => Err(nowhere(serial)),
         }
-    }
-
-    /// The refusals that `filter` names and that this caller may see, newest first.
-    ///
-    /// # Errors
-    /// As for [`App::certificates`].
-    pub async fn refusals(
-        &self,
-        principal: &Principal,
-        mut filter: RefusalFilter,
-        page: Page,
-    ) -> Result<Vec<Refusal>, AppError> {
-        self.check_cluster(filter.cluster.as_deref()).await?;
-        match Scope::of(principal, filter.caller.take())? {
-            Scope::Nothing => return Ok(Vec::new()),
-            Scope::Of(caller) => filter.caller = caller,
-        }
-        Ok(self.store.refusals(&filter, page).await?)
-    }
-
-    /// The audit log: newest first, or ascending after the number `after`.
-    ///
-    /// # Errors
-    /// `RoleMissing` for whoever is no auditor; `LedgerUnavailable`.
-    pub async fn events(
-        &self,
-        principal: &Principal,
-        filter: EventFilter,
-        page: Page,
-        after: Option<i64>,
-    ) -> Result<Vec<Event>, AppError> {
-        if !principal.roles.auditor {
-            return Err(AppError::RoleMissing("auditor"));
-        }
-        Ok(match after {
-            Some(after) => self.store.events_after(&filter, after, page.limit).await?,
-            None => self.store.events(&filter, page).await?,
-        })
     }
 
     /// A filter may name a cluster that is configured, or one that was once: a typo must not look

@@ -87,6 +87,7 @@ pub const CODES: &[(&str, u16, &str)] = &[
     ("clock_behind", 503, "The clock is wrong"),
     ("ledger_unavailable", 503, "The ledger does not answer"),
     ("ledger_busy", 503, "The ledger is busy"),
+    ("exports_busy", 503, "Enough exports run at this moment"),
     ("policy_changing", 503, "The policy is changing"),
     ("not_ready", 503, "The service is not ready"),
     ("too_many_connections", 503, "Too many connections are open"),

@@ -4,10 +4,12 @@ use serde_json::Value;
 use sqlx::any::AnyRow;
 
 use super::cells::Cells;
+use super::certificate_filter::period;
 use super::change::append_event;
 use super::state::State;
 use super::statement::Statement;
-use super::{Page, StoreError};
+use super::times::Numbers;
+use super::{Order, Span, StoreError};
 use crate::audit::{Event, EventKind, Origin, RequestId};
 use crate::time::Time;
 
@@ -25,13 +27,25 @@ pub struct EventFilter {
 }
 
 impl super::Store {
-    /// A page of the events that match, newest first.
+    /// A page of the events that match.
     ///
     /// # Errors
     /// `Unavailable`, `Corrupt`.
-    pub async fn events(&self, filter: &EventFilter, page: Page) -> Result<Vec<Event>, StoreError> {
-        let rows = newest_first(filter, page).all(&self.connections().readers).await?;
-        rows.iter().map(read).collect()
+    pub async fn events(
+        &self,
+        filter: &EventFilter,
+        page: impl Into<Span>,
+    ) -> Result<Vec<Event>, StoreError> {
+        let span = page.into();
+        let period = [period(filter.after_time, filter.before_time)];
+        let mut numbers = Vec::new();
+        for kind in RECORDS {
+            numbers.extend(self.numbers(kind, &period).await?);
+        }
+        let rows = select(filter, &numbers, span).all(&self.connections().readers).await?;
+        let mut events = rows.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+        span.sort(&mut events, |event| event.number);
+        Ok(events)
     }
 
     /// Ascending, numbers above `after`: what a follower reads. Numbers are given in commit order,
@@ -45,8 +59,7 @@ impl super::Store {
         after: i64,
         limit: u32,
     ) -> Result<Vec<Event>, StoreError> {
-        let rows = oldest_first(filter, after, limit).all(&self.connections().readers).await?;
-        rows.iter().map(read).collect()
+        self.events(filter, Span::all(Order::OldestFirst, limit).behind(after)).await
     }
 
     /// An operator's word that `now` is right, after a clock that stood in the future: records are
@@ -98,38 +111,107 @@ pub(super) fn origin(cells: &Cells<'_>) -> Result<Origin, StoreError> {
     })
 }
 
-pub(super) fn newest_first(filter: &EventFilter, page: Page) -> Statement<'_> {
-    let mut select = Statement::new(SELECT);
-    select.push("e.number < ").bind(page.bound());
-    push_filter(&mut select, filter);
-    select.push(" ORDER BY e.number DESC LIMIT ").bind(page.limit);
-    select
-}
+/// The kinds whose times are held against the newest record, and which are nearly all events.
+const RECORDS: [EventKind; 2] = [EventKind::CertificateIssued, EventKind::RequestRefused];
 
-pub(super) fn oldest_first(filter: &EventFilter, after: i64, limit: u32) -> Statement<'_> {
-    let mut select = Statement::new(SELECT);
-    select.push("e.number > ").bind(after);
-    push_filter(&mut select, filter);
-    select.push(" ORDER BY e.number LIMIT ").bind(limit);
-    select
-}
+const COLUMNS: &str = "SELECT e.number, e.at, e.kind, caller.name AS caller, e.caller_groups, \
+     e.request_id, e.client_request_id, e.address, e.detail FROM (";
+const JOINS: &str = ") k CROSS JOIN events e LEFT JOIN names caller ON caller.id = e.caller_id \
+     WHERE e.number = k.number";
 
-const SELECT: &str = "SELECT e.number, e.at, e.kind, caller.name AS caller, e.caller_groups, e.request_id, \
-     e.client_request_id, e.address, e.detail \
-     FROM events e LEFT JOIN names caller ON caller.id = e.caller_id WHERE ";
-
-fn push_filter<'f>(select: &mut Statement<'f>, filter: &'f EventFilter) {
-    if let Some(kind) = filter.kind {
-        select.push(" AND e.kind = ").bind(kind_number(kind));
+/// The rows of a page's numbers, in no order. `numbers` has a stretch for each of [`RECORDS`].
+///
+/// A period of time narrows the numbers of records only, so what else there is comes out of an
+/// index of its own.
+pub(super) fn select<'f>(filter: &'f EventFilter, numbers: &[Numbers], span: Span) -> Statement<'f> {
+    let mut select = Statement::new(COLUMNS);
+    let timed = filter.after_time.is_some() || filter.before_time.is_some();
+    let all = Numbers { above: span.above, below: span.below };
+    let narrowed = all.within(either(numbers));
+    match filter.kind {
+        Some(EventKind::CertificateIssued) => {
+            push_records(&mut select, " FROM certificates e", filter, narrowed)
+        }
+        Some(EventKind::RequestRefused) => push_records(&mut select, " FROM refusals e", filter, narrowed),
+        Some(kind) => {
+            push_events(&mut select, "e.kind > 2 AND e.kind = ", Some(kind_number(kind)), filter, all);
+        }
+        None if timed => {
+            push_events(&mut select, "e.kind <= ", Some(2), filter, narrowed);
+            select.push(" UNION ALL ");
+            let changes = "e.kind > 2 AND (CASE WHEN e.kind > 2 THEN 1 END) = 1";
+            push_events(&mut select, changes, None, filter, all);
+        }
+        None => push_events(&mut select, "e.kind > ", Some(0), filter, all),
     }
+    select.push(" ORDER BY number").push(span.direction()).bind(span.limit).push(JOINS);
+    select
+}
+
+/// What holds the records of both kinds.
+fn either(numbers: &[Numbers]) -> Numbers {
+    Numbers {
+        above: numbers.iter().map(|numbers| numbers.above).min().unwrap_or(0),
+        below: numbers.iter().map(|numbers| numbers.below).max().unwrap_or(i64::MAX),
+    }
+}
+
+/// Along the certificates or refusals, which have the numbers of their events.
+fn push_records<'f>(
+    select: &mut Statement<'f>,
+    from: &'static str,
+    filter: &'f EventFilter,
+    numbers: Numbers,
+) {
+    select.push("SELECT e.number AS number").push(from).push(" WHERE e.number > 0");
+    push_between(select, numbers);
+    push_caller(select, "e.caller_id", filter);
+    push_times(select, "(SELECT t.at FROM events t WHERE t.number = e.number)", filter);
+}
+
+/// Along the events of this kind, of this caller, or all of them.
+fn push_events<'f>(
+    select: &mut Statement<'f>,
+    kind: &'static str,
+    number: Option<i64>,
+    filter: &'f EventFilter,
+    numbers: Numbers,
+) {
+    select.push("SELECT e.number AS number FROM events e WHERE ").push(kind);
+    if let Some(number) = number {
+        select.bind(number);
+    }
+    push_between(select, numbers);
+    // Where the kind has an index, the caller's is not to be used.
+    push_caller(
+        select,
+        if kind.starts_with("e.kind > 2") { "e.caller_id + 0" } else { "e.caller_id" },
+        filter,
+    );
+    push_times(select, "e.at + 0", filter);
+}
+
+fn push_caller<'f>(select: &mut Statement<'f>, column: &'static str, filter: &'f EventFilter) {
     if let Some(caller) = &filter.caller {
-        select.push(" AND e.caller_id = (SELECT id FROM names WHERE name = ").bind(caller).push(")");
+        select
+            .push(" AND ")
+            .push(column)
+            .push(" = (SELECT id FROM names WHERE name = ")
+            .bind(caller)
+            .push(")");
     }
+}
+
+fn push_between(select: &mut Statement<'_>, numbers: Numbers) {
+    select.push(" AND e.number > ").bind(numbers.above).push(" AND e.number < ").bind(numbers.below);
+}
+
+fn push_times(select: &mut Statement<'_>, at: &'static str, filter: &EventFilter) {
     if let Some(after) = filter.after_time {
-        select.push(" AND e.at >= ").bind(after);
+        select.push(" AND ").push(at).push(" >= ").bind(after);
     }
     if let Some(before) = filter.before_time {
-        select.push(" AND e.at < ").bind(before);
+        select.push(" AND ").push(at).push(" < ").bind(before);
     }
 }
 

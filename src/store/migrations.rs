@@ -42,7 +42,11 @@ async fn migrate(mut transaction: Transaction<'_, Any>, migrator: &Migrator) -> 
 
 fn migrator() -> Migrator {
     let ledger = SqlStr::from_static(include_str!("../../migrations/sqlite/0001_ledger.sql"));
-    Migrator::with_migrations(vec![Migration::new(1, "ledger".into(), MigrationType::Simple, ledger, false)])
+    let reading = SqlStr::from_static(include_str!("../../migrations/sqlite/0003_reading.sql"));
+    let step = |version, name: &'static str, text| {
+        Migration::new(version, name.into(), MigrationType::Simple, text, false)
+    };
+    Migrator::with_migrations(vec![step(1, "ledger", ledger), step(3, "reading", reading)])
 }
 
 /// Whether every step has run; an error if others have, or other texts of them.

@@ -11,6 +11,7 @@
 mod authorities;
 mod batch;
 mod cells;
+pub mod certificate_filter;
 pub mod certificates;
 mod change;
 mod checks;
@@ -20,14 +21,17 @@ pub mod events;
 mod idempotency;
 mod insert;
 pub mod keys;
+mod lifetimes;
 mod migrations;
 mod names;
 pub mod page;
 pub mod policies;
 pub mod refusals;
+mod search;
 pub mod snapshot;
 mod state;
 mod statement;
+mod times;
 pub mod tokens;
 mod writer;
 
@@ -40,10 +44,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use sqlx::{Connection, Row};
 
-pub use certificates::{CertificateFilter, CertificateStatus, Idempotency, Issuance, Recorded};
+pub use certificate_filter::{CertificateFilter, CertificateStatus};
+pub use certificates::{Idempotency, Issuance, Recorded};
 pub use error::{RecordError, RefusalError, StoreError};
 pub use events::EventFilter;
-pub use page::Page;
+pub use page::{Order, Page, Span};
 pub use refusals::{Refusal, RefusalFilter, RefusalToRecord};
 pub use snapshot::{Revisions, Snapshot};
 
@@ -130,6 +135,14 @@ impl Store {
             queue_length: self.queue_length(),
             queue_limit: self.shared.queue.limit(),
         })
+    }
+
+    /// The last number that was given. What is committed later has a higher one.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn newest_number(&self) -> Result<i64, StoreError> {
+        Ok(State::load(&self.connections().readers).await?.number)
     }
 
     /// How many records wait to be written. Does not touch the database.

@@ -2,6 +2,7 @@ mod audit;
 mod certificates;
 mod clusters;
 mod health;
+mod lists;
 mod policies;
 mod refusals;
 mod sign;
