@@ -157,6 +157,48 @@ pub fn events(texts: &mut Texts) -> Result<EventFilter, Wrong> {
     Ok(filter)
 }
 
+/// Filters of certificates and refusals together, for counting.
+#[derive(Clone, Debug)]
+pub struct Both {
+    /// None where something is asked that no certificate has.
+    pub certificates: Option<CertificateFilter>,
+    /// None where something is asked that no refusal has.
+    pub refusals: Option<RefusalFilter>,
+}
+
+impl Both {
+    /// Whether a policy row is named.
+    #[must_use]
+    pub fn names_a_policy(&self) -> bool {
+        self.certificates.as_ref().is_some_and(|filter| filter.policy.is_some())
+            || self.refusals.as_ref().is_some_and(|filter| filter.policy.is_some())
+    }
+}
+
+/// Reads filters of either kind; `after` and `before` are the time of the decision of both.
+///
+/// # Errors
+/// The first that is wrong.
+pub fn both(mut texts: Texts, now: Time, is_code: impl Fn(&str) -> bool) -> Result<Both, Wrong> {
+    let mut others = texts.clone();
+    let refusals = refusals(&mut others, is_code)?;
+    others.take("code")?;
+    let only_certificates = !others.0.is_empty();
+    for (name, _) in &mut texts.0 {
+        match name.as_str() {
+            "after" => "issued_after".clone_into(name),
+            "before" => "issued_before".clone_into(name),
+            _ => {}
+        }
+    }
+    let certificates = certificates(&mut texts, now)?;
+    let only_refusals = refusals.code.is_some();
+    Ok(Both {
+        certificates: (!only_refusals).then_some(certificates),
+        refusals: (!only_certificates).then_some(refusals),
+    })
+}
+
 /// Reads `order` and the number named `after`: rows above it only, ascending unless `order` says
 /// otherwise.
 ///

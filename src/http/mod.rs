@@ -25,7 +25,9 @@ pub mod router;
 mod rows;
 pub mod server;
 mod sign;
+mod stats;
 mod status;
+mod users;
 mod wish;
 
 pub use access::Access;

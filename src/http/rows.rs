@@ -52,6 +52,11 @@ pub async fn answer(
     }
 }
 
+/// 503: as many exports run as may.
+pub fn busy() -> Problem {
+    Problem::new("exports_busy", "enough exports run at this moment: try again in some seconds")
+}
+
 async fn page(
     app: &App,
     query: &Query,
@@ -77,9 +82,7 @@ async fn stream(
     span: Span,
     lines: Lines,
 ) -> Result<Response, Problem> {
-    let permit = Arc::clone(&app.exports).try_acquire_owned().map_err(|_| {
-        Problem::new("exports_busy", "enough exports run at this moment: try again in some seconds")
-    })?;
+    let permit = Arc::clone(&app.exports).try_acquire_owned().map_err(|_| busy())?;
     let newest = app.store.newest_number().await.map_err(AppError::from)?;
     let span = Span { below: span.below.min(newest.saturating_add(1)), ..span };
     let (sender, receiver) = mpsc::channel(2);

@@ -31,8 +31,10 @@ mod search;
 pub mod snapshot;
 mod state;
 mod statement;
+pub mod stats;
 mod times;
 pub mod tokens;
+pub mod users;
 mod writer;
 
 #[cfg(test)]

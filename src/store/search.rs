@@ -165,11 +165,21 @@ impl<'f> Search<'f> {
 
     /// The numbers of the page, as a statement without its end.
     pub(super) fn push_numbers(&self, statement: &mut Statement<'f>, path: Path, span: Span) {
+        self.push_all_numbers(statement, path, span);
+        statement.push(" ORDER BY number").push(span.direction()).bind(span.limit);
+    }
+
+    /// Every number that matches, in no order.
+    pub(super) fn push_all_numbers(&self, statement: &mut Statement<'f>, path: Path, span: Span) {
         match path {
             Path::Lifetimes => self.push_classes(statement, span, true),
             Path::Rows | Path::Lead(_) => self.push_along(statement, path, span, true),
         }
-        statement.push(" ORDER BY number").push(span.direction()).bind(span.limit);
+    }
+
+    /// Whether nothing is asked.
+    pub(super) fn is_everything(&self) -> bool {
+        self.leads.is_empty() && self.tests.is_empty() && self.validity.is_any()
     }
 
     fn push_along(&self, statement: &mut Statement<'f>, path: Path, span: Span, tested: bool) {

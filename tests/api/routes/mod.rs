@@ -7,4 +7,5 @@ mod policies;
 mod refusals;
 mod sign;
 mod sign_retry;
+mod stats;
 mod whoami;
