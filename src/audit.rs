@@ -36,11 +36,15 @@ pub enum EventKind {
     KeyUnblocked,
     /// An operator vouched for the clock.
     ClockAccepted,
+    /// How long records are kept was changed.
+    RetentionChanged,
+    /// Records that were kept for long enough were deleted.
+    LedgerPruned,
 }
 
 impl EventKind {
     /// Every kind, for readers of the log.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::CertificateIssued,
         Self::RequestRefused,
         Self::PolicyReplaced,
@@ -49,6 +53,8 @@ impl EventKind {
         Self::KeyBlocked,
         Self::KeyUnblocked,
         Self::ClockAccepted,
+        Self::RetentionChanged,
+        Self::LedgerPruned,
     ];
 
     /// As it is written in the log and in the database.
@@ -63,6 +69,8 @@ impl EventKind {
             Self::KeyBlocked => "key.blocked",
             Self::KeyUnblocked => "key.unblocked",
             Self::ClockAccepted => "clock.accepted",
+            Self::RetentionChanged => "retention.changed",
+            Self::LedgerPruned => "ledger.pruned",
         }
     }
 

@@ -1,14 +1,22 @@
 //! The configuration file: TOML, the environment over it, every path resolved.
 
+mod limits;
+
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use toml::{Table, Value};
 
+use self::limits::LimitsTable;
+use crate::app::RefusalLimits;
 use crate::app::cluster::ClusterSettings;
+use crate::http::Limits;
 use crate::store::StoreSettings;
+use crate::store::retention::LEAST_RETENTION;
 use crate::telemetry::{self, LogFormat};
+use crate::time::Lifetime;
 
 /// Begins every environment variable that overrides a key. Two underscores, because Kubernetes
 /// itself sets `COUNTERSIGN_PORT` beside a Service of that name.
@@ -23,8 +31,16 @@ pub struct Config {
     pub metrics_listen: Option<SocketAddr>,
     /// Where the ledger is.
     pub store: StoreSettings,
+    /// Other databases, by the names that commands know them under.
+    pub databases: BTreeMap<String, StoreSettings>,
     /// What is signed for.
     pub clusters: Vec<ClusterSettings>,
+    /// What connections may hold.
+    pub connections: Limits,
+    /// How many refusals of one caller are recorded.
+    pub refusals: RefusalLimits,
+    /// How long records are kept after they ended; for ever if absent.
+    pub retention: Option<Lifetime>,
     /// How log lines are written.
     pub log_format: LogFormat,
     /// What is logged, as in `info` or `warn,countersign=debug`.
@@ -32,7 +48,7 @@ pub struct Config {
 }
 
 /// The file as it is written.
-#[derive(Debug, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
     #[serde(default = "default_listen")]
@@ -41,12 +57,26 @@ struct File {
     #[serde(default)]
     insecure_http: bool,
     database: String,
+    database_password_file: Option<PathBuf>,
+    #[serde(default)]
+    databases: BTreeMap<String, NamedDatabase>,
+    retention: Option<Lifetime>,
     #[serde(default)]
     clusters: Vec<ClusterSettings>,
+    #[serde(default)]
+    limits: LimitsTable,
     #[serde(default)]
     log_format: LogFormat,
     #[serde(default = "default_log")]
     log: String,
+}
+
+/// One `[databases.NAME]` table.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NamedDatabase {
+    url: String,
+    password_file: Option<PathBuf>,
 }
 
 fn default_listen() -> SocketAddr {
@@ -106,19 +136,31 @@ impl File {
                 ));
             }
         }
-        let sqlite_file =
-            self.database.strip_prefix("sqlite:").filter(|file| !file.is_empty()).ok_or_else(|| {
-                "database: is written as \"sqlite:countersign.db\", with the path of a file".to_owned()
-            })?;
+        let store = StoreSettings::parse(&self.database, self.database_password_file.as_deref(), folder)
+            .map_err(|error| format!("database: {error}"))?;
+        let databases = self.databases.into_iter().map(|(name, database)| {
+            let settings = StoreSettings::parse(&database.url, database.password_file.as_deref(), folder);
+            settings.map_err(|error| format!("databases.{name}: {error}")).map(|settings| (name, settings))
+        });
+        let databases = databases.collect::<Result<_, _>>()?;
         for (index, cluster) in self.clusters.iter().enumerate() {
             cluster.check().map_err(|error| format!("clusters[{index}]: {error}"))?;
+        }
+        if self.retention.is_some_and(|retention| retention < LEAST_RETENTION) {
+            return Err(format!(
+                "retention: is at least {LEAST_RETENTION}; without this key records are kept for ever"
+            ));
         }
         telemetry::check(&self.log).map_err(|error| format!("log: {error}"))?;
         Ok(Config {
             listen: self.listen,
             metrics_listen: self.metrics_listen,
-            store: StoreSettings { sqlite_file: folder.join(sqlite_file) },
+            store,
+            databases,
             clusters: self.clusters.into_iter().map(|cluster| cluster.resolved_from(folder)).collect(),
+            connections: self.limits.connections(),
+            refusals: self.limits.refusals(),
+            retention: self.retention,
             log_format: self.log_format,
             log: self.log,
         })
@@ -201,7 +243,7 @@ mod tests {
     #[test]
     fn relative_paths_resolve_from_the_folder_of_the_file() {
         let config = parse(GOOD, &[]).unwrap();
-        assert_eq!(config.store.sqlite_file, Path::new("/etc/countersign/ledger.db"));
+        assert_eq!(config.store.to_string(), "/etc/countersign/ledger.db");
         assert_eq!(config.clusters[0].server_ca, Path::new("/etc/countersign/ca.crt"));
         assert_eq!(config.clusters[0].client_ca, Path::new("/etc/kubernetes/pki/ca.crt"));
     }
@@ -250,9 +292,59 @@ mod tests {
     }
 
     #[test]
-    fn a_database_that_is_not_a_file_of_sqlite_is_refused() {
-        for database in ["", "sqlite:", "mysql://x", "countersign.db"] {
-            assert!(parse(&GOOD.replace("sqlite:ledger.db", database), &[]).is_err(), "{database}");
+    fn a_database_of_no_known_engine_is_refused() {
+        for database in ["", "sqlite:", "mysql://x", "countersign.db", "postgres://x"] {
+            let error = parse(&GOOD.replace("sqlite:ledger.db", database), &[]).unwrap_err();
+            assert!(error.starts_with("database: "), "{database}: {error}");
         }
+    }
+
+    #[test]
+    fn records_are_kept_for_ever_or_for_thirty_days_at_least() {
+        assert_eq!(parse(GOOD, &[]).unwrap().retention, None);
+        let kept = |text: &str| parse(&format!("retention = {text}\n{GOOD}"), &[]);
+        assert_eq!(kept("\"2555d\"").unwrap().retention.unwrap().to_string(), "2555d");
+        for wrong in ["\"29d\"", "\"0s\"", "0", "\"7y\"", "\"\""] {
+            let error = kept(wrong).unwrap_err();
+            assert!(error.contains("retention"), "{wrong}: {error}");
+        }
+    }
+
+    #[test]
+    fn limits_that_are_left_out_keep_their_defaults() {
+        assert_eq!(parse(GOOD, &[]).unwrap().refusals, RefusalLimits::default());
+        let config = parse(&format!("{GOOD}\n[limits]\nrefusals_burst = 5"), &[]).unwrap();
+        assert_eq!((config.refusals.burst.get(), config.refusals.per_minute.get()), (5, 60));
+        let config = parse(GOOD, &[("LIMITS__REFUSALS_PER_MINUTE", "7")]).unwrap();
+        assert_eq!(config.refusals.per_minute.get(), 7);
+    }
+
+    #[test]
+    fn a_limit_that_is_none_is_an_error() {
+        for wrong in ["refusals_burst = 0", "refusals_per_minute = -1", "refusals = 3"] {
+            let error = parse(&format!("{GOOD}\n[limits]\n{wrong}"), &[]).unwrap_err();
+            assert!(error.contains("limits"), "{wrong}: {error}");
+        }
+    }
+
+    #[test]
+    fn databases_have_names_and_password_files_of_their_own() {
+        let text = GOOD.replace(
+            "[[clusters]]",
+            "[databases.big]\nurl = \"postgres://me@localhost/big\"\npassword_file = \"big.password\"\n[[clusters]]",
+        );
+        let config = parse(&text, &[]).unwrap();
+        assert_eq!(config.databases["big"].to_string(), "postgres://me@localhost:5432/big");
+        let wrong = parse(&text.replace("@localhost", "@db.example"), &[]).unwrap_err();
+        assert!(wrong.starts_with("databases.big: ") && wrong.contains("verify-full"), "{wrong}");
+        assert!(parse(&text.replace("password_file", "password"), &[]).is_err());
+    }
+
+    #[test]
+    fn a_password_in_the_configuration_is_never_shown() {
+        let text = GOOD.replace("sqlite:ledger.db", "postgres://me:hunter2@localhost/ledger");
+        assert!(!format!("{:?}", parse(&text, &[]).unwrap()).contains("hunter2"));
+        let error = parse(&text.replace("@localhost", "@db.example"), &[]).unwrap_err();
+        assert!(!error.contains("hunter2"), "{error}");
     }
 }

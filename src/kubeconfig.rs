@@ -11,6 +11,8 @@ use crate::pki::name::{Name, ShortName};
 use crate::pki::serial::Serial;
 use crate::time::Time;
 
+/// What one takes beside its cluster's entry, in bytes.
+const USUAL_BYTES: usize = 3 * 1_024;
 /// The longest name of a file that is made up here, in bytes.
 const LONGEST_FILE_NAME: usize = 100;
 /// What is left of a user's name in a file name beside a long cluster name, in bytes.
@@ -70,15 +72,38 @@ impl Shape {
     }
 }
 
+/// What a cluster puts into each of its kubeconfigs: the head of the file and the entry under
+/// `clusters`, written once because most of it is the server's CA.
+#[derive(Clone, Debug)]
+pub struct ClusterEntry {
+    yaml: String,
+}
+
+impl ClusterEntry {
+    /// For a cluster of this name, with the API server's URL from the configuration and what
+    /// kubectl trusts it by.
+    #[must_use]
+    pub fn new(name: &ShortName, server: &str, server_ca_pem: &str) -> Self {
+        let certificate_authority_data = STANDARD.encode(server_ca_pem);
+        let cluster = Cluster { server, certificate_authority_data };
+        let head = Head {
+            api_version: "v1",
+            kind: "Config",
+            clusters: [NamedCluster { name: name.as_str(), cluster }],
+        };
+        let mut yaml = String::new();
+        write_yaml(&head, &mut yaml);
+        Self { yaml }
+    }
+}
+
 /// What goes into a kubeconfig.
 #[derive(Clone, Debug)]
 pub struct Kubeconfig<'a> {
     /// The cluster, and the context's part after the `@`.
     pub cluster: &'a ShortName,
-    /// The API server's URL, from the configuration.
-    pub server: &'a str,
-    /// What kubectl trusts the API server by.
-    pub server_ca_pem: &'a str,
+    /// Of the same cluster.
+    pub cluster_entry: &'a ClusterEntry,
     /// The context's namespace.
     pub namespace: Option<&'a str>,
     /// The CN.
@@ -101,12 +126,12 @@ impl Kubeconfig<'_> {
     /// The file: comments in printable ASCII, then YAML.
     #[must_use]
     pub fn render(&self) -> String {
-        let file = self.file();
-        let options = serde_saphyr::ser_options! { quote_all: true, prefer_block_scalars: false };
-        // Strings and lists cannot fail to serialise; were it so, JSON is YAML too.
-        let yaml = serde_saphyr::to_string_with_options(&file, options)
-            .unwrap_or_else(|_| serde_json::to_string(&file).unwrap_or_default());
-        format!("{}{yaml}", self.comments())
+        let mut file = String::with_capacity(USUAL_BYTES.saturating_add(self.cluster_entry.yaml.len()));
+        file.push_str(&self.comments());
+        // Two mappings without a key in common, one after the other, are one mapping.
+        file.push_str(&self.cluster_entry.yaml);
+        write_yaml(&self.rest(), &mut file);
+        file
     }
 
     /// Only printable ASCII: YAML ends a comment at U+0085, U+2028 and U+2029 too.
@@ -127,19 +152,10 @@ impl Kubeconfig<'_> {
         format!("# {}\n", lines.join("\n# "))
     }
 
-    fn file(&self) -> File<'_> {
+    fn rest(&self) -> Rest<'_> {
         let context = format!("{}@{}", self.user, self.cluster);
         let cluster = self.cluster.as_str();
-        File {
-            api_version: "v1",
-            kind: "Config",
-            clusters: [NamedCluster {
-                name: cluster,
-                cluster: Cluster {
-                    server: self.server,
-                    certificate_authority_data: STANDARD.encode(self.server_ca_pem),
-                },
-            }],
+        Rest {
             users: [NamedUser {
                 name: context.clone(),
                 user: User {
@@ -166,12 +182,22 @@ pub fn file_name(user: &Name, cluster: &ShortName, extension: &str) -> String {
     format!("{}{rest}", stem(user, room))
 }
 
+fn write_yaml(part: &impl Serialize, to: &mut String) {
+    let options = serde_saphyr::ser_options! { quote_all: true, prefer_block_scalars: false };
+    // Strings and lists cannot fail to serialise, and writing into a String does not fail.
+    let _ = serde_saphyr::to_fmt_writer_with_options(to, part, options);
+}
+
 #[derive(Serialize)]
-struct File<'a> {
+struct Head<'a> {
     #[serde(rename = "apiVersion")]
     api_version: &'static str,
     kind: &'static str,
     clusters: [NamedCluster<'a>; 1],
+}
+
+#[derive(Serialize)]
+struct Rest<'a> {
     users: [NamedUser<'a>; 1],
     contexts: [NamedContext<'a>; 1],
     #[serde(rename = "current-context", skip_serializing_if = "Option::is_none")]
@@ -228,17 +254,15 @@ fn merge_line(file: &str) -> String {
 }
 
 fn printable(text: &str) -> String {
-    text.chars()
-        .map(
-            |c| {
-                if matches!(c, ' '..='~') && c != '\\' {
-                    c.to_string()
-                } else {
-                    c.escape_unicode().to_string()
-                }
-            },
-        )
-        .collect()
+    let mut printed = String::with_capacity(text.len());
+    for c in text.chars() {
+        if matches!(c, ' '..='~') && c != '\\' {
+            printed.push(c);
+        } else {
+            printed.extend(c.escape_unicode());
+        }
+    }
+    printed
 }
 
 fn stands_in_file_name(byte: u8) -> bool {
@@ -321,10 +345,10 @@ mod tests {
     fn render(user: &str, groups: &[&str], shape: Shape) -> String {
         let user = Name::parse(user).expect("a name");
         let groups: Vec<Name> = groups.iter().map(|group| Name::parse(group).expect("a name")).collect();
+        let cluster = ShortName::parse("prod").expect("a name");
         Kubeconfig {
-            cluster: &ShortName::parse("prod").expect("a name"),
-            server: "https://prod.example:6443",
-            server_ca_pem: PEM,
+            cluster: &cluster,
+            cluster_entry: &ClusterEntry::new(&cluster, "https://prod.example:6443", PEM),
             namespace: Some("1e3"),
             user: &user,
             groups: &groups,

@@ -60,6 +60,7 @@ pub struct Metrics {
     request_seconds: Family<RouteLabels, Histogram, fn() -> Histogram>,
     issued: Family<ClusterLabels, Counter>,
     refused: Family<CodeLabels, Counter>,
+    not_recorded: Counter,
     queue_length: Gauge,
     ca_not_after: Family<ClusterLabels, Gauge>,
     started: Gauge,
@@ -74,6 +75,7 @@ impl Default for Metrics {
             request_seconds: Family::new_with_constructor(seconds_histogram),
             issued: Family::default(),
             refused: Family::default(),
+            not_recorded: Counter::default(),
             queue_length: Gauge::default(),
             ca_not_after: Family::default(),
             started: Gauge::default(),
@@ -117,6 +119,11 @@ impl Metrics {
     /// A request was refused with this stable error code.
     pub fn refused(&self, code: &'static str) {
         self.refused.get_or_create(&CodeLabels { code }).inc();
+    }
+
+    /// A caller that was refused too often was refused once more, without a record.
+    pub fn refusal_not_recorded(&self) {
+        self.not_recorded.inc();
     }
 
     /// This many requests wait for the ledger's writer.
@@ -176,6 +183,11 @@ impl Metrics {
             self.refused.clone(),
         );
         registry.register(
+            "countersign_refusals_not_recorded",
+            "Requests refused past the limit of their caller, which leave no record",
+            self.not_recorded.clone(),
+        );
+        registry.register(
             "countersign_ledger_queue_length",
             "Requests that wait for the ledger's writer",
             self.queue_length.clone(),
@@ -227,6 +239,7 @@ mod tests {
         metrics.ca_not_after("prod", Time::from_unix(1_800_000_000));
         metrics.issued("prod");
         metrics.refused("policy_denied");
+        metrics.refusal_not_recorded();
         metrics.writer_queue(7);
         metrics.started(Time::from_unix(1_700_000_000));
         for line in [
@@ -235,6 +248,7 @@ mod tests {
             "countersign_http_request_duration_seconds_bucket{le=\"0.0025\",route=\"/v1/sign\",method=\"POST\"} 1",
             "countersign_certificates_issued_total{cluster=\"prod\"} 1",
             "countersign_refusals_total{code=\"policy_denied\"} 1",
+            "countersign_refusals_not_recorded_total 1",
             "countersign_ledger_queue_length 7",
             "countersign_ca_not_after_seconds{cluster=\"prod\"} 1800000000",
             "process_start_time_seconds 1700000000",

@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use aws_lc_rs::digest::{SHA384, digest};
 use countersign::store::{CertificateFilter, Page, Revisions, Store, StoreError, StoreSettings};
 
 struct File {
@@ -21,7 +22,7 @@ impl File {
     }
 
     async fn open(&self) -> Result<Store, StoreError> {
-        Store::open(&StoreSettings { sqlite_file: self.path() }).await
+        Store::open(&StoreSettings::Sqlite(self.path())).await
     }
 
     /// Makes the ledger and closes it.
@@ -111,6 +112,87 @@ async fn a_database_of_another_program_is_refused_and_left_alone() {
         "{refused:?}"
     );
     assert_eq!(file.sql("SELECT name FROM sqlite_master").trim(), "customers");
+}
+
+const STEPS: [&str; 2] = [
+    include_str!("../migrations/sqlite/0001_ledger.sql"),
+    include_str!("../migrations/sqlite/0002_retention.sql"),
+];
+
+/// One row at least in each table of the first step. HASH, OTHER and ID stand for octets.
+const FIRST_ROWS: &str = "
+    INSERT INTO names VALUES (1, 'token:a'), (2, 'prod'), (3, 'dev'), (4, 'developers');
+    INSERT INTO name_lists VALUES (1, HASH, '[\"dev\"]'), (2, OTHER, '[\"developers\"]');
+    INSERT INTO authorities VALUES (1, HASH, x'30', 1);
+    INSERT INTO cluster_authorities VALUES (2, 1, 1);
+    INSERT INTO events VALUES (1, 1000, 1, 1, NULL, ID, NULL, NULL, NULL),
+                              (2, 1000, 2, 1, NULL, ID, NULL, NULL, NULL),
+                              (3, 1000, 3, 1, NULL, ID, NULL, NULL, '{}');
+    INSERT INTO certificates VALUES (1, 1, 2, 1, x'40000000000000000000000000000000', 'alice', 1, NULL, NULL,
+                                     'p-256', HASH, 700, 2000, NULL, 0, 2, HASH, x'30');
+    INSERT INTO certificate_groups VALUES (3, 1);
+    INSERT INTO certificate_policies VALUES (4, 1);
+    INSERT INTO key_owners VALUES (HASH, 'alice');
+    INSERT INTO refusals VALUES (2, 1, 2, 'alice', 1, NULL, NULL, NULL, NULL, NULL, 'c', 'd', '[]', 0, 2);
+    INSERT INTO refusal_groups VALUES (3, 2);
+    INSERT INTO refusal_policies VALUES (4, 2);
+    INSERT INTO policies VALUES ('developers', 1, NULL, '{}');
+    INSERT INTO policy_revisions VALUES (1, 3);
+    INSERT INTO tokens VALUES ('i', 'a', HASH, '[]', 0, 'x', 1, 2, NULL);
+    INSERT INTO blocked_keys VALUES (HASH, 'r', 1, 1);
+    INSERT INTO idempotency_keys VALUES (1, 'k', HASH, 1, 1000);
+    UPDATE state SET number = 3, policy_revision = 1, newest_at = 1000;";
+
+/// A file to which the first `steps` were done, and nothing since.
+fn at_step(steps: usize) -> File {
+    let file = File::new();
+    file.sql(
+        "CREATE TABLE _sqlx_migrations (version BIGINT PRIMARY KEY, description TEXT NOT NULL, \
+         installed_on TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP, success BOOLEAN NOT NULL, \
+         checksum BLOB NOT NULL, execution_time BIGINT NOT NULL)",
+    );
+    for (version, step) in (1..).zip(&STEPS[..steps]) {
+        // The newline, because what begins with a hyphen is an option to sqlite3.
+        file.sql(&format!("\n{step}"));
+        let checksum = hex::encode(digest(&SHA384, step.as_bytes()));
+        file.sql(&format!(
+            "INSERT INTO _sqlx_migrations VALUES ({version}, '', CURRENT_TIMESTAMP, 1, x'{checksum}', 0)"
+        ));
+    }
+    file
+}
+
+#[tokio::test]
+async fn later_steps_keep_every_row_of_the_first() {
+    let file = at_step(1);
+    let octets = |digits: &str, length| format!("x'{}'", digits.repeat(length));
+    let words = [("HASH", octets("2a", 32)), ("OTHER", octets("2b", 32)), ("ID", octets("2a", 16))];
+    file.sql(&words.iter().fold(FIRST_ROWS.to_owned(), |rows, (word, octets)| rows.replace(word, octets)));
+    let tables = file.sql(
+        "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE '\\_%' ESCAPE '\\' ORDER BY name",
+    );
+    let rows = |table: &str| file.sql(&format!("SELECT * FROM {table} ORDER BY 1"));
+    let before: Vec<String> = tables.lines().map(rows).collect();
+    assert!(before.iter().all(|rows| !rows.is_empty()), "a table is empty, so nothing is shown of it");
+    file.open().await.unwrap().close().await;
+    let after: Vec<String> = tables.lines().map(rows).collect();
+    assert_eq!(before, after);
+    assert_eq!(file.sql("PRAGMA integrity_check; PRAGMA foreign_key_check").trim(), "ok");
+    let store = file.open().await.unwrap();
+    assert_eq!(store.retention().await.unwrap(), None);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_ledger_that_came_step_by_step_has_the_schema_of_a_new_one() {
+    let schema = |file: &File| {
+        file.sql(
+            "SELECT type, name, sql FROM sqlite_master WHERE name NOT LIKE '\\_%' ESCAPE '\\' ORDER BY 1, 2",
+        )
+    };
+    let old = at_step(1);
+    old.open().await.unwrap().close().await;
+    assert_eq!(schema(&old), schema(&File::made().await));
 }
 
 #[tokio::test]

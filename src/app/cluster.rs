@@ -8,6 +8,7 @@ use serde::Deserialize;
 use x509_parser::pem::Pem;
 
 use crate::ca::{Authority, AuthorityError, AuthoritySettings};
+use crate::kubeconfig::ClusterEntry;
 use crate::pki::name::ShortName;
 use crate::policy::{ClusterRules, Clusters};
 use crate::time::Lifetime;
@@ -111,6 +112,8 @@ pub struct Cluster {
     pub server: String,
     /// PEM, as in the file.
     pub server_ca_pem: String,
+    /// What it puts into each of its kubeconfigs.
+    pub kubeconfig_entry: ClusterEntry,
     pub namespace: Option<String>,
     pub default_ttl: Lifetime,
     pub max_ttl: Lifetime,
@@ -143,6 +146,7 @@ impl Cluster {
         };
         Ok(Self {
             shares_server_ca: holds_certificate(&server_ca_pem, authority.certificate_der()),
+            kubeconfig_entry: ClusterEntry::new(&settings.name, &settings.server, &server_ca_pem),
             name: settings.name,
             server: settings.server,
             server_ca_pem,

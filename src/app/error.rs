@@ -65,14 +65,25 @@ pub enum AppError {
     IfMatchRequired,
     #[error("{}", .0.join("; "))]
     PolicyInvalid(Vec<String>),
+    #[error(
+        "too many requests of this caller were refused: this one would be too, and is neither recorded nor explained; \
+         correct what is asked for, and try again in {retry_after} s"
+    )]
+    TooManyRefusals { retry_after: u64 },
     #[error("the ledger does not answer, so no certificate was sent: try again in a moment")]
     LedgerUnavailable,
     #[error("too many requests wait for the ledger, so no certificate was sent: try again in a moment")]
     LedgerBusy,
+    #[error("too many requests wait to be signed, so no certificate was sent: try again in a moment")]
+    SigningBusy,
     #[error("the policy or this caller's token changed during each of three attempts: try again")]
     PolicyChanging,
     #[error("this service's clock stands behind its newest record, so nothing is signed until it is right")]
     ClockBehind,
+    #[error(
+        "this service's clock is over a minute from its database's, so nothing is signed until both are right"
+    )]
+    ClockOff,
     #[error("internal error")]
     Internal(String),
 }
@@ -105,10 +116,13 @@ impl AppError {
             Self::RevisionMismatch { .. } => "revision_mismatch",
             Self::IfMatchRequired => "if_match_required",
             Self::PolicyInvalid(_) => "policy_invalid",
+            Self::TooManyRefusals { .. } => "too_many_refusals",
             Self::LedgerUnavailable => "ledger_unavailable",
             Self::LedgerBusy => "ledger_busy",
+            Self::SigningBusy => "signing_busy",
             Self::PolicyChanging => "policy_changing",
             Self::ClockBehind => "clock_behind",
+            Self::ClockOff => "clock_off",
             Self::Internal(_) => "internal",
         }
     }
@@ -202,6 +216,7 @@ impl From<RefusalError> for AppError {
         match error {
             RefusalError::Stale => Self::PolicyChanging,
             RefusalError::ClockBehind { newest } => clock_behind(newest),
+            RefusalError::ClockOff { database } => clock_off(database),
             RefusalError::Store(error) => error.into(),
         }
     }
@@ -212,6 +227,11 @@ fn clock_behind(newest: Time) -> AppError {
     AppError::ClockBehind
 }
 
+fn clock_off(database: Time) -> AppError {
+    tracing::error!(%database, "this machine's clock is over a minute from the database's");
+    AppError::ClockOff
+}
+
 impl From<RecordError> for AppError {
     fn from(error: RecordError) -> Self {
         match error {
@@ -220,6 +240,7 @@ impl From<RecordError> for AppError {
             RecordError::KeyOwned => Self::KeyOwned,
             RecordError::KeyBlocked => Self::KeyBlocked,
             RecordError::ClockBehind { newest } => clock_behind(newest),
+            RecordError::ClockOff { database } => clock_off(database),
             RecordError::Store(error) => error.into(),
         }
     }

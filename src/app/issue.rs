@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::auth;
 use crate::ca::Signed;
-use crate::pki::csr::CertRequest;
+use crate::pki::csr::{self, CertRequest};
 use crate::pki::name::Name;
 use crate::pki::serial::Serial;
 use crate::policy::{Approved, Ask};
@@ -65,10 +65,13 @@ impl App {
         let on_behalf_of = command.on_behalf_of.as_deref().map(Name::parse).transpose();
         let on_behalf_of =
             on_behalf_of.map_err(|error| AppError::ParameterInvalid(format!("on_behalf_of: {error}")))?;
-        // On a thread of its own: telling a prime from an RSA modulus takes milliseconds.
-        let csr = command.csr.clone();
-        let request = tokio::task::spawn_blocking(move || CertRequest::parse(&csr)).await;
-        let request = request.map_err(|_| AppError::Internal("reading a CSR broke off".to_owned()))??;
+        // Handing a quick one to another thread would cost as much as checking it.
+        let request = if csr::is_quick_to_check(&command.csr) {
+            CertRequest::parse(&command.csr)?
+        } else {
+            let csr = command.csr.clone();
+            self.signers.run(move || CertRequest::parse(&csr)).await??
+        };
         Ok(Ask { cluster, request, ttl: command.ttl, on_behalf_of })
     }
 
@@ -111,9 +114,12 @@ impl App {
     /// What would be issued. What the recording transaction enforces, the clock and the key's owner,
     /// is looked up here.
     async fn preview(&self, approved: &Approved, now: Time) -> Result<SignOutcome, Stopped> {
-        let newest = self.store.health().await?.newest_record;
-        if newest.is_some_and(|newest| newest.seconds_since(now) > CLOCK_TOLERANCE) {
+        let health = self.store.health().await?;
+        if health.newest_record.is_some_and(|newest| newest.seconds_since(now) > CLOCK_TOLERANCE) {
             return Err(AppError::ClockBehind.into());
+        }
+        if health.clock_is_off(now, CLOCK_TOLERANCE) {
+            return Err(AppError::ClockOff.into());
         }
         let owner = self.store.key_owner(approved.key().spki_sha256()).await?;
         if owner.is_some_and(|owner| owner != approved.user().as_str()) {
@@ -146,6 +152,9 @@ impl App {
         if command.dry_run || !error.is_refusal() {
             return Stopped::By(error);
         }
+        if let Err(error) = self.count_refusal(&command.origin) {
+            return Stopped::By(error);
+        }
         let wish = Wish::read(command, ask);
         match self.record_refusal(&command.origin, &wish, state, &error).await {
             Ok(()) => Stopped::By(error),
@@ -154,13 +163,16 @@ impl App {
         }
     }
 
-    /// Signs on a thread of its own: an RSA signature would hold up every other request.
+    /// Signs, on a thread of its own where it takes long: an RSA signature would hold up every
+    /// other request.
     async fn signed(&self, approved: Approved) -> Result<Signed, AppError> {
         let cluster = self.cluster(Some(approved.cluster().as_str()))?;
-        let authority = Arc::clone(&cluster.authority);
         let serial = Serial::from_random(random::octets()?);
-        let signed = tokio::task::spawn_blocking(move || authority.sign(approved, serial)).await;
-        Ok(signed.map_err(|_| AppError::Internal("signing broke off".to_owned()))??)
+        if cluster.authority.is_quick() {
+            return Ok(cluster.authority.sign(approved, serial)?);
+        }
+        let authority = Arc::clone(&cluster.authority);
+        Ok(self.signers.run(move || authority.sign(approved, serial)).await??)
     }
 }
 

@@ -6,8 +6,10 @@ pub mod error;
 pub mod issue;
 pub mod policies;
 pub mod reading;
+mod refusal_cap;
 mod refuse;
 mod retry;
+mod signers;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -20,10 +22,12 @@ use crate::clock::Clock;
 use crate::metrics::Metrics;
 use crate::pki::name::ShortName;
 use crate::policy::{Clusters, PolicySet};
-use crate::store::{Snapshot, Store, StoreError};
+use crate::store::{Health, Snapshot, Store, StoreError};
 use crate::time::{Lifetime, Time};
 pub use cluster::{Cluster, ClusterSettings};
 pub use error::AppError;
+pub use refusal_cap::RefusalLimits;
+use signers::Signers;
 
 /// How far this machine's clock may stand behind the newest record, in seconds.
 pub const CLOCK_TOLERANCE: i64 = 60;
@@ -73,7 +77,9 @@ pub struct App {
     pub clock: Clock,
     pub metrics: Metrics,
     state: RwLock<Arc<State>>,
+    refusal_cap: refusal_cap::RefusalCap,
     in_flight: retry::InFlight,
+    signers: Signers,
     last_look: Mutex<Option<Instant>>,
     refreshing: tokio::sync::Mutex<()>,
     /// What reads much of the ledger at once takes one of these.
@@ -125,11 +131,20 @@ impl App {
             clock,
             metrics,
             state,
+            refusal_cap: refusal_cap::RefusalCap::new(RefusalLimits::default()),
             in_flight: retry::InFlight::default(),
+            signers: Signers::start()?,
             last_look: Mutex::new(None),
             refreshing: tokio::sync::Mutex::new(()),
             exports: Arc::new(Semaphore::new(EXPORTS)),
         })
+    }
+
+    /// The same with other limits for recorded refusals.
+    #[must_use]
+    pub fn with_refusal_limits(mut self, limits: RefusalLimits) -> Self {
+        self.refusal_cap = refusal_cap::RefusalCap::new(limits);
+        self
     }
 
     /// The caller behind the value of `Authorization`.
@@ -207,12 +222,7 @@ impl App {
         let some_ca_signs = problems.len() < self.clusters.len();
         let ledger = match self.store.health().await {
             Err(_) => Some("the ledger does not answer".to_owned()),
-            Ok(health) => health
-                .newest_record
-                .filter(|newest| newest.seconds_since(now) > CLOCK_TOLERANCE)
-                .map(|newest| {
-                    format!("this machine's clock reads {now}, behind the newest record of {newest}")
-                }),
+            Ok(health) => clock_problem(&health, now),
         };
         let policies = self.state().broken_policies.clone();
         let ready = some_ca_signs && ledger.is_none() && policies.is_none();
@@ -220,6 +230,15 @@ impl App {
         problems.extend(policies);
         Readiness { ready, problems }
     }
+}
+
+/// What is wrong with this machine's clock, or with the database's.
+fn clock_problem(health: &Health, now: Time) -> Option<String> {
+    if let Some(newest) = health.newest_record.filter(|newest| newest.seconds_since(now) > CLOCK_TOLERANCE) {
+        return Some(format!("this machine's clock reads {now}, behind the newest record of {newest}"));
+    }
+    let database = health.database_time.filter(|_| health.clock_is_off(now, CLOCK_TOLERANCE))?;
+    Some(format!("this machine's clock reads {now}, and the database's {database}"))
 }
 
 /// Why the CA of `cluster` cannot sign at `now`.
@@ -251,6 +270,8 @@ pub enum StartError {
     Cluster(#[from] cluster::ClusterError),
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error("the system gives no thread to sign on: {0}")]
+    Threads(#[from] std::io::Error),
     #[error("the stored policy set is not one that this version understands: {0}")]
     Policies(String),
 }

@@ -1,7 +1,7 @@
 //! Refused requests are recorded before they are answered.
 
 use crate::audit::Origin;
-use crate::pki::csr;
+use crate::pki::csr::Asked;
 use crate::pki::pem::BodyError;
 use crate::policy::Ask;
 use crate::store::{RefusalError, RefusalToRecord};
@@ -21,7 +21,7 @@ pub(super) struct Wish {
     groups: Vec<String>,
     on_behalf_of: Option<String>,
     reason: Option<String>,
-    key: Option<(&'static str, [u8; 32])>,
+    key: Option<(String, [u8; 32])>,
     ttl: Option<Lifetime>,
     recorded: bool,
 }
@@ -34,16 +34,22 @@ impl Wish {
             cluster: Some(ask.cluster.to_string()),
             user: Some(ask.request.user().to_string()),
             groups: ask.request.groups().iter().map(ToString::to_string).collect(),
-            key: Some((key.kind().as_str(), key.spki_sha256())),
+            key: Some((key.kind().as_str().to_owned(), key.spki_sha256())),
             ..Self::of(command)
         }
     }
 
-    /// Of a request whose CSR is not sound; its names, where it has names that could be read.
+    /// Of a request whose CSR is not sound; its names and its key, where they could be read.
     pub(super) fn unread(command: &SignCommand) -> Self {
-        let Some((user, groups)) = csr::asked_names(&command.csr) else { return Self::of(command) };
-        let groups = groups.iter().map(ToString::to_string).collect();
-        Self { user: Some(user.to_string()), groups, ..Self::of(command) }
+        let asked = Asked::read(&command.csr);
+        let (user, groups) = asked.names.unzip();
+        let groups = groups.unwrap_or_default().iter().map(ToString::to_string).collect();
+        Self {
+            user: user.map(|user| user.to_string()),
+            groups,
+            key: asked.key.map(|key| (key.kind, key.spki_sha256)),
+            ..Self::of(command)
+        }
     }
 
     fn of(command: &SignCommand) -> Self {
@@ -63,6 +69,9 @@ impl App {
     /// `error`, or why it could not be recorded.
     pub(super) async fn refuse(&self, origin: &Origin, wish: &Wish, error: AppError) -> AppError {
         if !wish.recorded || !error.is_refusal() {
+            return error;
+        }
+        if let Err(error) = self.count_refusal(origin) {
             return error;
         }
         let mut state = self.state();
@@ -90,6 +99,18 @@ impl App {
         self.refuse(&command.origin, &Wish::unread(command), error.into()).await
     }
 
+    /// Counts one refusal of this caller. Past its limit the caller is not told why it is refused:
+    /// what is told is recorded.
+    ///
+    /// # Errors
+    /// `TooManyRefusals`.
+    pub(super) fn count_refusal(&self, origin: &Origin) -> Result<(), AppError> {
+        self.refusal_cap.take(&origin.caller).map_err(|retry_after| {
+            self.metrics.refusal_not_recorded();
+            AppError::TooManyRefusals { retry_after }
+        })
+    }
+
     pub(super) async fn record_refusal(
         &self,
         origin: &Origin,
@@ -98,6 +119,7 @@ impl App {
         error: &AppError,
     ) -> Result<(), RefusalError> {
         let wish = wish.clone();
+        let (key_kind, spki_sha256) = wish.key.unzip();
         let refusal = RefusalToRecord {
             at: self.clock.now(),
             origin: origin.clone(),
@@ -106,8 +128,8 @@ impl App {
             groups: wish.groups,
             on_behalf_of: wish.on_behalf_of,
             reason: wish.reason,
-            key_kind: wish.key.map(|(kind, _)| kind.to_owned()),
-            spki_sha256: wish.key.map(|(_, hash)| hash),
+            key_kind,
+            spki_sha256,
             asked_ttl: wish.ttl,
             code: error.code().to_owned(),
             detail: bounded(&error.to_string()),
@@ -122,11 +144,12 @@ impl App {
     }
 }
 
-/// At most [`LONGEST_TEXT`] bytes of `text`, cut between characters.
+/// At most [`LONGEST_TEXT`] bytes of `text`, cut between characters. A NUL, which PostgreSQL keeps
+/// in no text, is shown as what it is.
 fn bounded(text: &str) -> String {
     let mut end = text.len().min(LONGEST_TEXT);
     while !text.is_char_boundary(end) {
         end -= 1;
     }
-    text.get(..end).unwrap_or_default().to_owned()
+    text.get(..end).unwrap_or_default().replace('\0', "\u{2400}")
 }

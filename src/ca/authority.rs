@@ -110,6 +110,12 @@ impl Authority {
         self.chain.first.key_kind
     }
 
+    /// Whether a signature takes about as long as handing it to another thread: P-256 and Ed25519.
+    #[must_use]
+    pub fn is_quick(&self) -> bool {
+        self.signer.is_quick()
+    }
+
     /// RFC 4514 text of the subject, for people.
     #[must_use]
     pub fn subject(&self) -> &str {

@@ -39,7 +39,7 @@ pub enum SecretFileProblem {
 ///
 /// # Errors
 /// The file cannot be read, or somebody else can read or write it: see [`SecretFileProblem`].
-pub(super) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, SecretFileProblem> {
+pub(crate) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, SecretFileProblem> {
     // Opening a pipe would wait for its writer, so look before; look again at what was opened,
     // which is what gets read even if the path is changed meanwhile.
     check(path, &path.metadata()?)?;
@@ -108,7 +108,7 @@ impl fmt::Display for Quoted<'_> {
 }
 
 /// A path on one line, for the sentence of an error.
-pub(super) fn shown(path: &Path) -> String {
+pub(crate) fn shown(path: &Path) -> String {
     path.to_string_lossy().escape_debug().to_string()
 }
 

@@ -66,6 +66,11 @@ impl Signer {
         }
     }
 
+    /// Whether a signature takes some 20 µs. RSA-2048 takes 270 µs, P-384 90 µs.
+    pub(super) const fn is_quick(&self) -> bool {
+        matches!(self, Self::P256(_) | Self::Ed25519(_))
+    }
+
     /// Whether this is an RSA key.
     pub(super) const fn is_rsa(&self) -> bool {
         matches!(self, Self::Rsa(_))

@@ -1,9 +1,12 @@
 //! The commands: one file for each noun. Data goes to stdout, talk to stderr.
 
+mod audit;
 mod clock;
 mod configuration;
+mod descriptors;
 mod healthcheck;
 mod key;
+mod ledger;
 mod operator;
 mod policy;
 mod quickstart;
@@ -54,6 +57,12 @@ enum Command {
     /// Block public keys, so that they are never certified again
     #[command(subcommand)]
     Key(key::Key),
+    /// Look after what is recorded
+    #[command(subcommand)]
+    Ledger(ledger::Ledger),
+    /// Ask the ledger who could do what, and what an API server's audit log names
+    #[command(subcommand)]
+    Audit(Box<audit::Audit>),
     /// Put right what a wrong clock left behind
     #[command(subcommand)]
     Clock(clock::ClockCommand),
@@ -96,6 +105,8 @@ fn dispatch(arguments: Arguments) -> Result<()> {
             Command::Token(token) => token.run(&read(&config)?).await,
             Command::Policy(policy) => policy.run(&read(&config)?).await,
             Command::Key(key) => key.run(&read(&config)?).await,
+            Command::Ledger(ledger) => ledger.run(&read(&config)?).await,
+            Command::Audit(audit) => audit.run(&config).await,
             Command::Clock(clock) => clock.run(&read(&config)?).await,
             Command::Config(configuration) => configuration.run(&read(&config)?),
             Command::Healthcheck(healthcheck) => healthcheck.run(&config),
@@ -112,7 +123,7 @@ fn read(path: &std::path::Path) -> Result<Config> {
 }
 
 async fn open(config: &Config) -> Result<Store> {
-    Store::open(&config.store).await.with_context(|| config.store.sqlite_file.display().to_string())
+    Store::open(&config.store).await.with_context(|| config.store.to_string())
 }
 
 /// A CA key must not end in a core file. Best effort: a kernel that refuses leaves the default.

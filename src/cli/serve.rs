@@ -15,11 +15,14 @@ use crate::http::{self, server::Limits};
 use crate::metrics::Metrics;
 use crate::telemetry;
 
-use super::open;
+use super::{descriptors, open, operator};
 
 /// How often the changes of other processes are taken over for reading. Issuing does not wait for
 /// it: the recording transaction looks for itself.
 const REFRESH: Duration = Duration::from_millis(500);
+
+/// Enough for who asks for metrics.
+const METRICS_CONNECTIONS: usize = 32;
 
 /// The listening sockets of one service.
 pub(super) struct Listeners {
@@ -57,20 +60,23 @@ pub(super) async fn run(config: &Config) -> Result<()> {
 pub(super) async fn launch(config: &Config, listeners: Listeners, shutdown: CancellationToken) -> Result<()> {
     let store = open(config).await?;
     store.lock_for_serving()?;
+    store.set_retention(config.retention, Clock::System.now(), &operator::origin()?).await?;
     let app = App::start(config.clusters.clone(), store.clone(), Clock::System, Metrics::default()).await?;
-    let app = Arc::new(app);
+    let app = Arc::new(app.with_refusal_limits(config.refusals));
     let refresher = tokio::spawn(keep_fresh(Arc::clone(&app), shutdown.clone()));
     let metrics = listeners.metrics.map(|listener| {
         tokio::spawn(http::server::serve(
             listener,
             http::metrics_router(Arc::clone(&app)),
-            Limits::default(),
+            Limits { connections: METRICS_CONNECTIONS, ..Limits::default() },
             shutdown.clone(),
         ))
     });
+    let mut limits = config.connections.clone();
+    limits.connections = descriptors::for_connections(limits.connections);
     let address = listeners.api.local_addr()?;
     tracing::info!(%address, clusters = app.clusters.len(), "serving");
-    http::server::serve(listeners.api, http::router(Arc::clone(&app)), Limits::default(), shutdown).await;
+    http::server::serve(listeners.api, http::router(Arc::clone(&app)), limits, shutdown).await;
     if let Some(metrics) = metrics {
         metrics.await?;
     }

@@ -166,6 +166,11 @@ impl Lines {
         }
     }
 
+    /// Counts a row that was written otherwise.
+    pub const fn count_one(&mut self) {
+        self.count = self.count.saturating_add(1);
+    }
+
     /// What shows that nothing is missing.
     pub fn end(&self, out: &mut Vec<u8>) {
         match self.form {

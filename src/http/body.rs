@@ -5,25 +5,25 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
+use axum::http::request::Parts;
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tokio::time::timeout;
 
 use super::error::Problem;
+use super::server::{BodyTime, Limits};
 
 /// The most that `POST /v1/sign` takes, in bytes.
 pub const SIGN_LIMIT: usize = 64 * 1_024;
 /// The most that `PUT /v1/policies` takes, in bytes.
 pub const POLICIES_LIMIT: usize = 8 * 1_024 * 1_024;
-/// From the first byte that is waited for to the last one.
-const TIME: Duration = Duration::from_secs(30);
-
 /// The whole body, of at most `limit` bytes.
 ///
 /// # Errors
 /// 413, 415 (an encoding), 408 (too slow), 400 (the client went away).
-pub async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes, Problem> {
-    read_within(headers, body, limit, TIME).await
+pub async fn read(parts: &Parts, body: Body, limit: usize) -> Result<Bytes, Problem> {
+    let time = parts.extensions.get::<BodyTime>().map_or(Limits::default().body_read, |time| time.0);
+    read_within(&parts.headers, body, limit, time).await
 }
 
 async fn read_within(
@@ -84,7 +84,7 @@ mod tests {
     #[tokio::test]
     async fn a_body_is_read_up_to_its_limit() {
         let none = HeaderMap::new();
-        assert_eq!(read_within(&none, Body::from("12345678"), 8, TIME).await.unwrap(), "12345678");
+        assert_eq!(code(&none, Body::from("12345678")).await, "read");
         assert_eq!(code(&none, Body::from("123456789")).await, "body_too_large");
     }
 

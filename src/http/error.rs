@@ -1,6 +1,6 @@
 //! What a client is told when something goes wrong: one line of `application/problem+json` (RFC 9457).
 
-use axum::http::header::{HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -78,6 +78,7 @@ pub const CODES: &[(&str, u16, &str)] = &[
     ("idempotency_key_reused", 422, "The Idempotency-Key belongs to another request"),
     ("policy_invalid", 422, "The policies are not valid"),
     ("if_match_required", 428, "If-Match is missing"),
+    ("too_many_refusals", 429, "Too many requests of this caller were refused"),
     ("header_fields_too_large", 431, "The headers are too large"),
     // This service.
     ("internal", 500, "Something broke here"),
@@ -85,9 +86,11 @@ pub const CODES: &[(&str, u16, &str)] = &[
     ("ca_not_yet_valid", 503, "The certificate authority is not valid yet"),
     ("ca_expiring", 503, "The certificate authority is about to expire"),
     ("clock_behind", 503, "The clock is wrong"),
+    ("clock_off", 503, "The clocks differ"),
     ("ledger_unavailable", 503, "The ledger does not answer"),
     ("ledger_busy", 503, "The ledger is busy"),
     ("exports_busy", 503, "Enough exports run at this moment"),
+    ("signing_busy", 503, "Too many requests wait to be signed"),
     ("policy_changing", 503, "The policy is changing"),
     ("not_ready", 503, "The service is not ready"),
     ("too_many_connections", 503, "Too many connections are open"),
@@ -104,6 +107,8 @@ pub struct Problem {
     title: &'static str,
     detail: String,
     violations: Vec<Violation>,
+    /// Seconds, where the code alone does not say.
+    wait: Option<u64>,
     /// For the log, never for the client.
     cause: Option<String>,
 }
@@ -115,7 +120,7 @@ impl Problem {
         let (status, title) = listed(code).unwrap_or((500, "Something broke here"));
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let detail = shortened(detail.into());
-        Self { code, status, title, detail, violations: Vec::new(), cause: None }
+        Self { code, status, title, detail, violations: Vec::new(), wait: None, cause: None }
     }
 
     /// A failure of this service. `cause` goes into the log and nowhere else.
@@ -182,13 +187,13 @@ impl Problem {
     }
 
     /// Seconds after which it is worth asking again.
-    fn retry_after(&self) -> Option<&'static str> {
-        match self.code {
-            "idempotency_in_flight" | "ledger_busy" | "policy_changing" => Some("1"),
-            "ca_expired" | "ca_expiring" => Some("3600"),
-            "clock_behind" => Some("60"),
-            _ => matches!(self.status.as_u16(), 429 | 503).then_some("5"),
-        }
+    fn retry_after(&self) -> Option<u64> {
+        self.wait.or(match self.code {
+            "idempotency_in_flight" | "ledger_busy" | "signing_busy" | "policy_changing" => Some(1),
+            "ca_expired" | "ca_expiring" => Some(3_600),
+            "clock_behind" | "clock_off" => Some(60),
+            _ => matches!(self.status.as_u16(), 429 | 503).then_some(5),
+        })
     }
 }
 
@@ -210,14 +215,12 @@ struct ProblemBody<'a> {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut response = self.status.into_response();
-        let mut set = |name: HeaderName, value| {
-            response.headers_mut().insert(name, HeaderValue::from_static(value));
-        };
+        let headers = response.headers_mut();
         if self.status == StatusCode::UNAUTHORIZED {
-            set(WWW_AUTHENTICATE, "Bearer");
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         if let Some(seconds) = self.retry_after() {
-            set(RETRY_AFTER, seconds);
+            headers.insert(RETRY_AFTER, seconds.into());
         }
         response.extensions_mut().insert(self);
         response
@@ -232,6 +235,9 @@ impl From<AppError> for Problem {
             AppError::Internal(cause) => Self::internal(cause),
             AppError::PolicyDenied { violations, .. } | AppError::NameLooksReserved(violations) => {
                 Self::new(code, detail).with_violations(violations)
+            }
+            AppError::TooManyRefusals { retry_after } => {
+                Self { wait: Some(retry_after), ..Self::new(code, detail) }
             }
             AppError::Body(_) | AppError::Csr(_) if listed(code).is_none() => {
                 let title = "The request cannot be accepted";
@@ -307,10 +313,13 @@ mod tests {
             (AppError::RevisionMismatch { current: 1 }, 412),
             (AppError::IfMatchRequired, 428),
             (AppError::PolicyInvalid(Vec::new()), 422),
+            (AppError::TooManyRefusals { retry_after: 1 }, 429),
             (AppError::LedgerUnavailable, 503),
             (AppError::LedgerBusy, 503),
+            (AppError::SigningBusy, 503),
             (AppError::PolicyChanging, 503),
             (AppError::ClockBehind, 503),
+            (AppError::ClockOff, 503),
             (AppError::Internal(String::new()), 500),
         ] {
             let problem = Problem::from(error);
@@ -348,6 +357,7 @@ mod tests {
         for (code, expected) in [
             ("ledger_unavailable", Some("5")),
             ("ledger_busy", Some("1")),
+            ("signing_busy", Some("1")),
             ("idempotency_in_flight", Some("1")),
             ("idempotency_expired", None),
             ("policy_denied", None),
@@ -356,6 +366,8 @@ mod tests {
             let seconds = response.headers().get(RETRY_AFTER).map(|value| value.to_str().unwrap());
             assert_eq!(seconds, expected, "{code}");
         }
+        let told = Problem::from(AppError::TooManyRefusals { retry_after: 17 }).into_response();
+        assert_eq!(told.headers()[RETRY_AFTER], "17");
         let response = Problem::new("unauthenticated", "x").into_response();
         assert_eq!(response.headers()[WWW_AUTHENTICATE], "Bearer");
     }

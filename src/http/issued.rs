@@ -133,8 +133,7 @@ impl<'a> Issued<'a> {
         let key_path = rendering.key_path.clone().unwrap_or_else(|| KeyPath::for_user(&user));
         let kubeconfig = Kubeconfig {
             cluster: &cluster.name,
-            server: &cluster.server,
-            server_ca_pem: &cluster.server_ca_pem,
+            cluster_entry: &cluster.kubeconfig_entry,
             namespace: cluster.namespace.as_deref(),
             user: &user,
             groups: &groups,

@@ -33,4 +33,4 @@ mod wish;
 pub use access::Access;
 pub use error::{CODES, Problem};
 pub use router::{ROUTES, Route, metrics_router, router};
-pub use server::{Limits, Peer, serve};
+pub use server::{BodyTime, Limits, Peer, serve};

@@ -62,7 +62,7 @@ pub async fn replace(
     Parameters::parse(parts.uri.query(), &[])?;
     let if_match = if_match(&parts.headers);
     app.may_replace_policies(&asker.principal, if_match).await?;
-    let body = body::read(&parts.headers, body, body::POLICIES_LIMIT).await?;
+    let body = body::read(&parts, body, body::POLICIES_LIMIT).await?;
     let file = match read(body).await? {
         Ok(file) => file,
         Err(reason) => {

@@ -1,13 +1,17 @@
 //! The accept loop: HTTP/1.1 with limits on everything that a client could hold open, and a drain.
 
+mod bodies;
+mod connections;
+mod head;
 mod stream;
 
-use std::future::poll_fn;
+use std::convert::Infallible;
+use std::future::{pending, poll_fn};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
@@ -24,6 +28,8 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
+use self::bodies::{Arriving, Leaving};
+use self::connections::{Connections, Full, Place};
 use self::stream::Watched;
 use super::error::Problem;
 use super::exchange::new_request_id;
@@ -31,8 +37,14 @@ use super::exchange::new_request_id;
 /// What one client, and all of them together, may hold.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Connections at the same time; one more is answered with 503 and closed.
+    /// Connections at the same time. One more takes the place of the one that has waited longest for
+    /// its client; where none waits it is answered with 503 and closed.
     pub connections: usize,
+    /// The same for the connections of one address; none where addresses are not counted. Of IPv6, the
+    /// upper 64 bits are one address.
+    pub connections_per_address: Option<usize>,
+    /// Whether connections from this machine count by address. Behind a proxy on it, all come from there.
+    pub loopback_counts: bool,
     /// The most that a request line with its headers may take, in bytes; more is 431.
     pub header_bytes: usize,
     /// Header lines in one request; more is 431.
@@ -40,6 +52,8 @@ pub struct Limits {
     /// From the end of one request, or the connection's start, to the end of the next one's headers. So
     /// this is also how long a connection may idle.
     pub header_read: Duration,
+    /// From the first byte of a body that is waited for to the last one.
+    pub body_read: Duration,
     /// How long a client may take nothing of an answer that waits for it.
     pub write_stall: Duration,
     /// How long requests in flight may go on after the shutdown began.
@@ -50,9 +64,12 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 1_024,
+            connections_per_address: Some(256),
+            loopback_counts: false,
             header_bytes: 32 * 1_024,
             headers: 100,
             header_read: Duration::from_secs(10),
+            body_read: Duration::from_secs(30),
             write_stall: Duration::from_secs(30),
             drain: Duration::from_secs(20),
         }
@@ -63,15 +80,21 @@ impl Default for Limits {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer(pub IpAddr);
 
+/// How long the body may take, in every request's extensions; see [`Limits::body_read`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BodyTime(pub Duration);
+
 /// Closing a socket with unread bytes resets it, and a reset can overtake the answer. What a client still
 /// sends is therefore read for this long, and up to [`LINGER_BYTES`], before the socket is closed.
 const LINGER: Duration = Duration::from_secs(2);
 /// See [`LINGER`].
-const LINGER_BYTES: u64 = 1_024 * 1_024;
+const LINGER_BYTES: u64 = 16 * 1_024 * 1_024;
 /// How many connections above the limit are told so politely; the rest are closed without waiting.
 const REFUSALS_AT_ONCE: usize = 64;
 /// The pause after an accept that failed for want of file descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// The least time between two lines in the log about too many connections.
+const BETWEEN_WARNINGS: Duration = Duration::from_secs(1);
 
 /// Serves `router` on `listener` until `shutdown`, then drains: requests in flight are answered, idle
 /// connections are closed, and what is left at the deadline is cut.
@@ -98,8 +121,9 @@ struct Server {
     router: Router,
     limits: Arc<Limits>,
     shutdown: CancellationToken,
-    places: Arc<Semaphore>,
+    places: Arc<Connections>,
     refusals: Arc<Semaphore>,
+    last_warning: Mutex<Option<Instant>>,
 }
 
 impl Server {
@@ -107,30 +131,34 @@ impl Server {
         Self {
             router,
             shutdown,
-            places: Arc::new(Semaphore::new(limits.connections)),
+            places: Connections::new(
+                limits.connections,
+                limits.connections_per_address,
+                limits.loopback_counts,
+            ),
             refusals: Arc::new(Semaphore::new(REFUSALS_AT_ONCE)),
+            last_warning: Mutex::new(None),
             limits: Arc::new(limits),
         }
     }
 
     fn admit(&self, connections: &mut JoinSet<()>, stream: TcpStream, peer: SocketAddr) {
         let peer = Peer(peer.ip().to_canonical());
-        if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
-            // Answers are small and written whole: waiting for more to send only delays them.
-            let _ = stream.set_nodelay(true);
-            let connection = serve_stream(
-                stream,
-                peer,
-                self.router.clone(),
-                Arc::clone(&self.limits),
-                self.shutdown.clone(),
-            );
-            connections.spawn(async move {
-                connection.await;
-                drop(place);
-            });
-        } else if let Ok(place) = Arc::clone(&self.refusals).try_acquire_owned() {
-            tracing::warn!(limit = self.limits.connections, "too many connections");
+        match self.places.admit(peer.0) {
+            Ok(place) => {
+                // Answers are small and written whole: waiting for more to send only delays them.
+                let _ = stream.set_nodelay(true);
+                let (router, limits) = (self.router.clone(), Arc::clone(&self.limits));
+                let shutdown = self.shutdown.clone();
+                connections.spawn(serve_stream(stream, peer, place, router, limits, shutdown));
+            }
+            Err(full) => self.turn_away(connections, stream, full),
+        }
+    }
+
+    fn turn_away(&self, connections: &mut JoinSet<()>, stream: TcpStream, full: Full) {
+        self.warn(full);
+        if let Ok(place) = Arc::clone(&self.refusals).try_acquire_owned() {
             connections.spawn(async move {
                 refuse(stream).await;
                 drop(place);
@@ -138,14 +166,25 @@ impl Server {
         }
     }
 
+    /// Seldom: a flood of connections must not become one of lines.
+    fn warn(&self, full: Full) {
+        let mut last = self.last_warning.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.is_none_or(|last| last.elapsed() >= BETWEEN_WARNINGS) {
+            *last = Some(Instant::now());
+            let of_one_address = full == Full::OfOneAddress;
+            tracing::warn!(of_one_address, "too many connections, all of them being answered");
+        }
+    }
+
     /// A client that went away before it was accepted is nobody's fault. Everything else (no file
-    /// descriptors left) would fail again at once, so the loop waits.
+    /// descriptors left) would fail again at once, so one that waits makes room and the loop pauses.
     async fn pause(&self, error: &io::Error) {
         use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
         if matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset) {
             return;
         }
         tracing::error!(%error, "cannot accept a connection");
+        self.places.make_room();
         tokio::select! {
             () = sleep(ACCEPT_PAUSE) => {}
             () = self.shutdown.cancelled() => {}
@@ -157,19 +196,58 @@ impl Server {
 async fn serve_stream<S>(
     stream: S,
     peer: Peer,
+    place: Place,
     router: Router,
     limits: Arc<Limits>,
     shutdown: CancellationToken,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let place = Arc::new(place);
+    let served = async {
+        let stream = exchange_all(stream, peer, &place, router, &limits, shutdown).await;
+        place.wait();
+        linger(stream).await;
+    };
+    tokio::select! {
+        () = served => {}
+        () = place.cut() => {}
+    }
+}
+
+/// Answers requests until the client or the service has no more; gives back the stream.
+async fn exchange_all<S>(
+    stream: S,
+    peer: Peer,
+    place: &Arc<Place>,
+    router: Router,
+    limits: &Limits,
+    shutdown: CancellationToken,
+) -> Watched<S>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let stream = Watched::new(stream, limits.write_stall);
-    let service = service_fn(move |request: Request<Incoming>| {
-        let mut request = request.map(Body::new);
+    let body_time = BodyTime(limits.body_read);
+    let service = service_fn(|request: Request<Incoming>| {
+        let place = Arc::clone(place);
+        let mut request = request.map(|body| Body::new(Arriving::new(body, Arc::clone(&place))));
         request.extensions_mut().insert(peer);
-        Box::pin(router.clone().oneshot(request))
+        request.extensions_mut().insert(body_time);
+        let router = router.clone();
+        Box::pin(async move {
+            if !place.answer() {
+                // Its place was given away in this moment; whoever drives this drops it.
+                return pending().await;
+            }
+            let response = match head::fault(&request) {
+                None => router.oneshot(request).await?,
+                Some(detail) => head::refusal(detail),
+            };
+            Ok::<_, Infallible>(response.map(|body| Leaving::new(body, place)))
+        })
     });
-    let mut connection = builder(&limits).serve_connection(TokioIo::new(stream), service);
+    let mut connection = builder(limits).serve_connection(TokioIo::new(stream), service);
     let done = tokio::select! {
         _ = poll_fn(|context| connection.poll_without_shutdown(context)) => true,
         () = shutdown.cancelled() => false,
@@ -179,13 +257,15 @@ async fn serve_stream<S>(
         Pin::new(&mut connection).graceful_shutdown();
         let _ = poll_fn(|context| connection.poll_without_shutdown(context)).await;
     }
-    linger(connection.into_parts().io.into_inner()).await;
+    connection.into_parts().io.into_inner()
 }
 
 fn builder(limits: &Limits) -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
+        // A client that has said all it has to say (`nc -N`) still gets its answer.
+        .half_close(true)
         .header_read_timeout(limits.header_read)
         .max_headers(limits.headers)
         .max_header_size(limits.header_bytes)
@@ -258,12 +338,18 @@ mod tests {
 
     async fn start(limits: Limits) -> Running {
         let begun = Arc::new(Notify::new());
+        let told = Arc::clone(&begun);
+        let read = move |body: Body| {
+            told.notify_one();
+            async move { axum::body::to_bytes(body, 100).await.unwrap_or_default() }
+        };
         let router = Router::new()
             .route("/peer", get(|Extension(peer): Extension<Peer>| async move { peer.0.to_string() }))
             .route("/slow", get(slow(&begun, Duration::from_millis(700))))
             .route("/slower", get(slow(&begun, Duration::from_mins(1))))
             .route("/big", get(|| async { vec![b'x'; 64 * 1_024 * 1_024] }))
-            .route("/unread", post(|| async { "not read" }));
+            .route("/unread", post(|| async { "not read" }))
+            .route("/read", post(read));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
@@ -346,13 +432,52 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_connection_too_many_is_told_so() {
+    async fn one_connection_too_many_is_told_so_while_all_are_being_answered() {
         let running = start(Limits { connections: 1, ..quick() }).await;
-        let _held = running.connect().await;
-        sleep(Duration::from_millis(50)).await;
+        let mut busy = running.connect().await;
+        busy.write_all(b"GET /slow HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
+        running.begun.notified().await;
         let answer = running.ask(PEER).await;
         assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
         assert!(answer.contains("Retry-After: 1\r\n") && answer.contains("too_many_connections"), "{answer}");
+        assert!(read_all(&mut busy).await.starts_with("HTTP/1.1 200"), "the one that was first is answered");
+    }
+
+    #[tokio::test]
+    async fn who_waits_makes_room_for_who_asks() {
+        let running = start(Limits { connections: 1, header_read: Duration::from_mins(1), ..quick() }).await;
+        let mut silent = running.connect().await;
+        assert!(running.ask(PEER).await.starts_with("HTTP/1.1 200"));
+        assert_eq!(read_all(&mut silent).await, "");
+        let mut idle = running.connect().await;
+        idle.write_all(b"GET /peer HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        idle.read_u8().await.unwrap();
+        assert!(running.ask(PEER).await.starts_with("HTTP/1.1 200"));
+        assert!(read_all(&mut idle).await.ends_with("127.0.0.1"), "it was answered before it was cut");
+        let mut body = running.connect().await;
+        body.write_all(b"POST /read HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n1234").await.unwrap();
+        running.begun.notified().await;
+        assert!(running.ask(PEER).await.starts_with("HTTP/1.1 200"));
+        assert_eq!(read_all(&mut body).await, "");
+    }
+
+    #[tokio::test]
+    async fn one_address_is_told_that_it_has_too_many() {
+        let limits = Limits { connections_per_address: Some(1), loopback_counts: true, ..quick() };
+        let running = start(limits).await;
+        let mut busy = running.connect().await;
+        busy.write_all(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        running.begun.notified().await;
+        assert!(running.ask(PEER).await.starts_with("HTTP/1.1 503"));
+    }
+
+    #[tokio::test]
+    async fn a_client_that_has_said_all_still_gets_its_answer() {
+        let running = start(quick()).await;
+        let mut stream = running.connect().await;
+        stream.write_all(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        stream.shutdown().await.unwrap();
+        assert!(read_all(&mut stream).await.starts_with("HTTP/1.1 200"));
     }
 
     #[tokio::test]

@@ -38,7 +38,7 @@ pub async fn sign(
     let (parts, body) = request.into_parts();
     let query = Fields::from_query(parts.uri.query())?;
     let idempotency_key = idempotency_key(&parts.headers)?;
-    let body = body::read(&parts.headers, body, body::SIGN_LIMIT).await?;
+    let body = body::read(&parts, body, body::SIGN_LIMIT).await?;
     let (fields, body) = query.with_body(body)?;
     let wish = fields.read()?;
     let offer = accept::certificate(wish.rendering.form, &parts.headers)?;

@@ -9,11 +9,13 @@ mod sample;
 pub use error::CsrError;
 
 use super::der::{self, Element};
-use super::key::{PublicKey, SignatureAlgorithm};
+use super::key::{self, KeyDescription, PublicKey, SignatureAlgorithm};
 use super::name::Name;
 
 /// The longest CSR that is read, in bytes.
 const MAX_BYTES: usize = 64 * 1024;
+/// The longest CSR whose names and attributes are read in a few microseconds, in bytes.
+const MAX_QUICK_BYTES: usize = 4 * 1024;
 /// PKCS #10 knows one version, written 0 (RFC 2986 section 4.1).
 const VERSION: [u8; 3] = [der::INTEGER, 1, 0];
 
@@ -26,14 +28,40 @@ pub struct CertRequest {
     warnings: Vec<String>,
 }
 
-/// The user and the groups that a request asks for, where its subject can be read, whatever else is
-/// wrong with it: for the record of a refusal, never for a certificate.
+/// What a request asks for as far as it can be read, whatever is wrong with it: for the record of
+/// a refusal, never for a certificate.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// The user and the groups, where the subject is sound.
+    pub names: Option<(Name, Vec<Name>)>,
+    /// The key, sound or not, where the request has one.
+    pub key: Option<KeyDescription>,
+}
+
+impl Asked {
+    /// Reads what can be read of a request in DER; nothing of one over 64 KiB.
+    #[must_use]
+    pub fn read(der: &[u8]) -> Self {
+        let der = Some(der).filter(|der| der.len() <= MAX_BYTES);
+        let outer = der.and_then(|der| Outer::read(der).ok());
+        let Some(info) = outer.and_then(|outer| Info::read(outer.info).ok()) else { return Self::default() };
+        let subject = subject::read(info.subject).ok();
+        Self {
+            names: subject.map(|subject| (subject.user, subject.groups)),
+            key: Some(KeyDescription::of(info.key)),
+        }
+    }
+}
+
+/// Whether [`CertRequest::parse`] takes about as long as handing the work to another thread. So it
+/// does for what is no request: that is found out quickly too.
 #[must_use]
-pub fn asked_names(der: &[u8]) -> Option<(Name, Vec<Name>)> {
-    let der = Some(der).filter(|der| der.len() <= MAX_BYTES)?;
-    let info = Info::read(Outer::read(der).ok()?.info).ok()?;
-    let subject = subject::read(info.subject).ok()?;
-    Some((subject.user, subject.groups))
+pub fn is_quick_to_check(der: &[u8]) -> bool {
+    if der.len() > MAX_QUICK_BYTES {
+        return false;
+    }
+    let info = Outer::read(der).and_then(|outer| Info::read(outer.info));
+    info.map_or(true, |info| key::is_quick(info.key))
 }
 
 impl CertRequest {

@@ -53,19 +53,20 @@ pub fn csr_der(body: &[u8]) -> Result<Vec<u8>, BodyError> {
 #[must_use]
 pub fn encode(label: &str, der: &[u8]) -> String {
     let base64 = STANDARD.encode(der);
-    let mut pem = format!("-----BEGIN {label}-----\n");
-    for (position, character) in base64.chars().enumerate() {
-        if position > 0 && position.is_multiple_of(LINE) {
-            pem.push('\n');
-        }
-        pem.push(character);
+    let mut pem = String::with_capacity(base64.len().saturating_add(base64.len() / LINE).saturating_add(128));
+    for part in ["-----BEGIN ", label, "-----\n"] {
+        pem.push_str(part);
     }
-    if !base64.is_empty() {
+    let mut rest = base64.as_str();
+    while !rest.is_empty() {
+        let (line, after) = rest.split_at_checked(LINE).unwrap_or((rest, ""));
+        pem.push_str(line);
         pem.push('\n');
+        rest = after;
     }
-    pem.push_str("-----END ");
-    pem.push_str(label);
-    pem.push_str("-----\n");
+    for part in ["-----END ", label, "-----\n"] {
+        pem.push_str(part);
+    }
     pem
 }
 

@@ -7,8 +7,9 @@ use sqlx::{Any, AnyConnection, AnyPool, Connection, Transaction};
 
 use super::StoreError;
 use super::certificates::Issuance;
-use super::checks::Checks;
-use super::connection::{BEGIN_WRITE, PATIENCE, is_busy};
+use super::checks::{self, Checks};
+use super::connection::{PATIENCE, is_busy, within};
+use super::engine::Engine;
 use super::idempotency;
 use super::insert::{
     CertificateInsert, EventInsert, InsertError, RefusalInsert, insert_certificates, insert_events,
@@ -35,6 +36,13 @@ impl Work {
         }
     }
 
+    pub(super) fn issuance(&self) -> Option<&Issuance> {
+        match self {
+            Self::Issuance(issuance) => Some(issuance),
+            Self::Refusal(_) => None,
+        }
+    }
+
     fn kind(&self) -> EventKind {
         match self {
             Self::Issuance(_) => EventKind::CertificateIssued,
@@ -57,6 +65,7 @@ pub(super) enum Verdict {
     Recorded(i64),
     Stale,
     ClockBehind(Time),
+    ClockOff(Time),
     KeyBlocked,
     KeyOwned,
     IdempotencyKeyTaken,
@@ -67,7 +76,7 @@ pub(super) enum Verdict {
 /// Why a transaction over a batch was rolled back.
 #[derive(Debug)]
 pub(super) enum BatchError {
-    /// It did not even begin: another one would not either.
+    /// It did not begin, or not end in time: another one would not either.
     NotBegun(StoreError),
     /// Something in it was not taken.
     SerialTaken,
@@ -77,6 +86,13 @@ pub(super) enum BatchError {
 impl From<StoreError> for BatchError {
     fn from(error: StoreError) -> Self {
         Self::Store(error)
+    }
+}
+
+/// Only a transaction that took too long comes this way; another one would too.
+impl From<sqlx::Error> for BatchError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::NotBegun(error.into())
     }
 }
 
@@ -97,7 +113,8 @@ pub(super) async fn commit(
     works: &[&Work],
 ) -> Result<Vec<Verdict>, BatchError> {
     let mut connection = writer.acquire().await.map_err(|error| BatchError::NotBegun(error.into()))?;
-    let result = attempt(&mut connection, names, works).await;
+    let patience = Engine::of(&connection).patience();
+    let result = within(patience, attempt(&mut connection, names, works)).await;
     if result.is_ok() {
         names.committed();
     } else {
@@ -115,8 +132,9 @@ async fn attempt(
     works: &[&Work],
 ) -> Result<Vec<Verdict>, BatchError> {
     let started = Instant::now();
+    let begin = Engine::of(connection).begin_write();
     loop {
-        match connection.begin_with(BEGIN_WRITE).await {
+        match connection.begin_with(begin).await {
             Ok(transaction) => return fill(transaction, names, works).await,
             Err(error) if is_busy(&error) && started.elapsed() < PATIENCE => {}
             Err(error) => return Err(BatchError::NotBegun(error.into())),
@@ -130,11 +148,8 @@ async fn fill(
     works: &[&Work],
 ) -> Result<Vec<Verdict>, BatchError> {
     let mut state = State::lock(&mut transaction).await?;
-    let mut checks = Checks::load(&mut transaction, works).await?;
-    let mut verdicts = Vec::with_capacity(works.len());
-    for work in works {
-        verdicts.push(checks.verdict(&mut transaction, &mut state, work).await?);
-    }
+    let mut checks = Checks::load(&mut transaction, names, &state, works).await?;
+    let verdicts: Vec<Verdict> = works.iter().map(|work| checks.verdict(names, &mut state, work)).collect();
     let recorded: Vec<(i64, &Work)> = verdicts
         .iter()
         .zip(works)
@@ -165,7 +180,7 @@ async fn write(
     for (number, work) in recorded {
         match work {
             Work::Issuance(issuance) => {
-                let authority_id = checks.authority(issuance)?;
+                let authority_id = checks::authority(names, issuance)?;
                 certificates.push(CertificateInsert::new(*number, issuance, authority_id));
             }
             Work::Refusal(refusal) => refusals.push(RefusalInsert::new(*number, refusal)),
@@ -181,13 +196,10 @@ async fn write(
         .collect::<Result<Vec<_>, StoreError>>()?;
     insert_events(connection, &events).await?;
     insert_certificates(connection, &certificates, names).await?;
-    insert_key_owners(connection, &certificates).await?;
+    insert_key_owners(connection, checks.new_owners()).await?;
     insert_refusals(connection, &refusals, names).await?;
-    for (number, work) in recorded {
-        if let Work::Issuance(issuance) = work {
-            idempotency::store(connection, names, *number, issuance).await?;
-        }
-    }
+    let issued = recorded.iter().filter_map(|(number, work)| Some((*number, work.issuance()?)));
+    idempotency::store(connection, names, issued).await?;
     Ok(())
 }
 

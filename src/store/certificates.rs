@@ -116,6 +116,7 @@ impl super::Store {
             Verdict::Recorded(number) => Ok(Recorded { row: issuance.into_row(number) }),
             Verdict::Stale => Err(RecordError::Stale),
             Verdict::ClockBehind(newest) => Err(RecordError::ClockBehind { newest }),
+            Verdict::ClockOff(database) => Err(RecordError::ClockOff { database }),
             Verdict::KeyBlocked => Err(RecordError::KeyBlocked),
             Verdict::KeyOwned => Err(RecordError::KeyOwned),
             Verdict::IdempotencyKeyTaken => Err(RecordError::IdempotencyKeyTaken),

@@ -8,7 +8,8 @@ use serde_json::Value;
 use sqlx::{AnyConnection, AnyPool, Connection};
 
 use super::StoreError;
-use super::connection::{BEGIN_WRITE, PATIENCE, is_busy};
+use super::connection::{PATIENCE, is_busy, within};
+use super::engine::Engine;
 use super::insert::{EventInsert, insert_events};
 use super::names::name_id;
 use super::state::State;
@@ -27,7 +28,7 @@ impl super::Store {
         F: for<'c> FnOnce(&'c mut AnyConnection) -> Work<'c, T> + Send + 'static,
     {
         let writer = self.connections().writer.clone();
-        finished(tokio::spawn(async move { transaction(&writer, BEGIN_WRITE, work).await }).await)
+        finished(tokio::spawn(async move { transaction(&writer, Engine::begin_write, work).await }).await)
     }
 
     /// Runs `work` on one unchanging view of the database, in a task of its own.
@@ -37,19 +38,25 @@ impl super::Store {
         F: for<'c> FnOnce(&'c mut AnyConnection) -> Work<'c, T> + Send + 'static,
     {
         let readers = self.connections().readers.clone();
-        finished(tokio::spawn(async move { transaction(&readers, "BEGIN", work).await }).await)
+        finished(tokio::spawn(async move { transaction(&readers, Engine::begin_view, work).await }).await)
     }
 }
 
 /// A transaction that was abandoned by a database error may have left its connection in any
 /// state, so the connection is closed and the pool makes a new one.
-async fn transaction<T, F>(pool: &AnyPool, begin: &'static str, work: F) -> Result<T, StoreError>
+async fn transaction<T, F>(
+    pool: &AnyPool,
+    begin: fn(Engine) -> &'static str,
+    work: F,
+) -> Result<T, StoreError>
 where
     F: for<'c> FnOnce(&'c mut AnyConnection) -> Work<'c, T> + Send,
 {
     let started = Instant::now();
     let mut connection = pool.acquire().await?;
-    let result = attempt(&mut connection, begin, started, work).await;
+    let engine = Engine::of(&connection);
+    let work = attempt(&mut connection, begin(engine), started, work);
+    let result = within(engine.patience(), work).await;
     if matches!(result, Err(StoreError::Unavailable(_) | StoreError::Corrupt(_))) {
         connection.close_on_drop();
     }

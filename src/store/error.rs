@@ -49,6 +49,11 @@ pub enum RecordError {
         /// The newest record's time.
         newest: Time,
     },
+    /// The time of the record is over 60 s from the database's own clock.
+    ClockOff {
+        /// The database's time.
+        database: Time,
+    },
     /// The database did not take it.
     Store(StoreError),
 }
@@ -62,6 +67,11 @@ pub enum RefusalError {
     ClockBehind {
         /// The newest record's time.
         newest: Time,
+    },
+    /// The time of the record is over 60 s from the database's own clock.
+    ClockOff {
+        /// The database's time.
+        database: Time,
     },
     /// The database did not take it.
     Store(StoreError),

@@ -94,6 +94,8 @@ pub(super) fn kind_number(kind: EventKind) -> i64 {
         EventKind::KeyBlocked => 6,
         EventKind::KeyUnblocked => 7,
         EventKind::ClockAccepted => 8,
+        EventKind::RetentionChanged => 9,
+        EventKind::LedgerPruned => 10,
     }
 }
 
@@ -129,20 +131,22 @@ pub(super) fn select<'f>(filter: &'f EventFilter, numbers: &[Numbers], span: Spa
     let all = Numbers { above: span.above, below: span.below };
     let narrowed = all.within(either(numbers));
     match filter.kind {
-        Some(EventKind::CertificateIssued) => {
-            push_records(&mut select, " FROM certificates e", filter, narrowed)
+        Some(EventKind::CertificateIssued) => push_events(&mut select, "e.kind + 0 = 1", filter, narrowed),
+        Some(EventKind::RequestRefused) => {
+            push_events(&mut select, "e.kind > 1 AND e.kind = 2", filter, narrowed)
         }
-        Some(EventKind::RequestRefused) => push_records(&mut select, " FROM refusals e", filter, narrowed),
         Some(kind) => {
-            push_events(&mut select, "e.kind > 2 AND e.kind = ", Some(kind_number(kind)), filter, all);
+            select.push("SELECT e.number AS number FROM events e WHERE e.kind > 1 AND e.kind = ");
+            select.bind(kind_number(kind));
+            push_rest(&mut select, "e.caller_id + 0", filter, all);
         }
         None if timed => {
-            push_events(&mut select, "e.kind <= ", Some(2), filter, narrowed);
-            select.push(" UNION ALL ");
-            let changes = "e.kind > 2 AND (CASE WHEN e.kind > 2 THEN 1 END) = 1";
-            push_events(&mut select, changes, None, filter, all);
+            push_events(&mut select, "e.kind + 0 <= 2", filter, narrowed);
+            select.push(" UNION ALL SELECT e.number AS number FROM events e WHERE e.kind > 2");
+            select.push(" AND (CASE WHEN e.kind > 2 THEN 1 END) = 1");
+            push_rest(&mut select, "e.caller_id + 0", filter, all);
         }
-        None => push_events(&mut select, "e.kind > ", Some(0), filter, all),
+        None => push_events(&mut select, "e.kind + 0 > 0", filter, all),
     }
     select.push(" ORDER BY number").push(span.direction()).bind(span.limit).push(JOINS);
     select
@@ -156,63 +160,37 @@ fn either(numbers: &[Numbers]) -> Numbers {
     }
 }
 
-/// Along the certificates or refusals, which have the numbers of their events.
-fn push_records<'f>(
-    select: &mut Statement<'f>,
-    from: &'static str,
-    filter: &'f EventFilter,
-    numbers: Numbers,
-) {
-    select.push("SELECT e.number AS number").push(from).push(" WHERE e.number > 0");
-    push_between(select, numbers);
-    push_caller(select, "e.caller_id", filter);
-    push_times(select, "(SELECT t.at FROM events t WHERE t.number = e.number)", filter);
-}
-
-/// Along the events of this kind, of this caller, or all of them.
+/// Along the index of the kind, the caller's, or all events.
 fn push_events<'f>(
     select: &mut Statement<'f>,
     kind: &'static str,
-    number: Option<i64>,
     filter: &'f EventFilter,
     numbers: Numbers,
 ) {
     select.push("SELECT e.number AS number FROM events e WHERE ").push(kind);
-    if let Some(number) = number {
-        select.bind(number);
-    }
-    push_between(select, numbers);
-    // Where the kind has an index, the caller's is not to be used.
-    push_caller(
-        select,
-        if kind.starts_with("e.kind > 2") { "e.caller_id + 0" } else { "e.caller_id" },
-        filter,
-    );
-    push_times(select, "e.at + 0", filter);
+    push_rest(select, "e.caller_id", filter, numbers);
 }
 
-fn push_caller<'f>(select: &mut Statement<'f>, column: &'static str, filter: &'f EventFilter) {
-    if let Some(caller) = &filter.caller {
-        select
-            .push(" AND ")
-            .push(column)
-            .push(" = (SELECT id FROM names WHERE name = ")
-            .bind(caller)
-            .push(")");
+fn push_rest<'f>(
+    select: &mut Statement<'f>,
+    caller: &'static str,
+    filter: &'f EventFilter,
+    numbers: Numbers,
+) {
+    push_between(select, numbers);
+    if let Some(name) = &filter.caller {
+        select.push(" AND ").push(caller).push(" = (SELECT id FROM names WHERE name = ").bind(name).push(")");
+    }
+    if let Some(after) = filter.after_time {
+        select.push(" AND e.at + 0 >= ").bind(after);
+    }
+    if let Some(before) = filter.before_time {
+        select.push(" AND e.at + 0 < ").bind(before);
     }
 }
 
 fn push_between(select: &mut Statement<'_>, numbers: Numbers) {
     select.push(" AND e.number > ").bind(numbers.above).push(" AND e.number < ").bind(numbers.below);
-}
-
-fn push_times(select: &mut Statement<'_>, at: &'static str, filter: &EventFilter) {
-    if let Some(after) = filter.after_time {
-        select.push(" AND ").push(at).push(" >= ").bind(after);
-    }
-    if let Some(before) = filter.before_time {
-        select.push(" AND ").push(at).push(" < ").bind(before);
-    }
 }
 
 fn read(row: &AnyRow) -> Result<Event, StoreError> {

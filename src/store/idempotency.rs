@@ -1,12 +1,14 @@
 //! What a caller got under an `Idempotency-Key`, kept for 24 hours.
 
-use sqlx::{Any, AnyConnection, Executor};
+use std::collections::{BTreeSet, HashMap};
+
+use sqlx::AnyConnection;
 
 use super::StoreError;
 use super::cells::Cells;
-use super::certificates::Issuance;
+use super::certificates::{Idempotency, Issuance};
 use super::names::Names;
-use super::statement::Statement;
+use super::statement::{On, Statement, chunks};
 use crate::time::Time;
 
 /// How long a key is kept, in seconds.
@@ -26,7 +28,7 @@ pub(super) fn expires_before(now: Time) -> Time {
 }
 
 pub(super) async fn find<'e>(
-    on: impl Executor<'e, Database = Any>,
+    on: impl Into<On<'e>>,
     caller: &str,
     key: &str,
 ) -> Result<Option<Found>, StoreError> {
@@ -44,28 +46,90 @@ pub(super) async fn find<'e>(
     }))
 }
 
-/// Keeps the issuance's key, if it has one, in place of an expired row, and drops what else has
-/// expired. That no live row is there was checked before.
-pub(super) async fn store(
+/// The keys that are taken when a batch is checked: found in the ledger, then those of the batch.
+#[derive(Debug, Default)]
+pub(super) struct Taken {
+    /// When each was taken, by caller and key.
+    since: HashMap<(String, String), Time>,
+}
+
+impl Taken {
+    /// Looks up the keys of all `issuances` that have one.
+    pub(super) async fn load(
+        connection: &mut AnyConnection,
+        issuances: &[&Issuance],
+    ) -> Result<Self, StoreError> {
+        let wanted: BTreeSet<(&str, &str)> =
+            issuances.iter().filter_map(|issuance| caller_and_key(issuance)).collect();
+        let wanted: Vec<(&str, &str)> = wanted.into_iter().collect();
+        let mut taken = Self::default();
+        for chunk in chunks(&wanted) {
+            let mut select = Statement::new("WITH wanted (caller, idempotency_key) AS (VALUES ");
+            select.tuples(chunk.iter().map(|(caller, key)| [(*caller).into(), (*key).into()]));
+            // CROSS JOIN, so that SQLite begins with the few that are wanted.
+            select.push(
+                ") SELECT w.caller, w.idempotency_key, k.at FROM wanted w CROSS JOIN names n \
+                 CROSS JOIN idempotency_keys k WHERE n.name = w.caller AND k.caller_id = n.id \
+                 AND k.idempotency_key = w.idempotency_key",
+            );
+            for row in select.all(&mut *connection).await? {
+                let cells = Cells::new(&row, "idempotency_keys", "idempotency_key");
+                let entry = (cells.text("caller")?, cells.text("idempotency_key")?);
+                taken.since.insert(entry, cells.time("at")?);
+            }
+        }
+        Ok(taken)
+    }
+
+    /// Whether the key of `issuance`, if it has one, is taken and has not expired.
+    pub(super) fn holds_key_of(&self, issuance: &Issuance) -> bool {
+        let since = caller_and_key(issuance)
+            .and_then(|(caller, key)| self.since.get(&(caller.to_owned(), key.to_owned())));
+        since.is_some_and(|since| *since > expires_before(issuance.at))
+    }
+
+    /// Notes the key of `issuance`, if it has one, for what comes after it in the batch.
+    pub(super) fn take_key_of(&mut self, issuance: &Issuance) {
+        if let Some((caller, key)) = caller_and_key(issuance) {
+            self.since.insert((caller.to_owned(), key.to_owned()), issuance.at);
+        }
+    }
+}
+
+fn caller_and_key(issuance: &Issuance) -> Option<(&str, &str)> {
+    let idempotency = issuance.idempotency.as_ref()?;
+    Some((&issuance.origin.caller, &idempotency.key))
+}
+
+/// Keeps the keys of those of `issued` that have one, in place of expired rows, and drops what else
+/// has expired. That no live row is there was checked before.
+pub(super) async fn store<'i>(
     connection: &mut AnyConnection,
     names: &Names,
-    number: i64,
-    issuance: &Issuance,
+    issued: impl Iterator<Item = (i64, &'i Issuance)>,
 ) -> Result<(), StoreError> {
-    let Some(idempotency) = &issuance.idempotency else { return Ok(()) };
+    let kept: Vec<(i64, &Issuance, &Idempotency)> = issued
+        .filter_map(|(number, issuance)| Some((number, issuance, issuance.idempotency.as_ref()?)))
+        .collect();
+    let Some(earliest) = kept.iter().map(|(_, issuance, _)| issuance.at).min() else { return Ok(()) };
     let mut delete = Statement::new("DELETE FROM idempotency_keys WHERE at <= ");
-    delete.bind(expires_before(issuance.at));
+    delete.bind(expires_before(earliest));
     delete.execute(&mut *connection).await?;
-    let mut insert = Statement::new(
-        "INSERT INTO idempotency_keys (caller_id, idempotency_key, fingerprint, number, at) VALUES ",
-    );
-    insert.tuples([[
-        names.name(&issuance.origin.caller)?.into(),
-        (&idempotency.key).into(),
-        (&idempotency.fingerprint).into(),
-        number.into(),
-        issuance.at.into(),
-    ]]);
-    insert.execute(connection).await?;
+    for chunk in chunks(&kept) {
+        let mut insert = Statement::new(
+            "INSERT INTO idempotency_keys (caller_id, idempotency_key, fingerprint, number, at) VALUES ",
+        );
+        let rows = chunk.iter().map(|(number, issuance, idempotency)| {
+            let caller_id = names.name(&issuance.origin.caller)?;
+            let (key, fingerprint) = (&idempotency.key, &idempotency.fingerprint);
+            Ok([caller_id.into(), key.into(), fingerprint.into(), (*number).into(), issuance.at.into()])
+        });
+        insert.tuples(rows.collect::<Result<Vec<_>, StoreError>>()?);
+        insert.push(
+            " ON CONFLICT (caller_id, idempotency_key) DO UPDATE SET fingerprint = excluded.fingerprint, \
+             number = excluded.number, at = excluded.at",
+        );
+        insert.execute(&mut *connection).await?;
+    }
     Ok(())
 }

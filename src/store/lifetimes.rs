@@ -58,7 +58,10 @@ mod tests {
 
     #[test]
     fn the_classes_are_those_of_the_index() {
-        for migration in [include_str!("../../migrations/sqlite/0003_reading.sql")] {
+        for migration in [
+            include_str!("../../migrations/sqlite/0003_reading.sql"),
+            include_str!("../../migrations/postgres/0003_reading.sql"),
+        ] {
             assert!(migration.contains(&CLASS.replace("c.", "")), "{}", CLASS.replace("c.", ""));
         }
         for (class, longest) in LONGEST.iter().enumerate() {

@@ -6,7 +6,48 @@ use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::{Any, AnyConnection, Connection, Row, SqlStr, Transaction};
 
 use super::StoreError;
-use super::connection::{BEGIN_WRITE, PATIENCE, is_busy};
+use super::connection::{PATIENCE, is_busy};
+use super::engine::Engine;
+
+/// One step, in the words of each engine.
+struct Step {
+    version: i64,
+    name: &'static str,
+    sqlite: &'static str,
+    postgres: &'static str,
+}
+
+/// Every step, the oldest first. A step that was released is never changed.
+const STEPS: [Step; 3] = [
+    Step {
+        version: 1,
+        name: "ledger",
+        sqlite: include_str!("../../migrations/sqlite/0001_ledger.sql"),
+        postgres: include_str!("../../migrations/postgres/0001_ledger.sql"),
+    },
+    Step {
+        version: 2,
+        name: "retention",
+        sqlite: include_str!("../../migrations/sqlite/0002_retention.sql"),
+        postgres: include_str!("../../migrations/postgres/0002_retention.sql"),
+    },
+    Step {
+        version: 3,
+        name: "reading",
+        sqlite: include_str!("../../migrations/sqlite/0003_reading.sql"),
+        postgres: include_str!("../../migrations/postgres/0003_reading.sql"),
+    },
+];
+
+/// A number that no other program is likely to have taken: the first octets of this one's name.
+const ONE_AT_A_TIME: &str = "SELECT pg_advisory_xact_lock(7165065861825654388)";
+
+const SQLITE_TABLES: &str = "SELECT count(*) AS tables, \
+     count(CASE WHEN name = '_sqlx_migrations' THEN 1 END) AS histories FROM sqlite_master WHERE type = 'table'";
+
+const POSTGRES_TABLES: &str = "SELECT count(*) AS tables, \
+     count(CASE WHEN tablename = '_sqlx_migrations' THEN 1 END) AS histories FROM pg_catalog.pg_tables \
+     WHERE schemaname = current_schema()";
 
 /// Brings the schema to where this program needs it. Two programs may do so at once.
 ///
@@ -14,24 +55,33 @@ use super::connection::{BEGIN_WRITE, PATIENCE, is_busy};
 /// `NewerSchema` where a later program was here, `Corrupt` where a step differs from this
 /// program's, or where the file belongs to another program.
 pub(super) async fn run(connection: &mut AnyConnection) -> Result<(), StoreError> {
-    let migrator = migrator();
+    let engine = Engine::of(connection);
+    let migrator = migrator(engine);
     // Without the write lock first: most starts find nothing to do, and may not wait for a writer.
-    if is_current(connection, &migrator).await? {
+    if is_current(connection, engine, &migrator).await? {
         return Ok(());
     }
     let started = Instant::now();
     loop {
-        match connection.begin_with(BEGIN_WRITE).await {
-            Ok(transaction) => return migrate(transaction, &migrator).await,
+        match connection.begin_with(engine.begin_write()).await {
+            Ok(transaction) => return migrate(transaction, engine, &migrator).await,
             Err(error) if is_busy(&error) && started.elapsed() < 2 * PATIENCE => {}
             Err(error) => return Err(error.into()),
         }
     }
 }
 
-async fn migrate(mut transaction: Transaction<'_, Any>, migrator: &Migrator) -> Result<(), StoreError> {
+async fn migrate(
+    mut transaction: Transaction<'_, Any>,
+    engine: Engine,
+    migrator: &Migrator,
+) -> Result<(), StoreError> {
+    if engine == Engine::Postgres {
+        // SQLite's transaction has its lock. Replicas that start together come one after the other.
+        sqlx::raw_sql(ONE_AT_A_TIME).execute(&mut *transaction).await?;
+    }
     // Another program may have come first.
-    if !is_current(&mut transaction, migrator).await? {
+    if !is_current(&mut transaction, engine, migrator).await? {
         migrator
             .run_direct(None, &mut *transaction, false)
             .await
@@ -40,18 +90,25 @@ async fn migrate(mut transaction: Transaction<'_, Any>, migrator: &Migrator) -> 
     Ok(transaction.commit().await?)
 }
 
-fn migrator() -> Migrator {
-    let ledger = SqlStr::from_static(include_str!("../../migrations/sqlite/0001_ledger.sql"));
-    let reading = SqlStr::from_static(include_str!("../../migrations/sqlite/0003_reading.sql"));
-    let step = |version, name: &'static str, text| {
-        Migration::new(version, name.into(), MigrationType::Simple, text, false)
-    };
-    Migrator::with_migrations(vec![step(1, "ledger", ledger), step(3, "reading", reading)])
+fn migrator(engine: Engine) -> Migrator {
+    let steps = STEPS.iter().map(|step| {
+        let text = match engine {
+            Engine::Sqlite => step.sqlite,
+            Engine::Postgres => step.postgres,
+        };
+        let text = SqlStr::from_static(text);
+        Migration::new(step.version, step.name.into(), MigrationType::Simple, text, false)
+    });
+    Migrator::with_migrations(steps.collect())
 }
 
 /// Whether every step has run; an error if others have, or other texts of them.
-async fn is_current(connection: &mut AnyConnection, migrator: &Migrator) -> Result<bool, StoreError> {
-    if !has_history(connection).await? {
+async fn is_current(
+    connection: &mut AnyConnection,
+    engine: Engine,
+    migrator: &Migrator,
+) -> Result<bool, StoreError> {
+    if !has_history(connection, engine).await? {
         return Ok(false);
     }
     let applied = sqlx::query("SELECT version, checksum FROM _sqlx_migrations ORDER BY version")
@@ -75,16 +132,51 @@ async fn is_current(connection: &mut AnyConnection, migrator: &Migrator) -> Resu
     Ok(applied.len() == migrator.iter().count())
 }
 
-async fn has_history(connection: &mut AnyConnection) -> Result<bool, StoreError> {
-    let row = sqlx::query(
-        "SELECT count(*) AS tables, count(CASE WHEN name = '_sqlx_migrations' THEN 1 END) AS histories \
-         FROM sqlite_master WHERE type = 'table'",
-    )
-    .fetch_one(connection)
-    .await?;
+async fn has_history(connection: &mut AnyConnection, engine: Engine) -> Result<bool, StoreError> {
+    let tables = match engine {
+        Engine::Sqlite => SQLITE_TABLES,
+        Engine::Postgres => POSTGRES_TABLES,
+    };
+    let row = sqlx::query(tables).fetch_one(connection).await?;
     match (row.try_get::<i64, _>("tables")?, row.try_get::<i64, _>("histories")?) {
         (0, _) => Ok(false),
         (_, 0) => Err(StoreError::Corrupt("this database belongs to another program".to_owned())),
         _ => Ok(true),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::path::Path;
+
+    use super::*;
+
+    /// The files of one engine, by name.
+    fn files(engine: &str) -> BTreeMap<String, String> {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations").join(engine);
+        let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
+        entries
+            .map(|entry| {
+                let name = entry.file_name().into_string().unwrap();
+                (name, std::fs::read_to_string(entry.path()).unwrap())
+            })
+            .collect()
+    }
+
+    #[test]
+    fn both_engines_have_the_same_steps_and_every_file_is_one() {
+        let named = |text: fn(&Step) -> &'static str| -> BTreeMap<String, String> {
+            let file = |step: &Step| format!("{:04}_{}.sql", step.version, step.name);
+            STEPS.iter().map(|step| (file(step), text(step).to_owned())).collect()
+        };
+        assert_eq!(named(|step| step.sqlite), files("sqlite"));
+        assert_eq!(named(|step| step.postgres), files("postgres"));
+    }
+
+    #[test]
+    fn steps_are_numbered_through() {
+        let versions: Vec<i64> = STEPS.iter().map(|step| step.version).collect();
+        assert_eq!(versions, (1..=i64::try_from(STEPS.len()).unwrap()).collect::<Vec<_>>());
     }
 }

@@ -5,8 +5,8 @@
 //! certificate. `writer` commits what has queued together; everything else that writes goes
 //! through `change`. Every transaction that writes takes the one row of `state` first.
 //!
-//! Statements keep to what SQLite and PostgreSQL both have; what is SQLite's own is in
-//! `connection` and `migrations`.
+//! Statements keep to what SQLite and PostgreSQL both have; what is one engine's own is in
+//! `engine`, `connection` and `migrations`.
 
 mod authorities;
 mod batch;
@@ -16,6 +16,7 @@ pub mod certificates;
 mod change;
 mod checks;
 mod connection;
+mod engine;
 mod error;
 pub mod events;
 mod idempotency;
@@ -27,7 +28,9 @@ mod names;
 pub mod page;
 pub mod policies;
 pub mod refusals;
+pub mod retention;
 mod search;
+pub mod settings;
 pub mod snapshot;
 mod state;
 mod statement;
@@ -44,7 +47,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use sqlx::{Connection, Row};
+use sqlx::Connection;
 
 pub use certificate_filter::{CertificateFilter, CertificateStatus};
 pub use certificates::{Idempotency, Issuance, Recorded};
@@ -52,20 +55,13 @@ pub use error::{RecordError, RefusalError, StoreError};
 pub use events::EventFilter;
 pub use page::{Order, Page, Span};
 pub use refusals::{Refusal, RefusalFilter, RefusalToRecord};
+pub use settings::{PostgresSettings, StoreSettings};
 pub use snapshot::{Revisions, Snapshot};
 
 use crate::time::Time;
-use connection::Connections;
+use connection::{Connections, Database};
 use state::State;
 use writer::Queue;
-
-/// Where the ledger is.
-#[derive(Clone, Debug)]
-pub struct StoreSettings {
-    /// The SQLite file; made if it is not there. A relative path is one of the process's own
-    /// folder: the configuration resolves its own before it gets here.
-    pub sqlite_file: PathBuf,
-}
 
 /// The open ledger. Clones share it.
 #[derive(Clone, Debug)]
@@ -75,7 +71,7 @@ pub struct Store {
 
 #[derive(Debug)]
 struct Shared {
-    file: PathBuf,
+    database: Database,
     connections: Connections,
     queue: Queue,
     /// Held for as long as this process serves.
@@ -87,41 +83,53 @@ struct Shared {
 pub struct Health {
     /// The latest time of a certificate or refusal, or what an operator set it to.
     pub newest_record: Option<Time>,
+    /// The database's own clock, where it has one.
+    pub database_time: Option<Time>,
     /// How many records wait to be written.
     pub queue_length: usize,
     /// How many may wait before [`StoreError::Busy`].
     pub queue_limit: usize,
 }
 
+impl Health {
+    /// Whether `now` is further than `tolerance` seconds from the database's clock.
+    #[must_use]
+    pub fn clock_is_off(&self, now: Time, tolerance: i64) -> bool {
+        self.database_time.is_some_and(|database| database.seconds_since(now).saturating_abs() > tolerance)
+    }
+}
+
 impl Store {
     /// Opens the ledger, making or updating its schema, and starts its writer. Needs a tokio
-    /// runtime. WAL and synchronous commits are set and read back.
+    /// runtime. What makes a commit durable is set or checked, and read back.
     ///
     /// # Errors
-    /// `Unavailable` where the file cannot be opened or written or does not take a setting,
+    /// `Unavailable` where the database cannot be opened or written or does not take a setting,
     /// `NewerSchema` and `Corrupt` where it holds what this program does not know.
     pub async fn open(settings: &StoreSettings) -> Result<Self, StoreError> {
-        let file = connection::create(&settings.sqlite_file)?;
-        let mut first = connection::connect(&file).await?;
+        let database = Database::prepared(settings)?;
+        let mut first = database.connect().await?;
         migrations::run(&mut first).await?;
-        let connections = Connections::open(&file).await?;
-        // Only now, so that the file was never without a connection: the last one to go folds up
-        // the WAL, which a reader that comes then cannot make anew.
+        let connections = Connections::open(&database).await?;
+        // Only now, so that a file was never without a connection: the last one to go folds up the
+        // WAL, which a reader that comes then cannot make anew.
         let _ = first.close().await;
         let queue = Queue::start(connections.writer.clone());
-        let shared = Shared { file, connections, queue, serving: Mutex::new(None) };
+        let shared = Shared { database, connections, queue, serving: Mutex::new(None) };
         Ok(Self { shared: Arc::new(shared) })
     }
 
     /// Takes the right to serve from this file, until the last clone of this store is gone.
-    /// Commands that work beside a server do not take it.
+    /// Commands that work beside a server do not take it, and any number of replicas serve from one
+    /// database of PostgreSQL.
     ///
     /// # Errors
     /// `Conflict` where another process, or another store of this one, holds it.
     pub fn lock_for_serving(&self) -> Result<(), StoreError> {
+        let Database::Sqlite(file) = &self.shared.database else { return Ok(()) };
         let mut serving = self.shared.serving.lock().unwrap_or_else(PoisonError::into_inner);
         if serving.is_none() {
-            *serving = Some(serving_lock(&self.shared.file)?);
+            *serving = Some(serving_lock(file)?);
         }
         Ok(())
     }
@@ -131,9 +139,10 @@ impl Store {
     /// # Errors
     /// `Unavailable`.
     pub async fn health(&self) -> Result<Health, StoreError> {
-        let state = State::load(&self.connections().readers).await?;
+        let state = self.state().await?;
         Ok(Health {
             newest_record: state.newest_at,
+            database_time: state.database_time,
             queue_length: self.queue_length(),
             queue_limit: self.shared.queue.limit(),
         })
@@ -144,7 +153,7 @@ impl Store {
     /// # Errors
     /// `Unavailable`.
     pub async fn newest_number(&self) -> Result<i64, StoreError> {
-        Ok(State::load(&self.connections().readers).await?.number)
+        Ok(self.state().await?.number)
     }
 
     /// How many records wait to be written. Does not touch the database.
@@ -159,25 +168,18 @@ impl Store {
         self.connections().close().await;
     }
 
-    /// SQLite's own full check of the file, and of what refers to what. Reads all of it. Empty:
-    /// nothing is wrong.
+    /// The engine's own check: of the whole file on SQLite, and of what refers to what. Reads all of
+    /// it. Empty: nothing is wrong.
     ///
     /// # Errors
     /// `Unavailable`, `Corrupt`.
     pub async fn integrity(&self) -> Result<Vec<String>, StoreError> {
-        let readers = &self.connections().readers;
-        let mut problems = Vec::new();
-        for row in sqlx::query("PRAGMA integrity_check").fetch_all(readers).await? {
-            let text: String = row.try_get(0)?;
-            if text != "ok" {
-                problems.push(text);
-            }
-        }
-        for row in sqlx::query("PRAGMA foreign_key_check").fetch_all(readers).await? {
-            let (from, to): (String, String) = (row.try_get("table")?, row.try_get("parent")?);
-            problems.push(format!("a row of {from} refers to a row of {to} that is not there"));
-        }
-        Ok(problems)
+        self.shared.database.integrity(&self.connections().readers).await
+    }
+
+    /// `state` as it stands.
+    async fn state(&self) -> Result<State, StoreError> {
+        State::load(self.connections().engine, &self.connections().readers).await
     }
 
     fn connections(&self) -> &Connections {

@@ -1,13 +1,14 @@
 //! Names and lists of names are stored once; records hold their numbers. That keeps a record small.
+//! So are the certificates of CAs.
 
 use std::collections::{BTreeSet, HashMap};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use sqlx::{AnyConnection, Row};
 
-use super::StoreError;
 use super::cells::Cells;
 use super::statement::{Statement, chunks};
+use super::{StoreError, authorities};
 
 /// How many names and lists the writer remembers before it starts anew. With [`REMEMBERED_OCTETS`],
 /// bounds its memory.
@@ -23,6 +24,8 @@ pub(super) struct Names {
     committed: Numbers,
     /// Learned in the transaction that is open.
     fresh: Numbers,
+    /// By the SHA-256 of their SPKI. The writer only reads them, so they are committed.
+    authorities: HashMap<[u8; 32], i64>,
 }
 
 #[derive(Debug, Default)]
@@ -61,6 +64,23 @@ impl Names {
     /// The number of a list, given as its JSON text.
     pub(super) fn list(&self, json: &str) -> Result<i64, StoreError> {
         self.known_list(&sha256(json.as_bytes())).ok_or_else(|| unknown(json))
+    }
+
+    /// The number of a CA, if it was registered when [`Names::learn_authorities`] last looked.
+    pub(super) fn authority(&self, spki_sha256: &[u8; 32]) -> Option<i64> {
+        self.authorities.get(spki_sha256).copied()
+    }
+
+    /// Looks the CAs up again if one of `wanted` is not known: it may be new.
+    pub(super) async fn learn_authorities(
+        &mut self,
+        connection: &mut AnyConnection,
+        wanted: impl IntoIterator<Item = [u8; 32]>,
+    ) -> Result<(), StoreError> {
+        if wanted.into_iter().any(|authority| !self.authorities.contains_key(&authority)) {
+            self.authorities = authorities::ids(connection).await?;
+        }
+        Ok(())
     }
 
     fn known_name(&self, name: &str) -> Option<i64> {

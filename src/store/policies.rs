@@ -8,6 +8,7 @@ use sqlx::AnyConnection;
 use super::StoreError;
 use super::cells::Cells;
 use super::change::append_event;
+use super::engine::Engine;
 use super::snapshot::Revisions;
 use super::state::State;
 use super::statement::{Statement, chunks};
@@ -67,7 +68,8 @@ impl super::Store {
     pub async fn policies(&self, revision: Option<i64>) -> Result<Option<(i64, Vec<PolicyRow>)>, StoreError> {
         self.view(move |connection| {
             Box::pin(async move {
-                let current = State::load(&mut *connection).await?.revisions.policy;
+                let engine = Engine::of(connection);
+                let current = State::load(engine, &mut *connection).await?.revisions.policy;
                 let revision = revision.unwrap_or(current);
                 if !(0..=current).contains(&revision) {
                     return Ok(None);

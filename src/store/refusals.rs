@@ -32,7 +32,7 @@ pub struct RefusalToRecord {
     pub on_behalf_of: Option<String>,
     /// Why, in the requester's words.
     pub reason: Option<String>,
-    /// As in [`crate::pki::key::KeyKind::as_str`].
+    /// As in [`crate::pki::key::KeyDescription::kind`].
     pub key_kind: Option<String>,
     /// SHA-256 of the asked key's SPKI.
     pub spki_sha256: Option<[u8; 32]>,
@@ -97,6 +97,7 @@ impl super::Store {
             Verdict::Recorded(number) => Ok(number),
             Verdict::Stale => Err(RefusalError::Stale),
             Verdict::ClockBehind(newest) => Err(RefusalError::ClockBehind { newest }),
+            Verdict::ClockOff(database) => Err(RefusalError::ClockOff { database }),
             Verdict::Failed(error) => Err(RefusalError::Store(error)),
             other => {
                 Err(RefusalError::Store(StoreError::Corrupt(format!("a refusal was refused: {other:?}"))))

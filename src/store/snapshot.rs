@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::engine::Engine;
 use super::state::State;
 use super::tokens::TokenRecord;
 use super::{StoreError, keys, policies, tokens};
@@ -38,7 +39,7 @@ impl super::Store {
     /// # Errors
     /// `Unavailable`, `Corrupt`.
     pub async fn revisions(&self) -> Result<Revisions, StoreError> {
-        Ok(State::load(&self.connections().readers).await?.revisions)
+        Ok(self.state().await?.revisions)
     }
 
     /// Everything that deciding needs, of one moment.
@@ -48,7 +49,8 @@ impl super::Store {
     pub async fn snapshot(&self) -> Result<Snapshot, StoreError> {
         self.view(|connection| {
             Box::pin(async move {
-                let revisions = State::load(&mut *connection).await?.revisions;
+                let engine = Engine::of(connection);
+                let revisions = State::load(engine, &mut *connection).await?.revisions;
                 let rows = policies::of_revision(connection, revisions.policy).await?;
                 let tokens = tokens::all(connection).await?;
                 let blocked_keys = keys::all(connection).await?;

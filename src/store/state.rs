@@ -5,7 +5,9 @@ use sqlx::any::AnyRow;
 
 use super::StoreError;
 use super::cells::Cells;
+use super::engine::Engine;
 use super::snapshot::Revisions;
+use super::statement::{On, Statement};
 use crate::time::Time;
 
 /// `state` as it stood when this transaction took its lock. Numbers are given out of it, and
@@ -16,32 +18,30 @@ pub(super) struct State {
     pub(super) revisions: Revisions,
     pub(super) newest_at: Option<Time>,
     pub(super) only_authority: Option<[u8; 32]>,
+    /// The database's own clock, where it has one.
+    pub(super) database_time: Option<Time>,
 }
 
 impl State {
     /// The first statement of every transaction that writes. It changes nothing, but it takes the
     /// row's lock, so numbers come in commit order on PostgreSQL too.
     pub(super) async fn lock(connection: &mut AnyConnection) -> Result<Self, StoreError> {
-        let row = sqlx::query(
+        let mut update = Statement::new(
             "UPDATE state SET number = number WHERE id = 1 RETURNING id, number, policy_revision, \
-             token_revision, blocked_key_revision, newest_at, only_authority",
-        )
-        .fetch_one(connection)
-        .await?;
-        Self::read(&row)
+             token_revision, blocked_key_revision, newest_at, only_authority, ",
+        );
+        update.push(Engine::of(connection).time()).push(" AS database_time");
+        Self::read(update.optional(connection).await?)
     }
 
     /// As it stands, without a lock.
-    pub(super) async fn load<'e>(
-        on: impl sqlx::Executor<'e, Database = sqlx::Any>,
-    ) -> Result<Self, StoreError> {
-        let row = sqlx::query(
+    pub(super) async fn load<'e>(engine: Engine, on: impl Into<On<'e>>) -> Result<Self, StoreError> {
+        let mut select = Statement::new(
             "SELECT id, number, policy_revision, token_revision, blocked_key_revision, newest_at, \
-             only_authority FROM state WHERE id = 1",
-        )
-        .fetch_one(on)
-        .await?;
-        Self::read(&row)
+             only_authority, ",
+        );
+        select.push(engine.time()).push(" AS database_time FROM state WHERE id = 1");
+        Self::read(select.optional(on).await?)
     }
 
     /// The next number in commit order.
@@ -66,8 +66,9 @@ impl State {
         Ok(())
     }
 
-    fn read(row: &AnyRow) -> Result<Self, StoreError> {
-        let cells = Cells::new(row, "state", "id");
+    fn read(row: Option<AnyRow>) -> Result<Self, StoreError> {
+        let row = row.ok_or_else(|| StoreError::Corrupt("state: its one row is not there".to_owned()))?;
+        let cells = Cells::new(&row, "state", "id");
         Ok(Self {
             number: cells.integer("number")?,
             revisions: Revisions {
@@ -77,6 +78,7 @@ impl State {
             },
             newest_at: cells.optional_time("newest_at")?,
             only_authority: cells.optional_octets("only_authority")?,
+            database_time: cells.optional_time("database_time")?,
         })
     }
 }

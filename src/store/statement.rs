@@ -7,9 +7,10 @@ use std::fmt::Write;
 
 use sqlx::any::{AnyArguments, AnyRow};
 use sqlx::query::Query;
-use sqlx::{Any, AssertSqlSafe, Executor};
+use sqlx::{Any, AnyConnection, AnyPool, AssertSqlSafe};
 
 use super::StoreError;
+use super::connection::on_pool;
 use crate::time::Time;
 
 /// A value to bind. An absent one keeps its type, which PostgreSQL asks for.
@@ -71,6 +72,24 @@ impl<'v, const N: usize> From<Option<&'v [u8; N]>> for Value<'v> {
     }
 }
 
+/// Where a statement runs: on any connection of a pool, or on one that is in a transaction.
+#[derive(Debug)]
+pub(super) enum On<'e> {
+    Pool(&'e AnyPool),
+    Connection(&'e mut AnyConnection),
+}
+
+impl<'e> From<&'e AnyPool> for On<'e> {
+    fn from(pool: &'e AnyPool) -> Self {
+        Self::Pool(pool)
+    }
+}
+impl<'e> From<&'e mut AnyConnection> for On<'e> {
+    fn from(connection: &'e mut AnyConnection) -> Self {
+        Self::Connection(connection)
+    }
+}
+
 /// Text and values, in step.
 #[derive(Debug)]
 pub(super) struct Statement<'v> {
@@ -120,22 +139,29 @@ impl<'v> Statement<'v> {
     }
 
     /// Runs it and returns how many rows it wrote.
-    pub(super) async fn execute<'e>(self, on: impl Executor<'e, Database = Any>) -> Result<u64, sqlx::Error> {
-        Ok(self.into_query().execute(on).await?.rows_affected())
+    pub(super) async fn execute<'e>(self, on: impl Into<On<'e>>) -> Result<u64, sqlx::Error> {
+        let query = self.into_query();
+        let done = match on.into() {
+            On::Pool(pool) => on_pool(pool, async move |one| query.execute(one).await).await?,
+            On::Connection(connection) => query.execute(connection).await?,
+        };
+        Ok(done.rows_affected())
     }
 
-    pub(super) async fn all<'e>(
-        self,
-        on: impl Executor<'e, Database = Any>,
-    ) -> Result<Vec<AnyRow>, StoreError> {
-        Ok(self.into_query().fetch_all(on).await?)
+    pub(super) async fn all<'e>(self, on: impl Into<On<'e>>) -> Result<Vec<AnyRow>, StoreError> {
+        let query = self.into_query();
+        Ok(match on.into() {
+            On::Pool(pool) => on_pool(pool, async move |one| query.fetch_all(one).await).await?,
+            On::Connection(connection) => query.fetch_all(connection).await?,
+        })
     }
 
-    pub(super) async fn optional<'e>(
-        self,
-        on: impl Executor<'e, Database = Any>,
-    ) -> Result<Option<AnyRow>, StoreError> {
-        Ok(self.into_query().fetch_optional(on).await?)
+    pub(super) async fn optional<'e>(self, on: impl Into<On<'e>>) -> Result<Option<AnyRow>, StoreError> {
+        let query = self.into_query();
+        Ok(match on.into() {
+            On::Pool(pool) => on_pool(pool, async move |one| query.fetch_optional(one).await).await?,
+            On::Connection(connection) => query.fetch_optional(connection).await?,
+        })
     }
 
     fn into_query<'q>(self) -> Query<'q, Any, AnyArguments> {
@@ -152,18 +178,19 @@ impl<'v> Statement<'v> {
 
     /// What the statement says, for a look at its query plan.
     #[cfg(test)]
-    pub(super) fn explained(mut self) -> Self {
-        self.text.insert_str(0, "EXPLAIN QUERY PLAN ");
+    pub(super) fn explained(mut self, engine: super::engine::Engine) -> Self {
+        self.text.insert_str(0, engine.explain());
         self
     }
 }
 
-/// Splits rows for multi-row statements into few sizes, so that their texts stay in the
-/// connection's cache of prepared statements, and below the limit of bound values (65,535 on
-/// PostgreSQL, 32,766 on SQLite).
+/// Splits rows for multi-row statements into five sizes, so that their texts stay in the
+/// connection's cache of prepared statements (100 of them), with few statements for a batch. No
+/// larger ones: SQLite finds the name of each placeholder by going through those before it, so
+/// that a row of a long statement costs more than one of a short one.
 pub(super) fn chunks<T>(mut rows: &[T]) -> Vec<&[T]> {
     let mut chunks = Vec::new();
-    while let Some(size) = [64, 8, 1].into_iter().find(|size| *size <= rows.len()) {
+    while let Some(size) = [16, 8, 4, 2, 1].into_iter().find(|size| *size <= rows.len()) {
         let (chunk, rest) = rows.split_at(size);
         chunks.push(chunk);
         rows = rest;
@@ -185,9 +212,9 @@ mod tests {
 
     #[test]
     fn chunks_hold_every_row_once_in_order() {
-        let rows: Vec<u32> = (0..203).collect();
+        let rows: Vec<u32> = (0..47).collect();
         let sizes: Vec<usize> = chunks(&rows).into_iter().map(<[u32]>::len).collect();
-        assert_eq!(sizes, [64, 64, 64, 8, 1, 1, 1]);
+        assert_eq!(sizes, [16, 16, 8, 4, 2, 1]);
         assert_eq!(chunks(&rows).concat(), rows);
     }
 }

@@ -10,6 +10,7 @@ use sqlx::any::AnyRow;
 
 use super::cells::Cells;
 use super::certificate_filter::period;
+use super::events::kind_number;
 use super::search::Search;
 use super::statement::Statement;
 use super::{CertificateFilter, Order, RefusalFilter, Span, StoreError};
@@ -110,7 +111,7 @@ impl super::Store {
         let readers = &self.connections().readers;
         let everything = Span::all(Order::NewestFirst, u32::MAX);
         let mut select = Statement::new("");
-        if search.is_everything() {
+        if search.is_everything() && !(way.meaning == Meaning::Day && self.was_pruned().await?) {
             select.push(way.whole);
         } else {
             let path = search.path(readers, everything).await?;
@@ -120,6 +121,13 @@ impl super::Store {
         }
         let rows = select.all(readers).await?;
         self.named(&rows, way.meaning).await
+    }
+
+    /// Whether there are events of records that are gone.
+    async fn was_pruned(&self) -> Result<bool, StoreError> {
+        let mut select = Statement::new("SELECT number FROM events WHERE kind > 1 AND kind = ");
+        select.bind(kind_number(EventKind::LedgerPruned)).push(" LIMIT 1");
+        Ok(select.optional(&self.connections().readers).await?.is_some())
     }
 
     /// Puts words in the place of numbers.
@@ -150,11 +158,7 @@ impl super::Store {
     }
 
     /// What the numbers of names and lists stand for.
-    async fn words(
-        &self,
-        ids: &[i64],
-        meaning: Meaning,
-    ) -> Result<BTreeMap<i64, Vec<String>>, StoreError> {
+    async fn words(&self, ids: &[i64], meaning: Meaning) -> Result<BTreeMap<i64, Vec<String>>, StoreError> {
         let mut words = BTreeMap::new();
         for chunk in super::statement::chunks(ids) {
             let (table, text) = match meaning {

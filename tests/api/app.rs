@@ -1,11 +1,13 @@
 //! The service under test, and its callers as values.
 
+use std::num::NonZeroU32;
+use std::path::Path;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode};
-use countersign::app::{App, ClusterSettings};
+use countersign::app::{App, ClusterSettings, RefusalLimits};
 use countersign::audit::{Origin, RequestId};
 use countersign::auth::token;
 use countersign::ca::throw_away;
@@ -22,6 +24,7 @@ use serde_json::Value;
 use tower::ServiceExt as _;
 
 use crate::openapi;
+use crate::postgres::{self, TestDatabase};
 
 /// 2026-06-01T09:00:00Z, the moment at which every test begins.
 pub const NOON: Time = Time::from_unix(1_780_304_400);
@@ -39,6 +42,7 @@ pub struct TestApp {
     pub app: Arc<App>,
     router: Router,
     pub folder: tempfile::TempDir,
+    _database: Option<TestDatabase>,
 }
 
 /// One caller of a [`TestApp`].
@@ -59,16 +63,26 @@ impl TestApp {
         Self::with_policies(POLICIES).await
     }
 
+    /// Where this many refusals of one caller are recorded in a minute.
+    pub async fn with_refusals(most: u32) -> Self {
+        let most = most.try_into().unwrap();
+        Self::with(POLICIES, RefusalLimits { burst: most, per_minute: NonZeroU32::MIN }).await
+    }
+
     pub async fn with_policies(policies: &str) -> Self {
+        Self::with(policies, RefusalLimits::default()).await
+    }
+
+    async fn with(policies: &str, refusals: RefusalLimits) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let store =
-            Store::open(&StoreSettings { sqlite_file: folder.path().join("ledger.db") }).await.unwrap();
+        let (settings, database) = ledger(folder.path()).await;
+        let store = Store::open(&settings).await.unwrap();
         let clusters = ["prod", "test"].map(|name| cluster(folder.path(), name)).to_vec();
         let rows = PolicyFile::read(policies.as_bytes()).unwrap().policies;
         store.replace_policies(&rows, None, None, NOON, &operator()).await.unwrap();
         let app = App::start(clusters, store, Clock::fixed(NOON), Metrics::default()).await.unwrap();
-        let app = Arc::new(app);
-        Self { router: countersign::http::router(Arc::clone(&app)), app, folder }
+        let app = Arc::new(app.with_refusal_limits(refusals));
+        Self { router: countersign::http::router(Arc::clone(&app)), app, folder, _database: database }
     }
 
     /// A requester that may have its own name.
@@ -200,6 +214,23 @@ impl Answer {
         assert_eq!(problem["code"], code, "{problem}");
         problem
     }
+}
+
+/// Where a test's ledger is: a file in its folder, or a database of its own on PostgreSQL.
+async fn ledger(folder: &Path) -> (StoreSettings, Option<TestDatabase>) {
+    let Some(server) = postgres::server() else {
+        return (StoreSettings::Sqlite(folder.join("ledger.db")), None);
+    };
+    let settings = |url: &str| StoreSettings::parse(url, None, Path::new("/")).unwrap();
+    let database = TestDatabase::copy_of_prepared(server, async |url| {
+        Store::open(&settings(url)).await.unwrap().close().await;
+        // The times of these tests stand still.
+        let without_clock = "CREATE OR REPLACE FUNCTION ledger_time() RETURNS BIGINT LANGUAGE sql \
+                             AS 'SELECT CAST(NULL AS BIGINT)'";
+        postgres::execute(url, without_clock).await;
+    })
+    .await;
+    (settings(&database.url()), Some(database))
 }
 
 /// The path of openapi.yaml that `path` is one of.

@@ -29,6 +29,16 @@ impl Key {
         String::from_utf8(openssl(&["req", "-new", "-utf8", "-key", key, "-subj", subject], None)).unwrap()
     }
 
+    /// SHA-256 of the public half, as openssl computes it, in hex.
+    pub fn spki_sha256(&self) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        let public = folder.path().join("public.der");
+        let arguments = ["pkey", "-pubout", "-outform", "DER", "-in", self.path.to_str().unwrap(), "-out"];
+        openssl(&arguments, Some(&public));
+        let digest = openssl(&["dgst", "-sha256", "-r"], Some(&public));
+        String::from_utf8(digest).unwrap().split(' ').next().unwrap().to_owned()
+    }
+
     /// The PEM of the private key itself, which must never be sent.
     pub fn private_pem(&self) -> String {
         std::fs::read_to_string(&self.path).unwrap()

@@ -13,4 +13,6 @@ mod app;
 mod csr;
 #[path = "../support/openapi.rs"]
 mod openapi;
+#[path = "../support/postgres.rs"]
+mod postgres;
 mod routes;

@@ -56,6 +56,17 @@ mod sound {
     }
 
     #[test]
+    fn short_requests_of_p256_and_ed25519_are_quick_to_check() {
+        for kind in KeyKind::ALL {
+            let der = samples::csr(&samples::private_key_of(kind.as_str()), &["-subj", "/CN=a"]);
+            let quick = matches!(kind, KeyKind::P256 | KeyKind::Ed25519);
+            assert_eq!(is_quick_to_check(&der), quick, "{}", kind.as_str());
+        }
+        assert!(is_quick_to_check(b"") && is_quick_to_check(&[0x30; MAX_QUICK_BYTES]));
+        assert!(!is_quick_to_check(&[0x30; MAX_QUICK_BYTES + 1]));
+    }
+
+    #[test]
     fn every_accepted_hash_is_read_with_every_kind() {
         for kind in ["rsa-2048", "p-256", "p-384", "p-521"] {
             let private_key = samples::private_key_of(kind);

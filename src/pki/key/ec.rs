@@ -72,6 +72,18 @@ pub(super) fn check(parameters: &[u8], point: &[u8]) -> Result<KeyKind, KeyError
     }
 }
 
+/// What a curve is called, accepted or not; none for explicit parameters.
+pub(super) fn described(parameters: &[u8]) -> Option<String> {
+    let name = der::only(parameters, der::OID).ok()?.value;
+    let known = CURVES.iter().find(|curve| curve.oid == name);
+    Some(known.map_or_else(|| curve_name(name).to_ascii_lowercase(), |curve| curve.kind.as_str().to_owned()))
+}
+
+/// Whether these parameters name P-256.
+pub(super) fn is_p256(parameters: &[u8]) -> bool {
+    curve(parameters).is_ok_and(|curve| curve.kind == KeyKind::P256)
+}
+
 fn curve(parameters: &[u8]) -> Result<&'static Curve, KeyError> {
     let Ok(name) = der::only(parameters, der::OID) else {
         let explicit = "its curve must be named, use `-param_enc named_curve`";

@@ -2,7 +2,12 @@
 //!
 //! This guards against mistakes, not against someone who hides a key on purpose. It looks at the
 //! text, at what is left of it without JSON and URL escapes, at all base64 in it, and at DER; in
-//! base64 once more at all of that. Every step is linear, and there are at most three levels.
+//! base64 once more at all of that. In the body itself it also looks at base64url, at hex, and at DER
+//! that was read as if it were text. Every step is linear, and there are at most three levels.
+mod spelling;
+
+use std::borrow::Cow;
+
 use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::DecodePaddingMode;
@@ -61,12 +66,26 @@ fn search(bytes: &[u8], depth: u8) -> bool {
     if depth == 0 {
         return false;
     }
-    let text = unescaped(bytes);
+    let text = if is_escaped(bytes) { Cow::Owned(unescaped(bytes)) } else { Cow::Borrowed(bytes) };
     is_key_in_der(bytes)
         || has_mark(&text)
         || has_pem_label(&text)
         || is_jwk(&text)
         || base64_holds_key(&text, depth)
+        || (depth == MAX_DEPTH && other_spelling_holds_key(bytes, &text))
+}
+
+/// Spellings that nothing else is put into again.
+fn other_spelling_holds_key(bytes: &[u8], text: &[u8]) -> bool {
+    let within = MAX_DEPTH.saturating_sub(1);
+    spelling::url_safe_runs(text).iter().any(|run| run_holds_key(run, within))
+        || spelling::hex_runs(text).iter().any(|decoded| search(decoded, within))
+        || spelling::as_if_text(bytes).iter().any(|der| stands_in_binary(der))
+        || spelling::as_if_text(text).iter().any(|der| stands_in_binary(der))
+}
+
+fn is_escaped(bytes: &[u8]) -> bool {
+    memchr::memchr3(b'%', b'\\', 0, bytes).is_some()
 }
 
 /// Without what UTF-16, JSON and URLs put between or in front of ASCII characters.
@@ -98,8 +117,7 @@ fn has_mark(text: &[u8]) -> bool {
 /// `BEGIN` or `END`, then at most a few words in capitals, then `PRIVATE KEY`. Spaces may have
 /// become `+` or line endings on the way.
 fn has_pem_label(text: &[u8]) -> bool {
-    let positions = text.windows(PRIVATE.len()).enumerate().filter(|(_, window)| *window == PRIVATE);
-    positions.map(|(position, _)| position).any(|position| {
+    memchr::memmem::find_iter(text, PRIVATE).any(|position| {
         let (before, after) = text.split_at_checked(position).unwrap_or_default();
         let start = before.len().saturating_sub(LABEL_REACH);
         let opened = ends_in_label(before.get(start..).unwrap_or_default());
@@ -120,12 +138,16 @@ fn is_gap(byte: u8) -> bool {
 
 /// A JSON Web Key with its private member (RFC 7518 sections 6.2.2 and 6.3.2).
 fn is_jwk(text: &[u8]) -> bool {
+    if memchr::memchr(b'"', text).is_none() {
+        return false;
+    }
     let compact = without_space(text);
     find(&compact, b"\"kty\":").is_some() && find(&compact, b"\"d\":\"").is_some()
 }
 
 fn base64_holds_key(text: &[u8], depth: u8) -> bool {
-    text.split(|byte| !is_base64(*byte) && !is_space(*byte)).any(|run| run_holds_key(run, depth))
+    let runs = text.split(|byte| !is_base64(*byte) && !is_space(*byte));
+    runs.filter(|run| run.len() >= MIN_BASE64).any(|run| run_holds_key(run, depth))
 }
 
 fn is_base64(byte: u8) -> bool {
@@ -328,6 +350,65 @@ mod tests {
         }
     }
 
+    /// DER as clients write it by mistake, in text that is not base64.
+    fn odd_spellings(der: &[u8]) -> Vec<Vec<u8>> {
+        let url_safe = base64::engine::general_purpose::URL_SAFE.encode(der);
+        let url_safe_without_padding = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(der);
+        let hex = hex::encode(der);
+        let hex_lines: Vec<&str> =
+            hex.as_bytes().chunks(60).map(|line| std::str::from_utf8(line).unwrap()).collect();
+        let hex_bytes: Vec<String> = der.iter().map(|byte| format!("{byte:02X}")).collect();
+        let latin1: String = der.iter().map(|byte| char::from(*byte)).collect();
+        let lossy = String::from_utf8_lossy(der).into_owned();
+        let texts = [
+            url_safe.clone(),
+            url_safe_without_padding,
+            format!("my key: {url_safe}"),
+            hex.clone(),
+            hex.to_uppercase(),
+            hex_lines.join("\n"),
+            hex_bytes.join(":"),
+            hex_bytes.join("-"),
+            format!("\\x{hex}"),
+            latin1,
+            lossy,
+        ];
+        let json = texts[..9].iter().map(|text| serde_json::json!({"csr": text}).to_string());
+        json.chain(texts.iter().cloned()).map(String::into_bytes).collect()
+    }
+
+    #[test]
+    fn keys_in_der_are_found_in_base64url_in_hex_and_as_if_text() {
+        for kind in ["rsa-2048", "rsa-4096", "p-256", "p-384", "p-521", "ed25519"] {
+            let pem = samples::private_key_of(kind);
+            let mut all = vec![samples::openssl(&["pkcs8", "-topk8", "-nocrypt", "-outform", "DER"], &pem)];
+            if kind != "ed25519" {
+                all.push(samples::openssl(&["pkey", "-traditional", "-outform", "DER"], &pem));
+            }
+            for (form, der) in all.iter().enumerate() {
+                for (number, spelling) in odd_spellings(der).iter().enumerate() {
+                    assert!(holds_private_key(spelling), "spelling {number} of form {form} of {kind}");
+                }
+            }
+            for spelling in [hex::encode(&pem), base64::engine::general_purpose::URL_SAFE.encode(&pem)] {
+                assert!(holds_private_key(spelling.as_bytes()), "{kind}");
+            }
+        }
+    }
+
+    #[test]
+    fn requests_in_odd_spellings_are_not_private_keys() {
+        for kind in ["rsa-2048", "rsa-4096", "p-256", "p-384", "p-521", "ed25519"] {
+            let key = samples::private_key_of(kind);
+            let der = samples::csr(&key, &["-subj", "/CN=alice/O=dev"]);
+            for der in [der, samples::csr(&key, &["-x509", "-subj", "/CN=alice"]), samples::spki(&key)] {
+                for (number, spelling) in odd_spellings(&der).iter().enumerate() {
+                    assert!(!holds_private_key(spelling), "spelling {number} of {kind}");
+                }
+            }
+        }
+    }
+
     #[test]
     fn keys_of_other_programs_are_found() {
         let rsa = samples::private_key_of("rsa-2048");
@@ -433,6 +514,12 @@ mod tests {
             "END ",
             "0\u{80}",
             "= M",
+            "30",
+            "30 ",
+            "30:",
+            "M-",
+            "M_ ",
+            "\u{fffd}0",
         ];
         for word in words {
             let body: Vec<u8> = word.bytes().cycle().take(65_536).collect();

@@ -2,7 +2,7 @@
 
 /// The position of the first `needle`.
 pub(super) fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
-    haystack.windows(needle.len().max(1)).position(|window| window == needle)
+    memchr::memmem::find(haystack, needle)
 }
 
 /// Whether the byte can be part of text in an encoding that keeps ASCII.

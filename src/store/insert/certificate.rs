@@ -127,14 +127,12 @@ pub(in crate::store) async fn insert_certificates(
     Ok(())
 }
 
-/// Notes the user of each key that has none yet. That no key changes its user was checked before.
+/// Notes the user of each key that had none before.
 pub(in crate::store) async fn insert_key_owners(
     connection: &mut AnyConnection,
-    certificates: &[CertificateInsert<'_>],
+    owners: &BTreeMap<[u8; 32], String>,
 ) -> Result<(), StoreError> {
-    let owners: BTreeMap<&[u8; 32], &str> =
-        certificates.iter().map(|row| (&row.spki_sha256, row.user())).collect();
-    let owners: Vec<(&[u8; 32], &str)> = owners.into_iter().collect();
+    let owners: Vec<(&[u8; 32], &String)> = owners.iter().collect();
     for chunk in chunks(&owners) {
         let mut insert = Statement::new("INSERT INTO key_owners (spki_sha256, user_name) VALUES ");
         insert.tuples(chunk.iter().map(|(key, user)| [(*key).into(), (*user).into()]));

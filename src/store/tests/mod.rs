@@ -1,12 +1,18 @@
-//! The ledger on a real file. One folder for each test.
+//! The ledger on a real database of its own: on SQLite, or on the PostgreSQL that
+//! `COUNTERSIGN_TEST_POSTGRES` names. What is SQLite's own runs on SQLite either way; what is
+//! PostgreSQL's own is in `postgres` and needs the variable.
 
 mod append_only;
 mod changes;
 mod opening;
 mod paging;
 mod plans;
+mod postgres;
 mod recording;
+mod retention;
 mod rules;
+#[path = "../../../tests/support/postgres.rs"]
+mod server;
 mod size;
 mod writing;
 
@@ -23,6 +29,7 @@ use crate::pki::name::{Name, ShortName};
 use crate::pki::serial::Serial;
 use crate::policy::{Approved, Ask};
 use crate::time::Lifetime;
+use server::TestDatabase;
 
 /// 2026-06-01T09:00:00Z.
 const NOW: Time = Time::from_unix(1_780_304_400);
@@ -30,10 +37,16 @@ const NOW: Time = Time::from_unix(1_780_304_400);
 /// The CA that every ledger of these tests knows.
 const CA: [u8; 32] = [0xca; 32];
 
-/// An open ledger in a folder of its own.
+/// An open ledger with a database of its own.
 struct Ledger {
     store: Store,
-    folder: tempfile::TempDir,
+    place: Place,
+}
+
+/// Where a ledger of these tests is; gone with it.
+enum Place {
+    Folder(tempfile::TempDir),
+    Database(TestDatabase),
 }
 
 impl std::ops::Deref for Ledger {
@@ -43,25 +56,79 @@ impl std::ops::Deref for Ledger {
     }
 }
 
+impl Place {
+    async fn new() -> Self {
+        match server::server() {
+            None => Self::Folder(tempfile::tempdir().unwrap()),
+            Some(server) => Self::Database(TestDatabase::copy_of_prepared(server, prepare).await),
+        }
+    }
+
+    fn settings(&self) -> StoreSettings {
+        match self {
+            Self::Folder(folder) => settings(folder.path()),
+            Self::Database(database) => postgres_settings(&database.url()),
+        }
+    }
+
+    fn folder(&self) -> &Path {
+        match self {
+            Self::Folder(folder) => folder.path(),
+            Self::Database(_) => panic!("a database has no folder"),
+        }
+    }
+}
+
 impl Ledger {
     /// Knows the CA, for the clusters `prod` and `test`.
     async fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(&settings(folder.path())).await.unwrap();
+        Self::at(Place::new().await).await
+    }
+
+    /// The same on SQLite, for what is SQLite's own.
+    async fn on_sqlite() -> Self {
+        Self::at(Place::Folder(tempfile::tempdir().unwrap())).await
+    }
+
+    async fn at(place: Place) -> Self {
+        let store = Store::open(&place.settings()).await.unwrap();
         for cluster in ["prod", "test"] {
             store.register_authority(cluster, CA, b"ca", NOW).await.unwrap();
         }
-        Self { store, folder }
+        Self { store, place }
     }
 
-    /// A second store on the same file, as a command beside the server has it.
+    /// A second store on the same database, as a command beside the server or another replica has it.
     async fn beside(&self) -> Store {
-        Store::open(&settings(self.folder.path())).await.unwrap()
+        Store::open(&self.place.settings()).await.unwrap()
+    }
+
+    fn is_sqlite(&self) -> bool {
+        matches!(self.place, Place::Folder(_))
     }
 
     /// Runs SQL on the writer's own connection.
     async fn run(&self, sql: &'static str) -> Result<(), sqlx::Error> {
         sqlx::raw_sql(sql).execute(&self.connections().writer).await.map(drop)
+    }
+
+    async fn drop_trigger(&self, trigger: &str, table: &str) {
+        let on = if self.is_sqlite() { String::new() } else { format!(" ON {table}") };
+        let drop = sqlx::AssertSqlSafe(format!("DROP TRIGGER {trigger}{on}"));
+        sqlx::raw_sql(drop).execute(&self.connections().writer).await.unwrap();
+    }
+
+    /// From now on the database takes no certificate of `mallory`.
+    async fn refuse_mallory(&self) {
+        self.run(if self.is_sqlite() {
+            "CREATE TRIGGER bad BEFORE INSERT ON certificates WHEN NEW.user_name = 'mallory' \
+             BEGIN SELECT RAISE(ABORT, 'a bad row'); END"
+        } else {
+            "CREATE TRIGGER bad BEFORE INSERT ON certificates FOR EACH ROW WHEN (NEW.user_name = 'mallory') \
+             EXECUTE FUNCTION refuse_change('a bad row')"
+        })
+        .await
+        .unwrap();
     }
 
     /// Records in a task of its own.
@@ -91,8 +158,21 @@ impl Ledger {
 }
 
 fn settings(folder: &Path) -> StoreSettings {
-    StoreSettings { sqlite_file: folder.join("ledger.db") }
+    StoreSettings::Sqlite(folder.join("ledger.db"))
 }
+
+fn postgres_settings(url: &str) -> StoreSettings {
+    StoreSettings::parse(url, None, Path::new("/")).unwrap()
+}
+
+/// Makes the schema, and takes the clock out of it: the times of these tests stand still.
+async fn prepare(url: &str) {
+    Store::open(&postgres_settings(url)).await.unwrap().close().await;
+    server::execute(url, WITHOUT_CLOCK).await;
+}
+
+const WITHOUT_CLOCK: &str =
+    "CREATE OR REPLACE FUNCTION ledger_time() RETURNS BIGINT LANGUAGE sql AS 'SELECT CAST(NULL AS BIGINT)'";
 
 fn everything() -> Page {
     Page { before: None, limit: 1_000_000 }

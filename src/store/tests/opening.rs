@@ -6,17 +6,17 @@ use super::*;
 
 #[tokio::test]
 async fn the_file_is_made_for_its_owner_only() {
-    let ledger = Ledger::new().await;
+    let ledger = Ledger::on_sqlite().await;
     ledger.record(sample(1).build()).await.unwrap();
     for file in ["ledger.db", "ledger.db-wal", "ledger.db-shm"] {
-        let mode = std::fs::metadata(ledger.folder.path().join(file)).unwrap().permissions().mode();
+        let mode = std::fs::metadata(ledger.place.folder().join(file)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{file}");
     }
 }
 
 #[tokio::test]
 async fn every_connection_syncs_each_commit_and_checks_references() {
-    let ledger = Ledger::new().await;
+    let ledger = Ledger::on_sqlite().await;
     for pool in [&ledger.connections().writer, &ledger.connections().readers] {
         for (pragma, expected) in [
             ("PRAGMA synchronous", 2),
@@ -35,7 +35,7 @@ async fn every_connection_syncs_each_commit_and_checks_references() {
 
 #[tokio::test]
 async fn readers_cannot_write() {
-    let ledger = Ledger::new().await;
+    let ledger = Ledger::on_sqlite().await;
     let error = sqlx::raw_sql("INSERT INTO names (name) VALUES ('x')")
         .execute(&ledger.connections().readers)
         .await
@@ -48,7 +48,7 @@ async fn what_cannot_be_made_or_opened_is_unavailable_and_named() {
     let folder = tempfile::tempdir().unwrap();
     // Not even root makes files there.
     for path in [folder.path().join("none/ledger.db"), folder.path().to_owned(), "/sys/ledger.db".into()] {
-        let error = Store::open(&StoreSettings { sqlite_file: path.clone() }).await.unwrap_err();
+        let error = Store::open(&StoreSettings::Sqlite(path.clone())).await.unwrap_err();
         let named = error.to_string().contains(path.to_str().unwrap());
         assert!(matches!(error, StoreError::Unavailable(_)) && named, "{error}");
     }
@@ -87,13 +87,13 @@ async fn many_starts_at_once_make_one_schema() {
 
 #[tokio::test]
 async fn one_process_serves_a_file_at_a_time() {
-    let ledger = Ledger::new().await;
+    let ledger = Ledger::on_sqlite().await;
     ledger.lock_for_serving().unwrap();
     ledger.lock_for_serving().unwrap();
     let beside = ledger.beside().await;
     let second = beside.lock_for_serving();
     assert!(matches!(second, Err(StoreError::Conflict(_))), "{second:?}");
-    let Ledger { store, folder: _folder } = ledger;
+    let Ledger { store, place: _place } = ledger;
     store.close().await;
     drop(store);
     beside.lock_for_serving().unwrap();
@@ -101,7 +101,7 @@ async fn one_process_serves_a_file_at_a_time() {
 
 #[tokio::test]
 async fn what_is_damaged_is_found() {
-    let ledger = Ledger::new().await;
+    let ledger = Ledger::on_sqlite().await;
     ledger.record(sample(1).build()).await.unwrap();
     assert!(ledger.integrity().await.unwrap().is_empty());
     ledger

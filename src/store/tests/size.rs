@@ -5,8 +5,8 @@ use super::*;
 const COUNT: u64 = 5_000;
 
 async fn octets_per_certificate(der: usize) -> u64 {
-    let ledger = Ledger::new().await;
-    let file = ledger.folder.path().join("ledger.db");
+    let ledger = Ledger::on_sqlite().await;
+    let file = ledger.place.folder().join("ledger.db");
     let mut tasks = Vec::new();
     for task in 0..50 {
         let store = ledger.store.clone();

@@ -62,7 +62,7 @@ async fn two_thousand_records_of_64_tasks_have_dense_numbers_in_commit_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_writers_on_one_file_share_one_sequence() {
+async fn two_writers_on_one_database_share_one_sequence() {
     let ledger = Ledger::new().await;
     let beside = ledger.beside().await;
     let mut tasks = Vec::new();
@@ -91,13 +91,7 @@ async fn two_writers_on_one_file_share_one_sequence() {
 #[tokio::test]
 async fn one_bad_row_of_a_batch_fails_alone_and_with_its_own_reason() {
     let ledger = Ledger::new().await;
-    ledger
-        .run(
-            "CREATE TRIGGER bad BEFORE INSERT ON certificates WHEN NEW.user_name = 'mallory' \
-             BEGIN SELECT RAISE(ABORT, 'a bad row'); END",
-        )
-        .await
-        .unwrap();
+    ledger.refuse_mallory().await;
     let hold = ledger.connections().writer.acquire().await.unwrap();
     // The writer takes the first and waits for its connection; the others become one batch.
     let mut recordings = vec![ledger.recording(sample(1))];
@@ -129,13 +123,7 @@ async fn one_bad_row_of_a_batch_fails_alone_and_with_its_own_reason() {
 #[tokio::test]
 async fn a_name_that_a_rolled_back_transaction_stored_is_stored_again() {
     let ledger = Ledger::new().await;
-    ledger
-        .run(
-            "CREATE TRIGGER bad BEFORE INSERT ON certificates WHEN NEW.user_name = 'mallory' \
-             BEGIN SELECT RAISE(ABORT, 'a bad row'); END",
-        )
-        .await
-        .unwrap();
+    ledger.refuse_mallory().await;
     let new = |user, serial| Sample { user, groups: &["new"], rows: &["new-row"], ..sample(serial) };
     assert!(ledger.record(new("mallory", 1).build()).await.is_err());
     ledger.record(Sample { groups: &["newer"], ..sample(2) }.build()).await.unwrap();
@@ -205,7 +193,7 @@ async fn a_full_queue_is_busy_at_once_and_loses_nothing_that_it_took() {
 
 #[tokio::test]
 async fn a_locked_database_is_unavailable_within_five_seconds_and_recovers() {
-    let ledger = Ledger::new().await;
+    let ledger = Ledger::on_sqlite().await;
     let beside = ledger.beside().await;
     let mut other = beside.connections().writer.acquire().await.unwrap();
     sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut *other).await.unwrap();
@@ -220,7 +208,7 @@ async fn a_locked_database_is_unavailable_within_five_seconds_and_recovers() {
 
 #[tokio::test]
 async fn a_full_disk_is_unavailable_and_recovers_without_a_restart() {
-    let ledger = Ledger::new().await;
+    let ledger = Ledger::on_sqlite().await;
     ledger.record(sample(1).build()).await.unwrap();
     ledger.run("PRAGMA max_page_count = 1").await.unwrap();
     let big = Sample { der: vec![0; 100_000], ..sample(2) };
@@ -236,7 +224,7 @@ async fn a_full_disk_is_unavailable_and_recovers_without_a_restart() {
 
 #[tokio::test]
 async fn a_read_only_database_is_unavailable_and_recovers_without_a_restart() {
-    let ledger = Ledger::new().await;
+    let ledger = Ledger::on_sqlite().await;
     ledger.run("PRAGMA query_only = ON").await.unwrap();
     let refused = ledger.record(sample(1).build()).await;
     assert!(

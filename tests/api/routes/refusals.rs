@@ -106,4 +106,56 @@ async fn a_refused_key_is_on_record_with_the_names_that_it_was_for() {
     answer.refused(422, "key_size_not_accepted");
     let list = app.auditor().await.get("/v1/refusals?user=alice&group=dev").await.expect(200);
     assert_eq!(list["items"].as_array().unwrap().len(), 1, "{list}");
+    assert_eq!(list["items"][0]["key_kind"], "rsa-1024");
+    assert_eq!(list["items"][0]["spki_sha256"], small.spki_sha256());
+}
+
+#[tokio::test]
+async fn the_key_is_on_record_where_the_names_cannot_be_read() {
+    let app = TestApp::new().await;
+    let key = Key::p256();
+    app.alice().await.sign("?cluster=prod", key.csr("/O=dev")).await.refused(422, "csr_cn_missing");
+    let list = app.auditor().await.get("/v1/refusals").await.expect(200);
+    let refusal = &list["items"][0];
+    assert_eq!((refusal["user"].as_str(), refusal["key_kind"].as_str()), (None, Some("p-256")));
+    assert_eq!(refusal["spki_sha256"], key.spki_sha256());
+}
+
+#[tokio::test]
+async fn past_its_limit_a_caller_is_refused_without_a_record() {
+    let app = TestApp::with_refusals(3).await;
+    let (alice, bob, auditor) = (app.alice().await, app.bob().await, app.auditor().await);
+    alice.sign("?cluster=prod", csr("/CN=root")).await.refused(403, "policy_denied");
+    alice.sign("?cluster=prod", "junk").await.refused(422, "body_not_a_csr");
+    alice.get("/v1/policies").await.refused(403, "role_missing");
+    for answer in [
+        alice.sign("?cluster=prod", csr("/CN=root")).await,
+        alice.sign("?cluster=prod", "junk").await,
+        alice.sign("?cluster=prod", csr("/CN=alice/CN=bob")).await,
+        alice.get("/v1/policies").await,
+    ] {
+        let seconds: u64 = answer.header("retry-after").parse().unwrap();
+        assert!((1..=60).contains(&seconds), "{seconds}");
+        let problem = answer.refused(429, "too_many_refusals");
+        assert!(problem.get("violations").is_none(), "what is told is recorded: {problem}");
+    }
+    alice.sign("?cluster=prod", csr("/CN=alice")).await.expect(201);
+    bob.sign("?cluster=prod", csr("/CN=root")).await.refused(403, "policy_denied");
+    let recorded = auditor.get("/v1/refusals?caller=token:alice").await.expect(200);
+    assert_eq!(recorded["items"].as_array().unwrap().len(), 3, "{recorded}");
+    assert!(app.app.metrics.render().contains("countersign_refusals_not_recorded_total 4"));
+}
+
+#[tokio::test]
+async fn what_leaves_no_record_takes_nothing_of_the_limit() {
+    let app = TestApp::with_refusals(1).await;
+    let alice = app.alice().await;
+    for _ in 0..3 {
+        alice.sign("?cluster=prod&dry_run=1", csr("/CN=root")).await.refused(403, "policy_denied");
+        alice.sign("?cluster=nowhere", csr("/CN=root")).await.refused(400, "cluster_unknown");
+        app.nobody().get("/v1/policies").await.refused(401, "unauthenticated");
+    }
+    alice.sign("?cluster=prod", csr("/CN=root")).await.refused(403, "policy_denied");
+    alice.sign("?cluster=prod&dry_run=1", csr("/CN=root")).await.refused(403, "policy_denied");
+    alice.sign("?cluster=prod", csr("/CN=root")).await.refused(429, "too_many_refusals");
 }

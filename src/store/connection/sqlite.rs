@@ -1,5 +1,4 @@
-//! Connections to the SQLite file: one that writes, a few that only read. Everything that is
-//! SQLite's own (pragmas, the file and its mode) is here and in `migrations`.
+//! Connections to a file of SQLite: its pragmas, and how the file is made.
 
 use std::fs::OpenOptions;
 use std::io::ErrorKind;
@@ -9,19 +8,12 @@ use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
+use sqlx::sqlite::SqliteError;
 use sqlx::{AnyConnection, AnyPool, ConnectOptions, Connection, Row};
 
-use super::StoreError;
-
-/// Begins a transaction that takes the write lock at once. One that reads first and writes later
-/// would fail as soon as another writer came between.
-pub(super) const BEGIN_WRITE: &str = "BEGIN IMMEDIATE";
-
-/// How many connections read.
-const READERS: u32 = 4;
-
-/// How long a transaction waits for the write lock, over several attempts to begin.
-pub(super) const PATIENCE: Duration = Duration::from_secs(2);
+use super::{Connections, READERS};
+use crate::store::StoreError;
+use crate::store::engine::Engine;
 
 /// How long a caller waits for a connection. Below the five seconds in which every request answers.
 const ACQUIRE: Duration = Duration::from_secs(4);
@@ -47,26 +39,11 @@ const PRAGMAS: [(&str, &str, &str); 10] = [
     ("PRAGMA journal_size_limit = 67108864", "PRAGMA journal_size_limit", "67108864"),
 ];
 
-/// The two pools on one file.
-#[derive(Clone, Debug)]
-pub(super) struct Connections {
-    pub(super) writer: AnyPool,
-    pub(super) readers: AnyPool,
-}
-
-impl Connections {
-    /// Both pools, each with one connection that has shown that it works.
-    pub(super) async fn open(file: &Path) -> Result<Self, StoreError> {
-        let writer = pool(1).connect_with(options(file, "rw")?).await?;
-        let readers = pool(READERS).connect_with(options(file, "ro")?).await?;
-        Ok(Self { writer, readers })
-    }
-
-    pub(super) async fn close(&self) {
-        self.readers.close().await;
-        // Last, so that it is the one that folds the WAL into the file.
-        self.writer.close().await;
-    }
+/// Both pools, each with one connection that has shown that it works.
+pub(super) async fn open(file: &Path) -> Result<Connections, StoreError> {
+    let writer = pool(1).connect_with(options(file, "rw")?).await?;
+    let readers = pool(READERS).connect_with(options(file, "ro")?).await?;
+    Ok(Connections { engine: Engine::Sqlite, writer, readers })
 }
 
 /// Creates the file where there is none, readable by its owner only, and returns its real path.
@@ -98,6 +75,22 @@ pub(super) async fn connect(file: &Path) -> Result<AnyConnection, StoreError> {
             Ok(connection) => return Ok(connection),
         }
     }
+}
+
+/// SQLite's own full check of the file, and of what refers to what.
+pub(super) async fn integrity(readers: &AnyPool) -> Result<Vec<String>, StoreError> {
+    let mut problems = Vec::new();
+    for row in sqlx::query("PRAGMA integrity_check").fetch_all(readers).await? {
+        let text: String = row.try_get(0)?;
+        if text != "ok" {
+            problems.push(text);
+        }
+    }
+    for row in sqlx::query("PRAGMA foreign_key_check").fetch_all(readers).await? {
+        let (from, to): (String, String) = (row.try_get("table")?, row.try_get("parent")?);
+        problems.push(format!("a row of {from} refers to a row of {to} that is not there"));
+    }
+    Ok(problems)
 }
 
 async fn prepared(options: &AnyConnectOptions) -> Result<AnyConnection, sqlx::Error> {
@@ -154,8 +147,9 @@ fn url(file: &Path, mode: &str) -> Result<String, StoreError> {
 }
 
 /// `SQLITE_BUSY` in any of its extended forms.
-pub(super) fn is_busy(error: &sqlx::Error) -> bool {
-    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+pub(in crate::store) fn is_busy(error: &sqlx::Error) -> bool {
+    let error = error.as_database_error().and_then(|error| error.try_downcast_ref::<SqliteError>());
+    let code = error.and_then(sqlx::error::DatabaseError::code);
     code.and_then(|code| code.parse::<u32>().ok()).is_some_and(|code| code & 0xff == 5)
 }
 

@@ -1,0 +1,64 @@
+//! What is said otherwise to SQLite than to PostgreSQL. Every other statement has one text.
+
+use std::time::Duration;
+
+use sqlx::AnyConnection;
+
+/// Which database keeps the ledger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Engine {
+    Sqlite,
+    Postgres,
+}
+
+impl Engine {
+    /// The one at the other end of `connection`.
+    pub(super) fn of(connection: &AnyConnection) -> Self {
+        if connection.backend_name() == "SQLite" { Self::Sqlite } else { Self::Postgres }
+    }
+
+    /// Begins a transaction that writes. On SQLite it takes the write lock at once: one that reads
+    /// first and writes later would fail as soon as another writer came between. On PostgreSQL its
+    /// first statement takes the row of `state`, and each later one must see what was committed
+    /// until then, whatever the database's default is.
+    pub(super) fn begin_write(self) -> &'static str {
+        match self {
+            Self::Sqlite => "BEGIN IMMEDIATE",
+            Self::Postgres => "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE",
+        }
+    }
+
+    /// Begins a transaction that reads one unchanging view.
+    pub(super) fn begin_view(self) -> &'static str {
+        match self {
+            Self::Sqlite => "BEGIN",
+            Self::Postgres => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+        }
+    }
+
+    /// The database's own clock, as a column. A file has none.
+    pub(super) fn time(self) -> &'static str {
+        match self {
+            Self::Sqlite => "NULL",
+            Self::Postgres => "ledger_time()",
+        }
+    }
+
+    /// How long a statement, or a transaction that records, may take before its connection is given
+    /// up. A file always answers; a server may be gone without a word.
+    pub(super) fn patience(self) -> Option<Duration> {
+        match self {
+            Self::Sqlite => None,
+            Self::Postgres => Some(Duration::from_millis(2_500)),
+        }
+    }
+
+    /// Asks for the plan of the statement that follows.
+    #[cfg(test)]
+    pub(super) fn explain(self) -> &'static str {
+        match self {
+            Self::Sqlite => "EXPLAIN QUERY PLAN ",
+            Self::Postgres => "EXPLAIN ",
+        }
+    }
+}
