@@ -21,6 +21,8 @@
 //! - [`ca`]: loads a client CA, and is the only place that signs and that encodes a certificate.
 //! - [`audit`]: what an event is.
 //! - [`store`]: the ledger; the only place that names sqlx and the only one that makes a `Recorded`.
+//! - [`filters`]: what a reader of the ledger asks for, read strictly.
+//! - [`export`]: rows of the ledger as JSON and CSV.
 //! - [`auth`]: credentials to a [`caller::Caller`] with roles.
 //! - [`metrics`], [`telemetry`]: what operators see.
 //! - [`app`]: the use cases.
@@ -36,6 +38,8 @@ pub mod caller;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod export;
+pub mod filters;
 pub mod http;
 pub mod kubeconfig;
 pub mod metrics;

@@ -17,6 +17,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+use tokio::sync::Semaphore;
+
 use crate::auth::{self, AuthError, Principal};
 use crate::clock::Clock;
 use crate::metrics::Metrics;
@@ -35,6 +37,9 @@ pub const CLOCK_TOLERANCE: i64 = 60;
 /// How often something is done again because a policy, a token or a blocked key changed between
 /// check and record.
 const ATTEMPTS: u32 = 3;
+
+/// How many exports run at once: the ledger's other readers keep connections of their own.
+const EXPORTS: usize = 2;
 
 /// The least time between two looks into the ledger for a token that is not known here.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
@@ -79,6 +84,8 @@ pub struct App {
     signers: Signers,
     last_look: Mutex<Option<Instant>>,
     refreshing: tokio::sync::Mutex<()>,
+    /// What reads much of the ledger at once takes one of these.
+    pub exports: Arc<Semaphore>,
 }
 
 /// Whether requests can be answered, and what stands in the way.
@@ -131,6 +138,7 @@ impl App {
             signers: Signers::start()?,
             last_look: Mutex::new(None),
             refreshing: tokio::sync::Mutex::new(()),
+            exports: Arc::new(Semaphore::new(EXPORTS)),
         })
     }
 

@@ -2,30 +2,114 @@
 
 use serde_json::Value;
 
-use crate::audit::Event;
 use crate::auth::Principal;
+use crate::export::Wanted;
+use crate::filters::Both;
 use crate::pki::serial::Serial;
-use crate::store::{CertificateFilter, EventFilter, Page, Recorded, Refusal, RefusalFilter};
+use crate::store::stats::{By, Counts};
+use crate::store::users::UserSummary;
+use crate::store::{CertificateFilter, CertificateStatus, Order, Recorded, Refusal, RefusalFilter, Span};
+use crate::time::Time;
 
 use super::{App, AppError};
 
+/// How many live certificates of a user are shown at most.
+const SHOWN: u32 = 100;
+
+/// How many refusals of a user are shown at most.
+const LATEST: u32 = 20;
+
+/// Everything about one user.
+#[derive(Debug)]
+pub struct User {
+    /// Its groups and its callers over time.
+    pub summary: UserSummary,
+    /// What is valid now, newest first.
+    pub live: Vec<Recorded>,
+    /// Whether `live` is all of it.
+    pub live_is_complete: bool,
+    /// The latest refusals, newest first.
+    pub refusals: Vec<Refusal>,
+}
+
 impl App {
-    /// The certificates that `filter` names and that this caller may see, newest first.
+    /// What of `wanted` this caller may see: all of it for an auditor, its own for a requester. None:
+    /// nothing, because it asks for another's.
     ///
     /// # Errors
-    /// `RoleMissing` for a caller that is neither requester nor auditor; `LedgerUnavailable`.
-    pub async fn certificates(
+    /// `RoleMissing` for a caller that is neither requester nor auditor, or that asks for events and
+    /// is no auditor; `ClusterUnknown`; `LedgerUnavailable`.
+    pub async fn scoped(
         &self,
         principal: &Principal,
-        mut filter: CertificateFilter,
-        page: Page,
-    ) -> Result<Vec<Recorded>, AppError> {
-        self.check_cluster(filter.cluster.as_deref()).await?;
-        match Scope::of(principal, filter.caller.take())? {
-            Scope::Nothing => return Ok(Vec::new()),
-            Scope::Of(caller) => filter.caller = caller,
+        mut wanted: Wanted,
+    ) -> Result<Option<Wanted>, AppError> {
+        let (caller, cluster) = match &mut wanted {
+            Wanted::Certificates(filter, _) => (&mut filter.caller, filter.cluster.as_deref()),
+            Wanted::Refusals(filter, _) => (&mut filter.caller, filter.cluster.as_deref()),
+            Wanted::Events(_) if principal.roles.auditor => return Ok(Some(wanted)),
+            Wanted::Events(_) => return Err(AppError::RoleMissing("auditor")),
+        };
+        self.check_cluster(cluster).await?;
+        match Scope::of(principal, caller.take())? {
+            Scope::Nothing => return Ok(None),
+            Scope::Of(own) => *caller = own,
         }
-        Ok(self.store.certificates(&filter, page).await?)
+        Ok(Some(wanted))
+    }
+
+    /// Certificates and refusals counted: of a requester its own, of an auditor all.
+    ///
+    /// # Errors
+    /// As for [`App::scoped`].
+    pub async fn counts(
+        &self,
+        principal: &Principal,
+        wanted: Both,
+        by: By,
+    ) -> Result<(Counts, Counts), AppError> {
+        let (mut certificates, mut refusals) = (Counts::new(), Counts::new());
+        if let Some(filter) = wanted.certificates {
+            let wanted = Wanted::Certificates(filter, self.clock.now());
+            if let Some(Wanted::Certificates(filter, _)) = self.scoped(principal, wanted).await? {
+                certificates = self.store.count_certificates(&filter, by).await?;
+            }
+        }
+        if let Some(filter) = wanted.refusals {
+            let wanted = Wanted::Refusals(filter, false);
+            if let Some(Wanted::Refusals(filter, _)) = self.scoped(principal, wanted).await? {
+                refusals = self.store.count_refusals(&filter, by).await?;
+            }
+        }
+        Ok((certificates, refusals))
+    }
+
+    /// Everything about one user that this caller may see.
+    ///
+    /// # Errors
+    /// `NotFound` where there is nothing; `RoleMissing`; `LedgerUnavailable`.
+    pub async fn user(&self, principal: &Principal, user: &str, now: Time) -> Result<User, AppError> {
+        let own = match Scope::of(principal, None)? {
+            Scope::Of(own) => own,
+            Scope::Nothing => None,
+        };
+        let summary = self.store.user_summary(user, own.as_deref()).await?;
+        if summary.certificates == 0 && summary.refusals == 0 {
+            return Err(AppError::NotFound("there is no record of this user".to_owned()));
+        }
+        let live = CertificateFilter {
+            user: Some(user.to_owned()),
+            caller: own.clone(),
+            status: Some((CertificateStatus::Active, now)),
+            ..CertificateFilter::default()
+        };
+        let span = Span::all(Order::NewestFirst, SHOWN.saturating_add(1));
+        let mut live = self.store.certificates(&live, span).await?;
+        let live_is_complete = live.len() <= usize::try_from(SHOWN).unwrap_or(usize::MAX);
+        live.truncate(usize::try_from(SHOWN).unwrap_or(usize::MAX));
+        let refused = RefusalFilter { user: Some(user.to_owned()), caller: own, ..RefusalFilter::default() };
+        let refusals = self.store.refusals(&refused, Span { limit: LATEST, ..span }).await?;
+        Ok(User { summary, live, live_is_complete, refusals })
     }
 
     /// One certificate.
@@ -52,44 +136,6 @@ impl App {
             (Some(_), false) => Err(AppError::SerialAmbiguous),
             (None, _) => Err(nowhere(serial)),
         }
-    }
-
-    /// The refusals that `filter` names and that this caller may see, newest first.
-    ///
-    /// # Errors
-    /// As for [`App::certificates`].
-    pub async fn refusals(
-        &self,
-        principal: &Principal,
-        mut filter: RefusalFilter,
-        page: Page,
-    ) -> Result<Vec<Refusal>, AppError> {
-        self.check_cluster(filter.cluster.as_deref()).await?;
-        match Scope::of(principal, filter.caller.take())? {
-            Scope::Nothing => return Ok(Vec::new()),
-            Scope::Of(caller) => filter.caller = caller,
-        }
-        Ok(self.store.refusals(&filter, page).await?)
-    }
-
-    /// The audit log: newest first, or ascending after the number `after`.
-    ///
-    /// # Errors
-    /// `RoleMissing` for whoever is no auditor; `LedgerUnavailable`.
-    pub async fn events(
-        &self,
-        principal: &Principal,
-        filter: EventFilter,
-        page: Page,
-        after: Option<i64>,
-    ) -> Result<Vec<Event>, AppError> {
-        if !principal.roles.auditor {
-            return Err(AppError::RoleMissing("auditor"));
-        }
-        Ok(match after {
-            Some(after) => self.store.events_after(&filter, after, page.limit).await?,
-            None => self.store.events(&filter, page).await?,
-        })
     }
 
     /// A filter may name a cluster that is configured, or one that was once: a typo must not look

@@ -1,5 +1,6 @@
 //! The commands: one file for each noun. Data goes to stdout, talk to stderr.
 
+mod audit;
 mod backup;
 mod check;
 mod clock;
@@ -67,6 +68,9 @@ enum Command {
     /// Delete what was kept long enough, or move everything to another database
     #[command(subcommand)]
     Ledger(ledger::Ledger),
+    /// Ask the ledger who could do what, and what an API server's audit log names
+    #[command(subcommand)]
+    Audit(Box<audit::Audit>),
     /// Put right what a wrong clock left behind
     #[command(subcommand)]
     Clock(clock::ClockCommand),
@@ -113,6 +117,7 @@ fn dispatch(arguments: Arguments) -> Result<()> {
             Command::Key(key) => key.run(&read(&config)?).await,
             Command::Check(check) => check.run(&read(&config)?).await,
             Command::Backup(backup) => backup.run(&read(&config)?).await,
+            Command::Audit(audit) => audit.run(&config).await,
             Command::Clock(clock) => clock.run(&read(&config)?).await,
             Command::Ledger(ledger) => ledger.run(&read(&config)?).await,
             Command::Migrate(migrate) => migrate.run(&read(&config)?).await,

@@ -4,6 +4,7 @@ use axum::http::HeaderMap;
 use axum::http::header::ACCEPT;
 
 use super::error::Problem;
+use crate::export;
 
 /// The form of a certificate's answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,8 +35,8 @@ const CERTIFICATE: &[Offer] = &[
     offer(Form::Pem, "application/x-pem-file"),
     offer(Form::Pem, "application/pem-certificate-chain"),
 ];
-/// What everything else is sent as.
-const JSON: &[Offer] = &[offer(Form::Json, "application/json")];
+/// What a list can be sent as.
+const LIST: [&str; 3] = ["application/json", "text/csv", "application/x-ndjson"];
 
 impl Form {
     /// Reads the parameter `format`.
@@ -71,12 +72,40 @@ pub fn certificate(format: Option<Form>, headers: &HeaderMap) -> Result<Offer, P
     }
 }
 
+/// What a list can be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// One page, as JSON.
+    Page,
+    /// The whole answer, row by row.
+    Stream(export::Form),
+}
+
+/// A list: what `format` says, else what Accept does.
+///
+/// # Errors
+/// 400 for another format, 406 with the choices.
+pub fn list(format: Option<&str>, headers: &HeaderMap) -> Result<Shape, Problem> {
+    let kind = match format {
+        None => pick(&LIST, headers)?,
+        Some("json") => "application/json",
+        Some("csv") => "text/csv",
+        Some("ndjson") => "application/x-ndjson",
+        Some(_) => return Err(Problem::new("parameter_invalid", "format is one of json, csv, ndjson")),
+    };
+    Ok(match kind {
+        "text/csv" => Shape::Stream(export::Form::Csv),
+        "application/x-ndjson" => Shape::Stream(export::Form::Ndjson),
+        _ => Shape::Page,
+    })
+}
+
 /// Makes sure that the client takes JSON.
 ///
 /// # Errors
 /// 406 with the choices.
 pub fn json(headers: &HeaderMap) -> Result<(), Problem> {
-    choose(JSON, headers).map(|_| ())
+    pick(&["application/json"], headers).map(|_| ())
 }
 
 const fn offer(form: Form, media_type: &'static str) -> Offer {
@@ -84,20 +113,26 @@ const fn offer(form: Form, media_type: &'static str) -> Offer {
 }
 
 fn choose(offers: &[Offer], headers: &HeaderMap) -> Result<Offer, Problem> {
+    let kinds: Vec<_> = offers.iter().map(|offer| offer.media_type).collect();
+    let kind = pick(&kinds, headers)?;
+    offers.iter().copied().find(|offer| offer.media_type == kind).ok_or_else(|| refusal(&kinds))
+}
+
+/// The one of `kinds` that the client likes best; the first where it does not say.
+fn pick(kinds: &[&'static str], headers: &HeaderMap) -> Result<&'static str, Problem> {
     let ranges = ranges(headers);
-    let first = offers.first().copied();
     if ranges.is_empty() {
-        return first.ok_or_else(|| refusal(offers));
+        return kinds.first().copied().ok_or_else(|| refusal(kinds));
     }
-    let mut best: Option<(Rank, Offer)> = None;
-    for offer in offers {
-        if let Some(rank) = rank(&ranges, offer.media_type)
+    let mut best: Option<(Rank, &'static str)> = None;
+    for kind in kinds {
+        if let Some(rank) = rank(&ranges, kind)
             && best.is_none_or(|(least, _)| rank > least)
         {
-            best = Some((rank, *offer));
+            best = Some((rank, kind));
         }
     }
-    best.map(|(_, offer)| offer).ok_or_else(|| refusal(offers))
+    best.map(|(_, kind)| kind).ok_or_else(|| refusal(kinds))
 }
 
 /// Quality in thousandths, then how exactly it is named, then how early: curl's `*/*` at the end of a
@@ -170,9 +205,8 @@ fn ranges(headers: &HeaderMap) -> Vec<Range> {
     entries.map(|text| Range::parse(text).unwrap_or_else(nothing)).collect()
 }
 
-fn refusal(offers: &[Offer]) -> Problem {
-    let choices: Vec<_> = offers.iter().map(|offer| offer.media_type).collect();
-    let detail = format!("the answer exists in none of the forms in Accept: ask for {}", choices.join(", "));
+fn refusal(kinds: &[&str]) -> Problem {
+    let detail = format!("the answer exists in none of the forms in Accept: ask for {}", kinds.join(", "));
     Problem::new("not_acceptable", detail)
 }
 
@@ -232,6 +266,20 @@ mod tests {
         assert_eq!(problem.status().as_u16(), 406);
         assert!(format!("{problem:?}").contains("application/pem-certificate-chain"));
         assert!(json(&headers).is_err());
+    }
+
+    #[test]
+    fn a_list_is_a_page_unless_rows_are_asked_for() {
+        let shape = |accept: &'static str| {
+            list(None, &HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(accept))])).ok()
+        };
+        assert_eq!(list(None, &HeaderMap::new()).unwrap(), Shape::Page);
+        assert_eq!(shape("*/*"), Some(Shape::Page));
+        assert_eq!(shape("text/csv"), Some(Shape::Stream(export::Form::Csv)));
+        assert_eq!(shape("application/x-ndjson, */*"), Some(Shape::Stream(export::Form::Ndjson)));
+        assert_eq!(shape("application/yaml"), None);
+        assert_eq!(list(Some("csv"), &HeaderMap::new()).unwrap(), Shape::Stream(export::Form::Csv));
+        assert!(list(Some("xml"), &HeaderMap::new()).is_err());
     }
 
     #[test]

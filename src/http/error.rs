@@ -87,6 +87,7 @@ pub const CODES: &[(&str, u16, &str)] = &[
     ("clock_off", 503, "The clocks differ"),
     ("ledger_unavailable", 503, "The ledger does not answer"),
     ("ledger_busy", 503, "The ledger is busy"),
+    ("exports_busy", 503, "Enough exports run at this moment"),
     ("signing_busy", 503, "Too many requests wait to be signed"),
     ("policy_changing", 503, "The policy is changing"),
     ("not_ready", 503, "The service is not ready"),

@@ -10,11 +10,12 @@ use super::error::Problem;
 use super::json_line::JsonLine;
 use super::wish::Rendering;
 use crate::app::{App, Cluster};
+use crate::export::{CertificateRow, credential_id, status};
 use crate::kubeconfig::{KeyPath, Kubeconfig, file_name};
 use crate::pki::name::{Name, ShortName};
 use crate::pki::pem;
 use crate::store::Recorded;
-use crate::time::{Lifetime, Time};
+use crate::time::Time;
 
 /// A recorded certificate, with what the configuration knows of its cluster.
 pub struct Issued<'a> {
@@ -114,7 +115,7 @@ impl<'a> Issued<'a> {
 
     fn detail_body(&self, rendering: &Rendering) -> Result<DetailBody<'_>, Problem> {
         Ok(DetailBody {
-            record: LedgerBody::of(self.recorded, self.now),
+            record: CertificateRow::of(self.recorded, self.now),
             renew_after: renew_after(self.recorded),
             certificate: &self.certificate,
             chain: self.chain(),
@@ -191,79 +192,15 @@ struct CertificateBody<'a> {
     request_id: String,
 }
 
-/// What the ledger says of a certificate: an item of `GET /v1/certificates`.
-#[derive(Serialize)]
-pub struct LedgerBody<'a> {
-    number: i64,
-    issued_at: Time,
-    serial: String,
-    status: &'static str,
-    cluster: &'a str,
-    user: &'a str,
-    groups: &'a [String],
-    not_before: Time,
-    not_after: Time,
-    asked_ttl: Option<Lifetime>,
-    credential_id: String,
-    fingerprint_sha256: String,
-    key_kind: &'a str,
-    spki_sha256: String,
-    policies: &'a [String],
-    policy_revision: i64,
-    requested_by: &'a str,
-    requester_groups: &'a [String],
-    on_behalf_of: Option<&'a str>,
-    reason: Option<&'a str>,
-    request_id: String,
-    client_request_id: Option<&'a str>,
-    address: Option<String>,
-}
-
-impl<'a> LedgerBody<'a> {
-    /// The row `recorded`, as it stands at `now`.
-    pub fn of(recorded: &'a Recorded, now: Time) -> Self {
-        Self {
-            number: recorded.number,
-            issued_at: recorded.issued_at,
-            serial: recorded.serial.to_string(),
-            status: status(recorded, now),
-            cluster: &recorded.cluster,
-            user: &recorded.user,
-            groups: &recorded.groups,
-            not_before: recorded.not_before,
-            not_after: recorded.not_after,
-            asked_ttl: recorded.asked_ttl,
-            credential_id: credential_id(recorded),
-            fingerprint_sha256: hex::encode(recorded.sha256),
-            key_kind: &recorded.key_kind,
-            spki_sha256: hex::encode(recorded.spki_sha256),
-            policies: &recorded.policies,
-            policy_revision: recorded.policy_revision,
-            requested_by: &recorded.origin.caller,
-            requester_groups: &recorded.origin.caller_groups,
-            on_behalf_of: recorded.on_behalf_of.as_deref(),
-            reason: recorded.reason.as_deref(),
-            request_id: recorded.origin.request_id.to_string(),
-            client_request_id: recorded.origin.client_request_id.as_deref(),
-            address: recorded.origin.address.map(|address| address.to_string()),
-        }
-    }
-}
-
 /// What `GET /v1/certificates/{serial}` answers.
 #[derive(Serialize)]
 struct DetailBody<'a> {
     #[serde(flatten)]
-    record: LedgerBody<'a>,
+    record: CertificateRow<'a>,
     renew_after: Time,
     certificate: &'a str,
     chain: Vec<&'a str>,
     kubeconfig: Option<String>,
-}
-
-/// notAfter is inclusive (RFC 5280, section 4.1.2.5).
-fn status(recorded: &Recorded, now: Time) -> &'static str {
-    if now > recorded.not_after { "expired" } else { "active" }
 }
 
 fn renew_after(recorded: &Recorded) -> Time {
@@ -274,12 +211,6 @@ fn renew_after(recorded: &Recorded) -> Time {
 fn two_thirds(issued: Time, ends: Time) -> Time {
     let lifetime = ends.seconds_since(issued);
     Time::from_unix(ends.unix().saturating_sub(lifetime / 3))
-}
-
-/// As kube-apiserver (1.32 and later) stamps it on every request:
-/// `authentication.kubernetes.io/credential-id`.
-fn credential_id(recorded: &Recorded) -> String {
-    format!("X509SHA256={}", hex::encode(recorded.sha256))
 }
 
 /// The PEM blocks of `text`, one by one.

@@ -1,20 +1,20 @@
 //! Lists: `limit`, `cursor` and filters in, `{"items": [...], "next_cursor": ...}` out.
 
 use aws_lc_rs::digest::{SHA256, digest};
-use axum::http::HeaderValue;
 use axum::http::header::LINK;
+use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 
+use super::accept::{self, Shape};
 use super::error::Problem;
 use super::json_line::JsonLine;
 use super::parameters::{Parameters, invalid};
-use crate::caller::Caller;
-use crate::pki::name::ShortName;
-use crate::store::Page;
+use crate::filters::{Texts, Wrong};
+use crate::store::Span;
 use crate::time::Time;
 
 /// Rows of a page where the client says nothing.
@@ -26,14 +26,17 @@ const CURSOR_VERSION: u8 = 1;
 /// What stands unescaped in a query string (RFC 3986, section 2.3).
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// One request for a page of a list.
+/// One request for a list.
 #[derive(Debug)]
 pub struct Query {
     path: &'static str,
     /// The filters as they were given, by name.
     given: Vec<(String, String)>,
-    filters: Parameters,
-    limit: u32,
+    /// The filters, to be read.
+    pub filters: Texts,
+    /// What the answer is to be.
+    pub shape: Shape,
+    limit: Option<u32>,
     cursor: Option<i64>,
 }
 
@@ -41,83 +44,51 @@ impl Query {
     /// Reads the query string of a list at `path` that takes the parameters `known`.
     ///
     /// # Errors
-    /// 400 for an unknown parameter, a limit out of bounds, or a cursor of another list.
-    pub fn parse(path: &'static str, query: Option<&str>, known: &[&str]) -> Result<Self, Problem> {
+    /// 400 for an unknown parameter, a limit out of bounds, or a cursor of another list; 406 for a
+    /// form that there is not.
+    pub fn parse(
+        path: &'static str,
+        query: Option<&str>,
+        headers: &HeaderMap,
+        known: &[&str],
+    ) -> Result<Self, Problem> {
         let mut parameters = Parameters::parse(query, known)?;
-        let limit = parameters.take("limit").as_deref().map_or(Ok(LIMIT), limit)?;
+        let shape = accept::list(parameters.take_filled("format")?.as_deref(), headers)?;
+        let limit = parameters.take("limit").as_deref().map(|text| limit(text, shape)).transpose()?;
         let cursor = parameters.take("cursor");
         let given: Vec<_> = parameters
             .sorted()
             .into_iter()
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect();
-        let mut this = Self { path, given, filters: parameters, limit, cursor: None };
+        let mut this = Self { path, filters: Texts::new(given.clone()), given, shape, limit, cursor: None };
         this.cursor = cursor.map(|text| this.number(&text)).transpose()?;
         Ok(this)
     }
 
-    /// Takes a filter out.
-    ///
-    /// # Errors
-    /// 400 where it is empty: that would find nothing, or everything.
-    pub fn text(&mut self, name: &str) -> Result<Option<String>, Problem> {
-        self.filters.take_filled(name)
-    }
-
-    /// Takes the filter `caller` out, written as records have it.
-    ///
-    /// # Errors
-    /// 400 for what is no caller: a forgotten `token:` must not look like an empty ledger.
-    pub fn caller(&mut self) -> Result<Option<String>, Problem> {
-        let Some(text) = self.text("caller")? else {
-            return Ok(None);
-        };
-        let operator = text.strip_prefix("cli:").is_some_and(|name| !name.is_empty());
-        match Caller::parse(&text) {
-            Err(reason) if !operator => Err(invalid(format!("caller: {reason}, or cli:NAME"))),
-            _ => Ok(Some(text)),
-        }
-    }
-
-    /// Takes a filter out that is the name of a configured thing.
-    ///
-    /// # Errors
-    /// 400 for what is no such name.
-    pub fn short_name(&mut self, name: &str) -> Result<Option<String>, Problem> {
-        let Some(text) = self.text(name)? else {
-            return Ok(None);
-        };
-        match ShortName::parse(&text) {
-            Ok(_) => Ok(Some(text)),
-            Err(error) => Err(invalid(format!("{name}: {error}"))),
-        }
-    }
-
-    /// Takes a filter out that is a time.
-    ///
-    /// # Errors
-    /// 400 for what is no time.
-    pub fn time(&mut self, name: &str) -> Result<Option<Time>, Problem> {
-        let parse = |text: String| Time::parse(&text).map_err(|reason| invalid(format!("{name}: {reason}")));
-        self.text(name)?.map(parse).transpose()
-    }
-
-    /// The page, newest first: one row more than is sent, to know whether there is a next page.
+    /// The rows of `span` behind the cursor, one more than is sent, to know whether there is a next page.
     #[must_use]
-    pub fn page(&self) -> Page {
-        Page { before: self.cursor, limit: self.limit.saturating_add(1) }
+    pub fn page(&self, span: Span) -> Span {
+        let limit = self.limit.unwrap_or(LIMIT).saturating_add(1);
+        Span { limit, ..self.rest(span) }
     }
 
-    /// The number where the page before this one ended.
+    /// All rows of `span` behind the cursor.
     #[must_use]
-    pub fn cursor(&self) -> Option<i64> {
-        self.cursor
+    pub fn rest(&self, span: Span) -> Span {
+        self.cursor.map_or(span, |number| span.behind(number))
+    }
+
+    /// How many rows the client wants at most, where it said so.
+    #[must_use]
+    pub fn limit(&self) -> Option<u32> {
+        self.limit
     }
 
     /// Leaves no more rows than were asked for, and gives the cursor of the next page, if there is one.
     #[must_use]
     pub fn cut<T>(&self, rows: &mut Vec<T>, number: impl Fn(&T) -> i64) -> Option<String> {
-        let limit = usize::try_from(self.limit).unwrap_or(usize::MAX);
+        let limit = usize::try_from(self.limit.unwrap_or(LIMIT)).unwrap_or(usize::MAX);
         if rows.len() <= limit {
             return None;
         }
@@ -127,8 +98,13 @@ impl Query {
 
     /// The answer.
     #[must_use]
-    pub fn answer<T: Serialize>(&self, items: &[T], next_cursor: Option<&str>) -> Response {
-        let mut response = JsonLine(ListBody { items, next_cursor }).into_response();
+    pub fn answer<T: Serialize>(
+        &self,
+        as_of: Option<Time>,
+        items: &[T],
+        next_cursor: Option<&str>,
+    ) -> Response {
+        let mut response = JsonLine(ListBody { as_of, items, next_cursor }).into_response();
         if let Some(link) = next_cursor.and_then(|cursor| HeaderValue::try_from(self.link(cursor)).ok()) {
             response.headers_mut().insert(LINK, link);
         }
@@ -138,7 +114,7 @@ impl Query {
     /// RFC 8288.
     fn link(&self, cursor: &str) -> String {
         let filters = self.given.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        let limit = self.limit.to_string();
+        let limit = self.limit.unwrap_or(LIMIT).to_string();
         let pairs: Vec<_> = filters
             .chain([("limit", limit.as_str()), ("cursor", cursor)])
             .map(|(name, value)| format!("{name}={}", utf8_percent_encode(value, ESCAPED)))
@@ -182,27 +158,40 @@ impl Query {
     }
 }
 
+impl From<Wrong> for Problem {
+    fn from(wrong: Wrong) -> Self {
+        invalid(wrong.0)
+    }
+}
+
 #[derive(Serialize)]
 struct ListBody<'a, T> {
+    /// The moment of each status.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    as_of: Option<Time>,
     items: &'a [T],
     next_cursor: Option<&'a str>,
 }
 
-fn limit(text: &str) -> Result<u32, Problem> {
+/// A whole answer may be of any length.
+fn limit(text: &str, shape: Shape) -> Result<u32, Problem> {
+    let highest = if shape == Shape::Page { HIGHEST_LIMIT } else { u32::MAX };
     match text.parse() {
-        Ok(limit) if (1..=HIGHEST_LIMIT).contains(&limit) && !text.starts_with('+') => Ok(limit),
-        _ => Err(invalid(format!("limit is a number from 1 to {HIGHEST_LIMIT}"))),
+        Ok(limit) if (1..=highest).contains(&limit) && !text.starts_with('+') => Ok(limit),
+        _ => Err(invalid(format!("limit is a number from 1 to {highest}"))),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::Order;
 
-    const KNOWN: &[&str] = &["user", "group", "limit", "cursor"];
+    const KNOWN: &[&str] = &["user", "group", "limit", "cursor", "format"];
+    const ALL: Span = Span::all(Order::NewestFirst, 0);
 
     fn parse(query: &str) -> Result<Query, &'static str> {
-        Query::parse("/v1/things", Some(query), KNOWN).map_err(|problem| problem.code())
+        Query::parse("/v1/things", Some(query), &HeaderMap::new(), KNOWN).map_err(|problem| problem.code())
     }
 
     fn cursor(query: &str) -> String {
@@ -213,11 +202,11 @@ mod tests {
     #[test]
     fn a_full_page_is_followed_by_another_and_a_last_one_is_not() {
         let query = parse("limit=2").unwrap();
-        assert_eq!(query.page().limit, 3);
+        assert_eq!(query.page(ALL).limit, 3);
         let mut rows = vec![9, 8, 7];
         let next = query.cut(&mut rows, |row| *row).unwrap();
         assert_eq!(rows, [9, 8]);
-        assert_eq!(parse(&format!("limit=5&cursor={next}")).unwrap().page().before, Some(8));
+        assert_eq!(parse(&format!("limit=5&cursor={next}")).unwrap().page(ALL).below, 8);
         assert_eq!(query.cut(&mut vec![9, 8], |row| *row), None);
     }
 
@@ -229,7 +218,7 @@ mod tests {
             assert_eq!(parse(&format!("{other}&cursor={next}")).unwrap_err(), "cursor_invalid", "{other}");
         }
         let query = format!("user=a&group=b&cursor={next}");
-        assert!(Query::parse("/v1/others", Some(&query), KNOWN).is_err());
+        assert!(Query::parse("/v1/others", Some(&query), &HeaderMap::new(), KNOWN).is_err());
     }
 
     #[test]
@@ -244,16 +233,17 @@ mod tests {
         for limit in ["0", "-1", "1001", "+5", "ten", "", "5.0", "99999999999"] {
             assert_eq!(parse(&format!("limit={limit}")).unwrap_err(), "parameter_invalid", "{limit}");
         }
-        assert_eq!(parse("limit=1000").unwrap().page().limit, 1_001);
-        assert_eq!(parse("").unwrap().page().limit, 101);
+        assert_eq!(parse("limit=1000").unwrap().page(ALL).limit, 1_001);
+        assert_eq!(parse("").unwrap().page(ALL).limit, 101);
+        assert_eq!(parse("format=csv&limit=2000000").unwrap().limit(), Some(2_000_000));
     }
 
     #[test]
     fn the_link_leads_to_the_next_page_with_the_same_filters() {
         let query = parse("user=a%26b+%3E&limit=7").unwrap();
-        let response = query.answer(&[1], Some("CURSOR"));
+        let response = query.answer(None, &[1], Some("CURSOR"));
         let link = response.headers()[LINK].to_str().unwrap();
         assert_eq!(link, "</v1/things?user=a%26b%20%3E&limit=7&cursor=CURSOR>; rel=\"next\"");
-        assert!(!query.answer(&[1], None).headers().contains_key(LINK));
+        assert!(!query.answer(None, &[1], None).headers().contains_key(LINK));
     }
 }

@@ -11,7 +11,9 @@ use axum::routing::{MethodRouter, delete, get, post, put};
 use super::access::Access;
 use super::error::Problem;
 use super::exchange::{Meter, surround};
-use super::{audit, blocked_keys, certificates, clusters, guard, policies, refusals, sign, status, wish};
+use super::{
+    audit, blocked_keys, certificates, clusters, guard, policies, refusals, sign, stats, status, users, wish,
+};
 use crate::app::App;
 
 /// One line of [`ROUTES`].
@@ -48,6 +50,8 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/v1/clusters/{name}/client-ca.pem", Access::Caller, &[], || get(clusters::client_ca)),
     route("GET", "/v1/clusters/{name}/server-ca.pem", Access::Caller, &[], || get(clusters::server_ca)),
     route("GET", "/v1/audit", Access::Auditor, audit::PARAMETERS, || get(audit::list)),
+    route("GET", "/v1/stats", Access::Records, stats::PARAMETERS, || get(stats::counts)),
+    route("GET", "/v1/users/{user}", Access::Records, &[], || get(users::one)),
     route("GET", "/v1/whoami", Access::Caller, &[], || get(status::whoami)),
     route("GET", "/livez", Access::Open, &[], || get(status::livez)),
     route("GET", "/readyz", Access::Open, &[], || get(status::readyz)),

@@ -5,9 +5,10 @@ use sqlx::any::AnyRow;
 use super::batch::{Verdict, Work};
 use super::cells::Cells;
 use super::idempotency::{self, expires_before};
+use super::search::{Path, Search};
 use super::snapshot::Revisions;
 use super::statement::Statement;
-use super::{Page, RecordError, StoreError, events};
+use super::{CertificateFilter, Page, RecordError, Span, StoreError, events};
 use crate::audit::Origin;
 use crate::ca::Signed;
 use crate::pki::serial::Serial;
@@ -96,38 +97,6 @@ impl std::ops::Deref for Recorded {
     }
 }
 
-/// Whether a certificate is valid at a moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CertificateStatus {
-    /// From notBefore to notAfter, both inclusive (RFC 5280 section 4.1.2.5).
-    Active,
-    /// After notAfter.
-    Expired,
-}
-
-/// Which certificates are wanted: those that match all that is given.
-#[derive(Clone, Debug, Default)]
-pub struct CertificateFilter {
-    /// The user name, exactly.
-    pub user: Option<String>,
-    /// One of the groups, exactly.
-    pub group: Option<String>,
-    /// The cluster's name.
-    pub cluster: Option<String>,
-    /// Who asked, as `token:portal`.
-    pub caller: Option<String>,
-    /// The person that was named.
-    pub on_behalf_of: Option<String>,
-    /// The serial, under whichever CA.
-    pub serial: Option<Serial>,
-    /// The credential id.
-    pub sha256: Option<[u8; 32]>,
-    /// One of the deciding rows.
-    pub policy: Option<String>,
-    /// Its status at this moment.
-    pub status: Option<(CertificateStatus, Time)>,
-}
-
 impl super::Store {
     /// Hands the certificate to the writer and returns after the commit. What the writer has begun
     /// runs to its end even if the caller goes away.
@@ -156,17 +125,22 @@ impl super::Store {
         }
     }
 
-    /// A page of the certificates that match, newest first.
+    /// A page of the certificates that match.
     ///
     /// # Errors
     /// `Unavailable`, `Corrupt`.
     pub async fn certificates(
         &self,
         filter: &CertificateFilter,
-        page: Page,
+        page: impl Into<Span>,
     ) -> Result<Vec<Recorded>, StoreError> {
-        let rows = select(filter, page).all(&self.connections().readers).await?;
-        rows.iter().map(read).collect()
+        let span = page.into();
+        let search = self.certificate_search(filter).await?;
+        let path = search.path(&self.connections().readers, span).await?;
+        let rows = select(&search, path, span).all(&self.connections().readers).await?;
+        let mut rows = rows.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+        span.sort(&mut rows, |row| row.number);
+        Ok(rows)
     }
 
     /// Every certificate with this serial: it is unique per CA only, so there can be several.
@@ -245,79 +219,13 @@ const JOINS: &str = " LEFT JOIN events e ON e.number = c.number \
      LEFT JOIN name_lists g ON g.id = c.groups_id \
      LEFT JOIN name_lists p ON p.id = c.policies_id";
 
-pub(super) fn select(filter: &CertificateFilter, page: Page) -> Statement<'_> {
+/// The rows of a page's numbers, in no order.
+pub(super) fn select<'f>(search: &Search<'f>, path: Path, span: Span) -> Statement<'f> {
     let mut select = Statement::new(COLUMNS);
-    let order = push_from(&mut select, filter, page);
-    push_names(&mut select, filter);
-    push_certificate(&mut select, filter);
-    select.push(order).bind(page.limit);
+    select.push(" FROM (");
+    search.push_numbers(&mut select, path, span);
+    select.push(") k CROSS JOIN certificates c").push(JOINS).push(" WHERE c.number = k.number");
     select
-}
-
-/// Where paging begins: along the members of a group or policy, which have their numbers in order,
-/// unless another filter leaves fewer rows. A caller does: whoever may see its own rows only must
-/// not have those of all others read. Returns the end of the statement.
-fn push_from<'f>(select: &mut Statement<'f>, filter: &'f CertificateFilter, page: Page) -> &'static str {
-    let few = filter.user.is_some()
-        || filter.caller.is_some()
-        || filter.on_behalf_of.is_some()
-        || filter.serial.is_some()
-        || filter.sha256.is_some();
-    let (members, name) = match (&filter.group, &filter.policy) {
-        (Some(group), _) if !few => (" FROM certificate_groups m", group),
-        (None, Some(policy)) if !few => (" FROM certificate_policies m", policy),
-        _ => {
-            select.push(" FROM certificates c").push(JOINS).push(" WHERE c.number < ").bind(page.bound());
-            return " ORDER BY c.number DESC LIMIT ";
-        }
-    };
-    select.push(members).push(" CROSS JOIN certificates c").push(JOINS);
-    select.push(" WHERE c.number = m.number AND m.name_id = (SELECT id FROM names WHERE name = ");
-    select.bind(name).push(") AND m.number < ").bind(page.bound());
-    " ORDER BY m.number DESC LIMIT "
-}
-
-fn push_names<'f>(select: &mut Statement<'f>, filter: &'f CertificateFilter) {
-    if let Some(user) = &filter.user {
-        select.push(" AND c.user_name = ").bind(user);
-    }
-    if let Some(on_behalf_of) = &filter.on_behalf_of {
-        select.push(" AND c.on_behalf_of = ").bind(on_behalf_of);
-    }
-    if let Some(cluster) = &filter.cluster {
-        select.push(" AND c.cluster_id = (SELECT id FROM names WHERE name = ").bind(cluster).push(")");
-    }
-    if let Some(caller) = &filter.caller {
-        select.push(" AND c.caller_id = (SELECT id FROM names WHERE name = ").bind(caller).push(")");
-    }
-    if let Some(group) = &filter.group {
-        select.push(" AND EXISTS (SELECT 1 FROM certificate_groups x WHERE x.number = c.number AND ");
-        select.push("x.name_id = (SELECT id FROM names WHERE name = ").bind(group).push("))");
-    }
-    if let Some(policy) = &filter.policy {
-        select.push(" AND EXISTS (SELECT 1 FROM certificate_policies x WHERE x.number = c.number AND ");
-        select.push("x.name_id = (SELECT id FROM names WHERE name = ").bind(policy).push("))");
-    }
-}
-
-fn push_certificate<'f>(select: &mut Statement<'f>, filter: &'f CertificateFilter) {
-    if let Some(serial) = &filter.serial {
-        select.push(" AND c.serial = ").bind(serial.octets());
-    }
-    if let Some(sha256) = &filter.sha256 {
-        // The index holds the first eight octets.
-        select.push(" AND substr(c.sha256, 1, 8) = ").bind(sha256.get(..8).unwrap_or_default());
-        select.push(" AND c.sha256 = ").bind(sha256);
-    }
-    match filter.status {
-        Some((CertificateStatus::Active, at)) => {
-            select.push(" AND c.not_before <= ").bind(at).push(" AND c.not_after >= ").bind(at);
-        }
-        Some((CertificateStatus::Expired, at)) => {
-            select.push(" AND c.not_after < ").bind(at);
-        }
-        None => {}
-    }
 }
 
 fn read(row: &AnyRow) -> Result<Recorded, StoreError> {

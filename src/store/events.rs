@@ -4,10 +4,12 @@ use serde_json::Value;
 use sqlx::any::AnyRow;
 
 use super::cells::Cells;
+use super::certificate_filter::period;
 use super::change::append_event;
 use super::state::State;
 use super::statement::Statement;
-use super::{Page, StoreError};
+use super::times::Numbers;
+use super::{Order, Span, StoreError};
 use crate::audit::{Event, EventKind, Origin, RequestId};
 use crate::time::Time;
 
@@ -25,13 +27,25 @@ pub struct EventFilter {
 }
 
 impl super::Store {
-    /// A page of the events that match, newest first.
+    /// A page of the events that match.
     ///
     /// # Errors
     /// `Unavailable`, `Corrupt`.
-    pub async fn events(&self, filter: &EventFilter, page: Page) -> Result<Vec<Event>, StoreError> {
-        let rows = newest_first(filter, page).all(&self.connections().readers).await?;
-        rows.iter().map(read).collect()
+    pub async fn events(
+        &self,
+        filter: &EventFilter,
+        page: impl Into<Span>,
+    ) -> Result<Vec<Event>, StoreError> {
+        let span = page.into();
+        let period = [period(filter.after_time, filter.before_time)];
+        let mut numbers = Vec::new();
+        for kind in RECORDS {
+            numbers.extend(self.numbers(kind, &period).await?);
+        }
+        let rows = select(filter, &numbers, span).all(&self.connections().readers).await?;
+        let mut events = rows.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+        span.sort(&mut events, |event| event.number);
+        Ok(events)
     }
 
     /// Ascending, numbers above `after`: what a follower reads. Numbers are given in commit order,
@@ -45,8 +59,7 @@ impl super::Store {
         after: i64,
         limit: u32,
     ) -> Result<Vec<Event>, StoreError> {
-        let rows = oldest_first(filter, after, limit).all(&self.connections().readers).await?;
-        rows.iter().map(read).collect()
+        self.events(filter, Span::all(Order::OldestFirst, limit).behind(after)).await
     }
 
     /// An operator's word that `now` is right, after a clock that stood in the future: records are
@@ -100,39 +113,84 @@ pub(super) fn origin(cells: &Cells<'_>) -> Result<Origin, StoreError> {
     })
 }
 
-pub(super) fn newest_first(filter: &EventFilter, page: Page) -> Statement<'_> {
-    let mut select = Statement::new(SELECT);
-    select.push("e.number < ").bind(page.bound());
-    push_filter(&mut select, filter);
-    select.push(" ORDER BY e.number DESC LIMIT ").bind(page.limit);
-    select
-}
+/// The kinds whose times are held against the newest record, and which are nearly all events.
+const RECORDS: [EventKind; 2] = [EventKind::CertificateIssued, EventKind::RequestRefused];
 
-pub(super) fn oldest_first(filter: &EventFilter, after: i64, limit: u32) -> Statement<'_> {
-    let mut select = Statement::new(SELECT);
-    select.push("e.number > ").bind(after);
-    push_filter(&mut select, filter);
-    select.push(" ORDER BY e.number LIMIT ").bind(limit);
-    select
-}
+const COLUMNS: &str = "SELECT e.number, e.at, e.kind, caller.name AS caller, e.caller_groups, \
+     e.request_id, e.client_request_id, e.address, e.detail FROM (";
+const JOINS: &str = ") k CROSS JOIN events e LEFT JOIN names caller ON caller.id = e.caller_id \
+     WHERE e.number = k.number";
 
-const SELECT: &str = "SELECT e.number, e.at, e.kind, caller.name AS caller, e.caller_groups, e.request_id, \
-     e.client_request_id, e.address, e.detail \
-     FROM events e LEFT JOIN names caller ON caller.id = e.caller_id WHERE ";
-
-fn push_filter<'f>(select: &mut Statement<'f>, filter: &'f EventFilter) {
-    if let Some(kind) = filter.kind {
-        select.push(" AND e.kind = ").bind(kind_number(kind));
+/// The rows of a page's numbers, in no order. `numbers` has a stretch for each of [`RECORDS`].
+///
+/// A period of time narrows the numbers of records only, so what else there is comes out of an
+/// index of its own.
+pub(super) fn select<'f>(filter: &'f EventFilter, numbers: &[Numbers], span: Span) -> Statement<'f> {
+    let mut select = Statement::new(COLUMNS);
+    let timed = filter.after_time.is_some() || filter.before_time.is_some();
+    let all = Numbers { above: span.above, below: span.below };
+    let narrowed = all.within(either(numbers));
+    match filter.kind {
+        Some(EventKind::CertificateIssued) => push_events(&mut select, "e.kind + 0 = 1", filter, narrowed),
+        Some(EventKind::RequestRefused) => {
+            push_events(&mut select, "e.kind > 1 AND e.kind = 2", filter, narrowed)
+        }
+        Some(kind) => {
+            select.push("SELECT e.number AS number FROM events e WHERE e.kind > 1 AND e.kind = ");
+            select.bind(kind_number(kind));
+            push_rest(&mut select, "e.caller_id + 0", filter, all);
+        }
+        None if timed => {
+            push_events(&mut select, "e.kind + 0 <= 2", filter, narrowed);
+            select.push(" UNION ALL SELECT e.number AS number FROM events e WHERE e.kind > 2");
+            select.push(" AND (CASE WHEN e.kind > 2 THEN 1 END) = 1");
+            push_rest(&mut select, "e.caller_id + 0", filter, all);
+        }
+        None => push_events(&mut select, "e.kind + 0 > 0", filter, all),
     }
-    if let Some(caller) = &filter.caller {
-        select.push(" AND e.caller_id = (SELECT id FROM names WHERE name = ").bind(caller).push(")");
+    select.push(" ORDER BY number").push(span.direction()).bind(span.limit).push(JOINS);
+    select
+}
+
+/// What holds the records of both kinds.
+fn either(numbers: &[Numbers]) -> Numbers {
+    Numbers {
+        above: numbers.iter().map(|numbers| numbers.above).min().unwrap_or(0),
+        below: numbers.iter().map(|numbers| numbers.below).max().unwrap_or(i64::MAX),
+    }
+}
+
+/// Along the index of the kind, the caller's, or all events.
+fn push_events<'f>(
+    select: &mut Statement<'f>,
+    kind: &'static str,
+    filter: &'f EventFilter,
+    numbers: Numbers,
+) {
+    select.push("SELECT e.number AS number FROM events e WHERE ").push(kind);
+    push_rest(select, "e.caller_id", filter, numbers);
+}
+
+fn push_rest<'f>(
+    select: &mut Statement<'f>,
+    caller: &'static str,
+    filter: &'f EventFilter,
+    numbers: Numbers,
+) {
+    push_between(select, numbers);
+    if let Some(name) = &filter.caller {
+        select.push(" AND ").push(caller).push(" = (SELECT id FROM names WHERE name = ").bind(name).push(")");
     }
     if let Some(after) = filter.after_time {
-        select.push(" AND e.at >= ").bind(after);
+        select.push(" AND e.at + 0 >= ").bind(after);
     }
     if let Some(before) = filter.before_time {
-        select.push(" AND e.at < ").bind(before);
+        select.push(" AND e.at + 0 < ").bind(before);
     }
+}
+
+fn push_between(select: &mut Statement<'_>, numbers: Numbers) {
+    select.push(" AND e.number > ").bind(numbers.above).push(" AND e.number < ").bind(numbers.below);
 }
 
 fn read(row: &AnyRow) -> Result<Event, StoreError> {

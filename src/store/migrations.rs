@@ -18,7 +18,7 @@ struct Step {
 }
 
 /// Every step, the oldest first. A step that was released is never changed.
-const STEPS: [Step; 2] = [
+const STEPS: [Step; 3] = [
     Step {
         version: 1,
         name: "ledger",
@@ -30,6 +30,12 @@ const STEPS: [Step; 2] = [
         name: "retention",
         sqlite: include_str!("../../migrations/sqlite/0002_retention.sql"),
         postgres: include_str!("../../migrations/postgres/0002_retention.sql"),
+    },
+    Step {
+        version: 3,
+        name: "reading",
+        sqlite: include_str!("../../migrations/sqlite/0003_reading.sql"),
+        postgres: include_str!("../../migrations/postgres/0003_reading.sql"),
     },
 ];
 

@@ -12,6 +12,7 @@ mod authorities;
 mod backup;
 mod batch;
 mod cells;
+pub mod certificate_filter;
 pub mod certificates;
 mod change;
 mod checks;
@@ -25,17 +26,22 @@ mod insert;
 pub mod inspection;
 mod integrity;
 pub mod keys;
+mod lifetimes;
 mod migrations;
 mod names;
 pub mod page;
 pub mod policies;
 pub mod refusals;
 pub mod retention;
+mod search;
 pub mod settings;
 pub mod snapshot;
 mod state;
 mod statement;
+pub mod stats;
+mod times;
 pub mod tokens;
+pub mod users;
 mod writer;
 
 #[cfg(test)]
@@ -47,11 +53,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use sqlx::Connection;
 
-pub use certificates::{CertificateFilter, CertificateStatus, Idempotency, Issuance, Recorded};
+pub use certificate_filter::{CertificateFilter, CertificateStatus};
+pub use certificates::{Idempotency, Issuance, Recorded};
 pub use error::{RecordError, RefusalError, StoreError};
 pub use events::EventFilter;
 pub use migrations::Schema;
-pub use page::Page;
+pub use page::{Order, Page, Span};
 pub use refusals::{Refusal, RefusalFilter, RefusalToRecord};
 pub use settings::{PostgresSettings, StoreSettings};
 pub use snapshot::{Revisions, Snapshot};
@@ -167,6 +174,14 @@ impl Store {
             queue_length: self.queue_length(),
             queue_limit: self.shared.queue.limit(),
         })
+    }
+
+    /// The last number that was given. What is committed later has a higher one.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn newest_number(&self) -> Result<i64, StoreError> {
+        Ok(self.state().await?.number)
     }
 
     /// How many records wait to be written. Does not touch the database.

@@ -1,7 +1,7 @@
-//! Keyset pages, newest first, by number. Rows that are added while somebody pages neither repeat
-//! nor lose one.
+//! Keyset pages by number, both ways. Rows that are added while somebody pages neither repeat nor
+//! lose one.
 
-/// At most `limit` rows with numbers below `before`.
+/// At most `limit` rows with numbers below `before`, newest first.
 #[derive(Clone, Copy, Debug)]
 pub struct Page {
     /// The number of the last row of the page before; exclusive. None: from the newest row on.
@@ -10,9 +10,64 @@ pub struct Page {
     pub limit: u32,
 }
 
-impl Page {
-    /// The bound for `number < $n`: above every number where there is none.
-    pub(super) fn bound(self) -> i64 {
-        self.before.unwrap_or(i64::MAX)
+/// Which way a list runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Order {
+    /// By number, descending.
+    #[default]
+    NewestFirst,
+    /// By number, ascending: what a follower reads.
+    OldestFirst,
+}
+
+/// A page of a stretch of numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// Numbers above this one only.
+    pub above: i64,
+    /// Numbers below this one only.
+    pub below: i64,
+    /// Which way.
+    pub order: Order,
+    /// How many rows at most.
+    pub limit: u32,
+}
+
+impl Span {
+    /// Everything, this way, so many rows at a time.
+    #[must_use]
+    pub const fn all(order: Order, limit: u32) -> Self {
+        Self { above: 0, below: i64::MAX, order, limit }
+    }
+
+    /// The same stretch behind the row `number`, the last of the page before.
+    #[must_use]
+    pub const fn behind(self, number: i64) -> Self {
+        match self.order {
+            Order::NewestFirst => Self { below: number, ..self },
+            Order::OldestFirst => Self { above: number, ..self },
+        }
+    }
+
+    pub(super) const fn direction(self) -> &'static str {
+        match self.order {
+            Order::NewestFirst => " DESC LIMIT ",
+            Order::OldestFirst => " ASC LIMIT ",
+        }
+    }
+
+    /// Puts rows into this order: a joined statement promises none.
+    pub(super) fn sort<T>(self, rows: &mut [T], number: impl Fn(&T) -> i64) {
+        rows.sort_unstable_by_key(|row| number(row));
+        if self.order == Order::NewestFirst {
+            rows.reverse();
+        }
+    }
+}
+
+impl From<Page> for Span {
+    fn from(page: Page) -> Self {
+        let all = Self::all(Order::NewestFirst, page.limit);
+        page.before.map_or(all, |number| all.behind(number))
     }
 }

@@ -4,10 +4,14 @@ use sqlx::any::AnyRow;
 
 use super::batch::{Verdict, Work};
 use super::cells::Cells;
+use super::certificate_filter::{CALLER, CALLER_TEST, CLUSTER, CLUSTER_TEST, period, push_times};
+use super::lifetimes::Validity;
+use super::search::{Lead, Path, Search, Table};
 use super::snapshot::Revisions;
 use super::statement::Statement;
-use super::{Page, RefusalError, StoreError, events};
-use crate::audit::Origin;
+use super::times::Numbers;
+use super::{RefusalError, Span, StoreError, events};
+use crate::audit::{EventKind, Origin};
 use crate::time::{Lifetime, Time};
 
 /// A refusal to keep. Everything in it is bounded by whoever makes it: names to 253 bytes, at most
@@ -101,13 +105,26 @@ impl super::Store {
         }
     }
 
-    /// A page of the refusals that match, newest first.
+    /// A page of the refusals that match.
     ///
     /// # Errors
     /// `Unavailable`, `Corrupt`.
-    pub async fn refusals(&self, filter: &RefusalFilter, page: Page) -> Result<Vec<Refusal>, StoreError> {
-        let rows = select(filter, page).all(&self.connections().readers).await?;
-        rows.iter().map(read).collect()
+    pub async fn refusals(
+        &self,
+        filter: &RefusalFilter,
+        page: impl Into<Span>,
+    ) -> Result<Vec<Refusal>, StoreError> {
+        let span = page.into();
+        let mut search = filter.search();
+        let period = [period(filter.after, filter.before)];
+        if let Some(numbers) = self.numbers(EventKind::RequestRefused, &period).await?.first() {
+            search.numbers = *numbers;
+        }
+        let path = search.path(&self.connections().readers, span).await?;
+        let rows = select(&search, path, span).all(&self.connections().readers).await?;
+        let mut rows = rows.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+        span.sort(&mut rows, |row| row.number);
+        Ok(rows)
     }
 }
 
@@ -123,62 +140,62 @@ const JOINS: &str = " LEFT JOIN events e ON e.number = r.number \
      LEFT JOIN name_lists g ON g.id = r.groups_id \
      LEFT JOIN name_lists p ON p.id = r.policies_id";
 
-pub(super) fn select(filter: &RefusalFilter, page: Page) -> Statement<'_> {
+static TABLE: Table = Table {
+    from: " FROM refusals c",
+    join: " CROSS JOIN refusals c",
+    groups: [" FROM refusal_groups m", "EXISTS (SELECT 1 FROM refusal_groups x WHERE x.number = "],
+    policies: [" FROM refusal_policies m", "EXISTS (SELECT 1 FROM refusal_policies x WHERE x.number = "],
+};
+
+/// The rows of a page's numbers, in no order.
+pub(super) fn select<'f>(search: &Search<'f>, path: Path, span: Span) -> Statement<'f> {
     let mut select = Statement::new(COLUMNS);
-    let order = push_from(&mut select, filter, page);
-    push_names(&mut select, filter);
-    if let Some(code) = &filter.code {
-        select.push(" AND r.code = ").bind(code);
-    }
-    if let Some(after) = filter.after {
-        select.push(" AND e.at >= ").bind(after);
-    }
-    if let Some(before) = filter.before {
-        select.push(" AND e.at < ").bind(before);
-    }
-    select.push(order).bind(page.limit);
+    select.push(" FROM (");
+    search.push_numbers(&mut select, path, span);
+    select.push(") k CROSS JOIN refusals r").push(JOINS).push(" WHERE r.number = k.number");
     select
 }
 
-/// Where paging begins: along the members of a group or policy, which have their numbers in order,
-/// unless another filter leaves fewer rows. A caller does: whoever may see its own rows only must
-/// not have those of all others read. Returns the end of the statement.
-fn push_from<'f>(select: &mut Statement<'f>, filter: &'f RefusalFilter, page: Page) -> &'static str {
-    let few = filter.user.is_some() || filter.caller.is_some() || filter.on_behalf_of.is_some();
-    let (members, name) = match (&filter.group, &filter.policy) {
-        (Some(group), _) if !few => (" FROM refusal_groups m", group),
-        (None, Some(policy)) if !few => (" FROM refusal_policies m", policy),
-        _ => {
-            select.push(" FROM refusals r").push(JOINS).push(" WHERE r.number < ").bind(page.bound());
-            return " ORDER BY r.number DESC LIMIT ";
+impl RefusalFilter {
+    /// The search, over all numbers.
+    pub(super) fn search(&self) -> Search<'_> {
+        let mut tests = Vec::new();
+        push_times(&mut tests, self.after, self.before);
+        Search {
+            table: &TABLE,
+            leads: self.leads(),
+            tests,
+            validity: Validity::default(),
+            classes: Vec::new(),
+            numbers: Numbers { above: 0, below: i64::MAX },
+            unique: false,
         }
-    };
-    select.push(members).push(" CROSS JOIN refusals r").push(JOINS);
-    select.push(" WHERE r.number = m.number AND m.name_id = (SELECT id FROM names WHERE name = ");
-    select.bind(name).push(") AND m.number < ").bind(page.bound());
-    " ORDER BY m.number DESC LIMIT "
-}
+    }
 
-fn push_names<'f>(select: &mut Statement<'f>, filter: &'f RefusalFilter) {
-    if let Some(user) = &filter.user {
-        select.push(" AND r.user_name = ").bind(user);
-    }
-    if let Some(on_behalf_of) = &filter.on_behalf_of {
-        select.push(" AND r.on_behalf_of = ").bind(on_behalf_of);
-    }
-    if let Some(cluster) = &filter.cluster {
-        select.push(" AND r.cluster_id = (SELECT id FROM names WHERE name = ").bind(cluster).push(")");
-    }
-    if let Some(caller) = &filter.caller {
-        select.push(" AND r.caller_id = (SELECT id FROM names WHERE name = ").bind(caller).push(")");
-    }
-    if let Some(group) = &filter.group {
-        select.push(" AND EXISTS (SELECT 1 FROM refusal_groups x WHERE x.number = r.number AND ");
-        select.push("x.name_id = (SELECT id FROM names WHERE name = ").bind(group).push("))");
-    }
-    if let Some(policy) = &filter.policy {
-        select.push(" AND EXISTS (SELECT 1 FROM refusal_policies x WHERE x.number = r.number AND ");
-        select.push("x.name_id = (SELECT id FROM names WHERE name = ").bind(policy).push("))");
+    fn leads(&self) -> Vec<Lead<'_>> {
+        let mut leads = Vec::new();
+        if let Some(user) = &self.user {
+            leads.push(Lead::plain("c.user_name = ", "c.user_name || '' = ", user));
+        }
+        if let Some(person) = &self.on_behalf_of {
+            leads.push(Lead::plain("c.on_behalf_of = ", "c.on_behalf_of || '' = ", person));
+        }
+        if let Some(name) = &self.group {
+            leads.push(Lead::Member { table: TABLE.groups, name });
+        }
+        if let Some(name) = &self.policy {
+            leads.push(Lead::Member { table: TABLE.policies, name });
+        }
+        if let Some(code) = &self.code {
+            leads.push(Lead::plain("c.code = ", "c.code || '' = ", code));
+        }
+        if let Some(name) = &self.caller {
+            leads.push(Lead::name(CALLER, CALLER_TEST, name));
+        }
+        if let Some(name) = &self.cluster {
+            leads.push(Lead::name(CLUSTER, CLUSTER_TEST, name));
+        }
+        leads
     }
 }
 

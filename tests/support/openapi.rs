@@ -77,7 +77,7 @@ fn check_problem(what: &str, status: u16, body: &[u8]) {
 
 fn check_body(what: &str, kind: &str, schema: &Value, body: &[u8]) {
     let text = str::from_utf8(body).unwrap_or_else(|error| panic!("{what}: {error}"));
-    let instance = if kind.ends_with("json") {
+    let instance = if kind.ends_with("/json") || kind.ends_with("+json") {
         serde_json::from_str(text).unwrap_or_else(|error| panic!("{what}: {error}: {text}"))
     } else {
         Value::from(text)

@@ -4,7 +4,9 @@ use sqlx::Row as _;
 
 use super::*;
 use crate::audit::EventKind;
+use crate::store::search::{Path, Search};
 use crate::store::statement::Statement;
+use crate::store::times::{Numbers, Period, bounds};
 use crate::store::{certificates, events, refusals};
 
 async fn plan(ledger: &Ledger, statement: Statement<'_>) -> Vec<String> {
@@ -13,83 +15,107 @@ async fn plan(ledger: &Ledger, statement: Statement<'_>) -> Vec<String> {
     rows.iter().map(|row| row.try_get("detail").unwrap()).collect()
 }
 
-/// The first step reads the paged table by an index, nothing is scanned, nothing sorted.
+/// The first step reads by an index, no table is scanned, nothing is sorted.
 async fn assert_paged(ledger: &Ledger, what: &str, statement: Statement<'_>, along: &str) {
     let plan = plan(ledger, statement).await;
-    println!("{what}: {plan:#?}");
-    assert!(
-        !plan.iter().any(|step| step.contains("SCAN") || step.contains("TEMP B-TREE")),
-        "{what}: {plan:#?}"
-    );
-    assert!(plan[0].contains(along), "{what} runs along {}, not {along}", plan[0]);
+    let bad = |step: &&String| {
+        // `k` and `p` are the numbers of the page, as many as its limit.
+        let scan =
+            step.contains("SCAN") && !["SCAN k", "SCAN p", "SCAN CONSTANT ROW"].contains(&step.as_str());
+        scan || step.contains("TEMP B-TREE")
+    };
+    assert!(!plan.iter().any(|step| bad(&step)), "{what}: {plan:#?}");
+    let first = plan.iter().find(|step| step.starts_with("SEARCH")).unwrap();
+    assert!(first.contains(along), "{what} runs along {first}, not {along}: {plan:#?}");
 }
 
-const PAGE: Page = Page { before: Some(1_000), limit: 50 };
+const BOTH: [Span; 2] = [
+    Span { above: 5, below: 1_000, order: Order::NewestFirst, limit: 50 },
+    Span { above: 5, below: 1_000, order: Order::OldestFirst, limit: 50 },
+];
+
+/// Every path of a search, in both orders, and the probe that chooses among them.
+async fn assert_search<'f>(
+    ledger: &Ledger,
+    what: &str,
+    search: &Search<'f>,
+    select: impl Fn(&Search<'f>, Path, Span) -> Statement<'f>,
+    paths: &[(Path, &str)],
+) {
+    for span in BOTH {
+        for (path, along) in paths {
+            assert_paged(ledger, &format!("{what} by {path:?}"), select(search, *path, span), along).await;
+            assert_paged(ledger, &format!("{what}, probe"), search.probe(&[*path], span), along).await;
+        }
+    }
+}
+
+const MEMBERS: &str = "m USING PRIMARY KEY (name_id=? AND number>? AND number<?)";
+const LIFETIMES: &str = "certificates_by_lifetime (<expr>=? AND number>? AND number<?)";
 
 #[tokio::test]
 async fn certificates_are_paged_along_an_index_under_every_filter() {
     let ledger = Ledger::on_sqlite().await;
     let text = || Some("x".to_owned());
-    let none = CertificateFilter::default;
-    let active = Some((CertificateStatus::Active, NOW));
-    let expired = Some((CertificateStatus::Expired, NOW));
-    for (what, filter, along) in [
-        ("all", none(), "c USING INTEGER PRIMARY KEY"),
-        ("user", CertificateFilter { user: text(), ..none() }, "certificates_by_user"),
+    let filter = CertificateFilter {
+        user: text(),
+        on_behalf_of: text(),
+        group: text(),
+        policy: text(),
+        caller: text(),
+        cluster: text(),
+        status: Some((CertificateStatus::Active, NOW)),
+        issued_after: Some(NOW),
+        issued_before: Some(NOW),
+        expires_before: Some(NOW),
+        ..CertificateFilter::default()
+    };
+    let paths = [
+        (Path::Lead(0), "certificates_by_user (user_name=? AND rowid>? AND rowid<?)"),
+        (Path::Lead(1), "certificates_by_on_behalf_of (on_behalf_of=? AND rowid>? AND rowid<?)"),
+        (Path::Lead(2), MEMBERS),
+        (Path::Lead(3), MEMBERS),
+        (Path::Lead(4), "certificates_by_caller (caller_id=? AND rowid>? AND rowid<?)"),
+        (Path::Lead(5), "certificates_by_cluster (cluster_id=? AND rowid>? AND rowid<?)"),
+        (Path::Lifetimes, LIFETIMES),
+        (Path::Rows, "c USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
+    ];
+    let search = ledger.certificate_search(&filter).await.unwrap();
+    assert_search(&ledger, "all filters", &search, certificates::select, &paths).await;
+    // Each alone: what the others would have hidden.
+    for (place, filter) in [
+        CertificateFilter { user: text(), ..CertificateFilter::default() },
+        CertificateFilter { on_behalf_of: text(), ..CertificateFilter::default() },
+        CertificateFilter { group: text(), ..CertificateFilter::default() },
+        CertificateFilter { policy: text(), ..CertificateFilter::default() },
+        CertificateFilter { caller: text(), ..CertificateFilter::default() },
+        CertificateFilter { cluster: text(), ..CertificateFilter::default() },
+        CertificateFilter { valid_at: Some(NOW), ..CertificateFilter::default() },
+        CertificateFilter::default(),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let search = ledger.certificate_search(&filter).await.unwrap();
+        let (path, along) = paths[place];
+        let path = if place < 6 { Path::Lead(0) } else { path };
+        assert_search(&ledger, "one filter", &search, certificates::select, &[(path, along)]).await;
+    }
+    for (along, filter) in [
         (
-            "group",
-            CertificateFilter { group: text(), ..none() },
-            "m USING PRIMARY KEY (name_id=? AND number<?)",
-        ),
-        ("cluster", CertificateFilter { cluster: text(), ..none() }, "certificates_by_cluster"),
-        ("caller", CertificateFilter { caller: text(), ..none() }, "certificates_by_caller"),
-        (
-            "on_behalf_of",
-            CertificateFilter { on_behalf_of: text(), ..none() },
-            "certificates_by_on_behalf_of",
-        ),
-        ("sha256", CertificateFilter { sha256: Some([0; 32]), ..none() }, "certificates_by_sha256"),
-        (
-            "policy",
-            CertificateFilter { policy: text(), ..none() },
-            "m USING PRIMARY KEY (name_id=? AND number<?)",
-        ),
-        ("active", CertificateFilter { status: active, ..none() }, "c USING INTEGER PRIMARY KEY"),
-        ("expired", CertificateFilter { status: expired, ..none() }, "c USING INTEGER PRIMARY KEY"),
-        (
-            "caller, group",
-            CertificateFilter { caller: text(), group: text(), ..none() },
-            "certificates_by_caller",
-        ),
-        (
-            "caller, policy",
-            CertificateFilter { caller: text(), policy: text(), ..none() },
-            "certificates_by_caller",
-        ),
-        (
-            "caller, cluster",
-            CertificateFilter { caller: text(), cluster: text(), ..none() },
-            "certificates_by_caller",
-        ),
-        (
-            "caller, group, policy, cluster, expired",
-            CertificateFilter {
-                caller: text(),
-                group: text(),
-                policy: text(),
-                cluster: text(),
-                status: expired,
-                ..none()
-            },
-            "certificates_by_caller",
+            "(serial=?)",
+            CertificateFilter { serial: Some(serial(1)), user: text(), ..CertificateFilter::default() },
         ),
         (
-            "user, group, policy",
-            CertificateFilter { user: text(), group: text(), policy: text(), ..none() },
-            "_by_user",
+            "certificates_by_sha256 (<expr>=? AND rowid>? AND rowid<?)",
+            CertificateFilter { sha256: Some([0; 32]), cluster: text(), ..CertificateFilter::default() },
         ),
     ] {
-        assert_paged(&ledger, what, certificates::select(&filter, PAGE), along).await;
+        let search = ledger.certificate_search(&filter).await.unwrap();
+        let path = search.path(&ledger.connections().readers, BOTH[0]).await.unwrap();
+        assert_eq!(path, Path::Lead(0));
+        let plan = plan(&ledger, certificates::select(&search, path, BOTH[0])).await;
+        assert!(plan.iter().any(|step| step.contains(along)), "{plan:#?}");
     }
 }
 
@@ -97,48 +123,100 @@ async fn certificates_are_paged_along_an_index_under_every_filter() {
 async fn refusals_are_paged_along_an_index_under_every_filter() {
     let ledger = Ledger::on_sqlite().await;
     let text = || Some("x".to_owned());
-    let none = RefusalFilter::default;
-    for (what, filter, along) in [
-        ("all", none(), "r USING INTEGER PRIMARY KEY"),
-        ("user", RefusalFilter { user: text(), ..none() }, "refusals_by_user"),
-        ("group", RefusalFilter { group: text(), ..none() }, "m USING PRIMARY KEY (name_id=? AND number<?)"),
-        ("cluster", RefusalFilter { cluster: text(), ..none() }, "refusals_by_cluster"),
-        ("caller", RefusalFilter { caller: text(), ..none() }, "refusals_by_caller"),
-        ("on_behalf_of", RefusalFilter { on_behalf_of: text(), ..none() }, "refusals_by_on_behalf_of"),
-        (
-            "policy",
-            RefusalFilter { policy: text(), ..none() },
-            "m USING PRIMARY KEY (name_id=? AND number<?)",
-        ),
-        ("code", RefusalFilter { code: text(), ..none() }, "refusals_by_code"),
-        ("caller, group", RefusalFilter { caller: text(), group: text(), ..none() }, "refusals_by_caller"),
-        ("caller, policy", RefusalFilter { caller: text(), policy: text(), ..none() }, "refusals_by_caller"),
-        (
-            "caller, cluster",
-            RefusalFilter { caller: text(), cluster: text(), ..none() },
-            "refusals_by_caller",
-        ),
-        ("caller, code", RefusalFilter { caller: text(), code: text(), ..none() }, "refusals_by_caller"),
-        ("after", RefusalFilter { after: Some(NOW), ..none() }, "r USING INTEGER PRIMARY KEY"),
-        ("before", RefusalFilter { before: Some(NOW), ..none() }, "r USING INTEGER PRIMARY KEY"),
-    ] {
-        assert_paged(&ledger, what, refusals::select(&filter, PAGE), along).await;
-    }
+    let filter = RefusalFilter {
+        user: text(),
+        on_behalf_of: text(),
+        group: text(),
+        policy: text(),
+        code: text(),
+        caller: text(),
+        cluster: text(),
+        after: Some(NOW),
+        before: Some(NOW),
+    };
+    let paths = [
+        (Path::Lead(0), "refusals_by_user (user_name=? AND rowid>? AND rowid<?)"),
+        (Path::Lead(1), "refusals_by_on_behalf_of (on_behalf_of=? AND rowid>? AND rowid<?)"),
+        (Path::Lead(2), MEMBERS),
+        (Path::Lead(3), MEMBERS),
+        (Path::Lead(4), "refusals_by_code (code=? AND rowid>? AND rowid<?)"),
+        (Path::Lead(5), "refusals_by_caller (caller_id=? AND rowid>? AND rowid<?)"),
+        (Path::Lead(6), "refusals_by_cluster (cluster_id=? AND rowid>? AND rowid<?)"),
+        (Path::Rows, "c USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
+    ];
+    assert_search(&ledger, "all filters", &filter.search(), refusals::select, &paths).await;
+    let after = RefusalFilter { after: Some(NOW), ..RefusalFilter::default() };
+    assert_search(&ledger, "after", &after.search(), refusals::select, &paths[7..]).await;
 }
 
 #[tokio::test]
 async fn events_are_paged_along_an_index_under_every_filter() {
     let ledger = Ledger::on_sqlite().await;
     let none = EventFilter::default;
-    let kind = Some(EventKind::KeyBlocked);
+    let caller = || Some("x".to_owned());
+    let (record, change) = (Some(EventKind::RequestRefused), Some(EventKind::KeyBlocked));
     for (what, filter, along) in [
-        ("all", none(), "e USING INTEGER PRIMARY KEY"),
-        ("kind", EventFilter { kind, ..none() }, "events_by_kind"),
-        ("caller", EventFilter { caller: Some("x".to_owned()), ..none() }, "events_by_caller"),
-        ("after", EventFilter { after_time: Some(NOW), ..none() }, "e USING INTEGER PRIMARY KEY"),
-        ("before", EventFilter { before_time: Some(NOW), ..none() }, "e USING INTEGER PRIMARY KEY"),
+        ("all", none(), "e USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
+        (
+            "refusals",
+            EventFilter { kind: record, ..none() },
+            "events_by_kind (kind=? AND rowid>? AND rowid<?)",
+        ),
+        (
+            "certificates",
+            EventFilter { kind: Some(EventKind::CertificateIssued), after_time: Some(NOW), ..none() },
+            "e USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)",
+        ),
+        (
+            "certificates of a caller",
+            EventFilter { kind: Some(EventKind::CertificateIssued), caller: caller(), ..none() },
+            "events_by_caller (caller_id=? AND rowid>? AND rowid<?)",
+        ),
+        ("change", EventFilter { kind: change, ..none() }, "events_by_kind (kind=? AND rowid>? AND rowid<?)"),
+        (
+            "change in time",
+            EventFilter { kind: change, before_time: Some(NOW), ..none() },
+            "events_by_kind (kind=? AND rowid>? AND rowid<?)",
+        ),
+        (
+            "caller",
+            EventFilter { caller: caller(), ..none() },
+            "events_by_caller (caller_id=? AND rowid>? AND rowid<?)",
+        ),
+        (
+            "caller in time",
+            EventFilter { caller: caller(), before_time: Some(NOW), ..none() },
+            "events_by_caller (caller_id=? AND rowid>? AND rowid<?)",
+        ),
+        (
+            "time",
+            EventFilter { after_time: Some(NOW), before_time: Some(NOW), ..none() },
+            "e USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)",
+        ),
     ] {
-        assert_paged(&ledger, what, events::newest_first(&filter, PAGE), along).await;
-        assert_paged(&ledger, what, events::oldest_first(&filter, 7, 50), along).await;
+        for span in BOTH {
+            let numbers = [Numbers { above: 7, below: 900 }; 2];
+            assert_paged(&ledger, what, events::select(&filter, &numbers, span), along).await;
+        }
     }
+    let timed = EventFilter { after_time: Some(NOW), ..none() };
+    let plan = plan(&ledger, events::select(&timed, &[], BOTH[0])).await;
+    assert!(
+        plan.iter().any(|step| step.contains("events_of_changes (<expr>=? AND rowid>? AND rowid<?)")),
+        "{plan:#?}"
+    );
+}
+
+#[tokio::test]
+async fn a_time_is_turned_into_a_number_by_one_look_into_an_index() {
+    let ledger = Ledger::on_sqlite().await;
+    let periods = [Period { from: Some(5), until: Some(7) }];
+    let plan = plan(&ledger, bounds(1, &periods)).await;
+    assert!(!plan.iter().any(|step| step.contains("TEMP B-TREE")), "{plan:#?}");
+    let looks: Vec<_> = plan.iter().filter(|step| step.starts_with("SEARCH")).collect();
+    assert_eq!(looks.len(), 2);
+    assert!(
+        looks.iter().all(|step| step.contains("COVERING INDEX events_by_kind_and_time (kind=? AND at")),
+        "{plan:#?}"
+    );
 }

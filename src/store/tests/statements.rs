@@ -114,6 +114,12 @@ async fn read(ledger: &Ledger) {
         sha256: Some([0; 32]),
         policy: text(),
         status: Some((CertificateStatus::Active, NOW)),
+        issued_after: Some(NOW),
+        issued_before: Some(NOW),
+        expires_after: Some(NOW),
+        expires_before: Some(NOW),
+        valid_at: Some(NOW),
+        valid_between: Some((NOW, NOW)),
     };
     let expired = Some((CertificateStatus::Expired, NOW));
     for filter in [

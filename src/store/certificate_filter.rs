@@ -1,0 +1,170 @@
+//! Which certificates are wanted.
+
+use super::StoreError;
+use super::lifetimes::{CLASSES, Validity};
+use super::search::{Lead, Search, Table, Test};
+use super::times::{Numbers, Period};
+use crate::audit::EventKind;
+use crate::pki::serial::Serial;
+use crate::time::Time;
+
+/// Whether a certificate is valid at a moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CertificateStatus {
+    /// From notBefore to notAfter, both inclusive (RFC 5280 section 4.1.2.5).
+    Active,
+    /// After notAfter.
+    Expired,
+}
+
+/// Which certificates are wanted: those that match all that is given. Every `after` includes its
+/// time and every `before` does not, so that two periods that meet share nothing.
+#[derive(Clone, Debug, Default)]
+pub struct CertificateFilter {
+    /// The user name, exactly.
+    pub user: Option<String>,
+    /// One of the groups, exactly.
+    pub group: Option<String>,
+    /// The cluster's name.
+    pub cluster: Option<String>,
+    /// Who asked, as `token:portal`.
+    pub caller: Option<String>,
+    /// The person that was named.
+    pub on_behalf_of: Option<String>,
+    /// The serial, under whichever CA.
+    pub serial: Option<Serial>,
+    /// The credential id.
+    pub sha256: Option<[u8; 32]>,
+    /// One of the deciding rows.
+    pub policy: Option<String>,
+    /// Its status at this moment.
+    pub status: Option<(CertificateStatus, Time)>,
+    /// Decided at this time or later.
+    pub issued_after: Option<Time>,
+    /// Decided before this time.
+    pub issued_before: Option<Time>,
+    /// notAfter is this or later.
+    pub expires_after: Option<Time>,
+    /// notAfter is earlier than this.
+    pub expires_before: Option<Time>,
+    /// Valid at this moment.
+    pub valid_at: Option<Time>,
+    /// Valid at some moment between these two, both included.
+    pub valid_between: Option<(Time, Time)>,
+}
+
+static TABLE: Table = Table {
+    from: " FROM certificates c",
+    join: " CROSS JOIN certificates c",
+    groups: [" FROM certificate_groups m", "EXISTS (SELECT 1 FROM certificate_groups x WHERE x.number = "],
+    policies: [
+        " FROM certificate_policies m",
+        "EXISTS (SELECT 1 FROM certificate_policies x WHERE x.number = ",
+    ],
+};
+
+impl super::Store {
+    /// The search for `filter`, its times turned into numbers.
+    pub(super) async fn certificate_search<'f>(
+        &self,
+        filter: &'f CertificateFilter,
+    ) -> Result<Search<'f>, StoreError> {
+        let mut search = filter.search();
+        let mut periods = vec![filter.issued()];
+        if !search.validity.is_any() {
+            periods.extend((0..CLASSES).map(|class| search.validity.issued(class)));
+        }
+        let mut numbers = self.numbers(EventKind::CertificateIssued, &periods).await?.into_iter();
+        search.numbers = numbers.next().unwrap_or(search.numbers);
+        search.classes = numbers.collect();
+        Ok(search)
+    }
+}
+
+impl CertificateFilter {
+    /// The search, over all numbers.
+    pub(super) fn search(&self) -> Search<'_> {
+        Search {
+            table: &TABLE,
+            leads: self.leads(),
+            tests: self.tests(),
+            validity: self.validity(),
+            classes: Vec::new(),
+            numbers: Numbers { above: 0, below: i64::MAX },
+            unique: self.serial.is_some() || self.sha256.is_some(),
+        }
+    }
+
+    fn leads(&self) -> Vec<Lead<'_>> {
+        let mut leads = Vec::new();
+        if let Some(serial) = &self.serial {
+            leads.push(Lead::plain("c.serial = ", "c.serial = ", serial.octets()));
+        }
+        if let Some(sha256) = &self.sha256 {
+            // The index holds the first eight octets.
+            let first = sha256.get(..8).unwrap_or_default();
+            leads.push(Lead::plain("substr(c.sha256, 1, 8) = ", "substr(c.sha256, 1, 8) = ", first));
+        }
+        if let Some(user) = &self.user {
+            leads.push(Lead::plain("c.user_name = ", "c.user_name || '' = ", user));
+        }
+        if let Some(person) = &self.on_behalf_of {
+            leads.push(Lead::plain("c.on_behalf_of = ", "c.on_behalf_of || '' = ", person));
+        }
+        if let Some(name) = &self.group {
+            leads.push(Lead::Member { table: TABLE.groups, name });
+        }
+        if let Some(name) = &self.policy {
+            leads.push(Lead::Member { table: TABLE.policies, name });
+        }
+        if let Some(name) = &self.caller {
+            leads.push(Lead::name(CALLER, CALLER_TEST, name));
+        }
+        if let Some(name) = &self.cluster {
+            leads.push(Lead::name(CLUSTER, CLUSTER_TEST, name));
+        }
+        leads
+    }
+
+    fn tests(&self) -> Vec<Test<'_>> {
+        let mut tests = Vec::new();
+        if let Some(sha256) = &self.sha256 {
+            tests.push(Test::Row("c.sha256 = ", sha256.into()));
+        }
+        push_times(&mut tests, self.issued_after, self.issued_before);
+        tests
+    }
+
+    fn issued(&self) -> Period {
+        period(self.issued_after, self.issued_before)
+    }
+
+    fn validity(&self) -> Validity {
+        let (from, to) = (self.valid_between.map(|two| two.0), self.valid_between.map(|two| two.1));
+        let at = |wanted| self.status.filter(|(status, _)| *status == wanted).map(|(_, at)| at);
+        let (active, expired) = (at(CertificateStatus::Active), at(CertificateStatus::Expired));
+        let least = |times: [Option<Time>; 3]| times.into_iter().flatten().min().map(Time::unix);
+        let most = |times: [Option<Time>; 4]| times.into_iter().flatten().max().map(Time::unix);
+        Validity {
+            begun_by: least([self.valid_at, active, to]),
+            lasts_to: most([self.valid_at, active, from, self.expires_after]),
+            ended_by: least([expired, self.expires_before, None]),
+        }
+    }
+}
+
+/// Of names, by number; with `+ 0` no index is used.
+pub(super) const CALLER: &str = "c.caller_id = (SELECT id FROM names WHERE name = ";
+pub(super) const CALLER_TEST: &str = "c.caller_id + 0 = (SELECT id FROM names WHERE name = ";
+pub(super) const CLUSTER: &str = "c.cluster_id = (SELECT id FROM names WHERE name = ";
+pub(super) const CLUSTER_TEST: &str = "c.cluster_id + 0 = (SELECT id FROM names WHERE name = ";
+
+/// From `after` on and before `before`, exactly.
+pub(super) fn push_times(tests: &mut Vec<Test<'_>>, after: Option<Time>, before: Option<Time>) {
+    tests.extend(after.map(|after| Test::Time(" >= ", after.unix())));
+    tests.extend(before.map(|before| Test::Time(" < ", before.unix())));
+}
+
+pub(super) fn period(after: Option<Time>, before: Option<Time>) -> Period {
+    Period { from: after.map(Time::unix), until: before.map(Time::unix) }
+}
