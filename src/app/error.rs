@@ -69,7 +69,7 @@ pub enum AppError {
         "too many requests of this caller were refused: this one would be too, and is neither recorded nor explained; \
          correct what is asked for, and try again in {retry_after} s"
     )]
-    TooManyRefusals { retry_after: u64 },
+    TooManyRefusals { retry_after: u32 },
     #[error("the ledger does not answer, so no certificate was sent: try again in a moment")]
     LedgerUnavailable,
     #[error("too many requests wait for the ledger, so no certificate was sent: try again in a moment")]

@@ -42,14 +42,14 @@ impl RefusalCap {
     }
 
     /// Counts one refusal of `caller`, or says in how many seconds it may be tried again.
-    pub(super) fn take(&self, caller: &str) -> Result<(), u64> {
+    pub(super) fn take(&self, caller: &str) -> Result<(), u32> {
         if self.counted.fetch_add(1, Ordering::Relaxed).is_multiple_of(BETWEEN_SWEEPS) {
             self.callers.retain_recent();
             self.callers.shrink_to_fit();
         }
         self.callers.check_key(&caller.to_owned()).map_err(|refused| {
             let wait = refused.wait_time_from(self.clock.now());
-            wait.as_secs().saturating_add(1)
+            u32::try_from(wait.as_secs()).unwrap_or(u32::MAX).saturating_add(1)
         })
     }
 }

@@ -106,7 +106,7 @@ pub struct Problem {
     detail: String,
     violations: Vec<Violation>,
     /// Seconds, where the code alone does not say.
-    wait: Option<u64>,
+    wait: Option<u32>,
     /// For the log, never for the client.
     cause: Option<String>,
 }
@@ -185,7 +185,7 @@ impl Problem {
     }
 
     /// Seconds after which it is worth asking again.
-    fn retry_after(&self) -> Option<u64> {
+    fn retry_after(&self) -> Option<u32> {
         self.wait.or(match self.code {
             "idempotency_in_flight" | "ledger_busy" | "signing_busy" | "policy_changing" => Some(1),
             "ca_expired" | "ca_expiring" => Some(3_600),
