@@ -114,6 +114,18 @@ impl Ledger {
         sqlx::raw_sql(sql).execute(&self.connections().writer).await.map(drop)
     }
 
+    /// Gives the database its clock back: from now on it is the server's.
+    async fn with_clock(&self) {
+        if !self.is_sqlite() {
+            self.run(
+                "CREATE OR REPLACE FUNCTION ledger_time() RETURNS BIGINT LANGUAGE sql VOLATILE \
+                 AS $$ SELECT CAST(floor(extract(epoch FROM clock_timestamp())) AS BIGINT) $$",
+            )
+            .await
+            .unwrap();
+        }
+    }
+
     async fn drop_trigger(&self, trigger: &str, table: &str) {
         let on = if self.is_sqlite() { String::new() } else { format!(" ON {table}") };
         let drop = sqlx::AssertSqlSafe(format!("DROP TRIGGER {trigger}{on}"));
@@ -131,6 +143,12 @@ impl Ledger {
         })
         .await
         .unwrap();
+    }
+
+    /// Takes back [`Self::refuse_mallory`].
+    async fn admit_mallory(&self) {
+        let drop = if self.is_sqlite() { "DROP TRIGGER bad" } else { "DROP TRIGGER bad ON certificates" };
+        self.run(drop).await.unwrap();
     }
 
     /// Records in a task of its own.

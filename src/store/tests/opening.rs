@@ -109,5 +109,11 @@ async fn what_is_damaged_is_found() {
         .await
         .unwrap();
     let problems = ledger.integrity().await.unwrap();
-    assert_eq!(problems, ["a row of certificates refers to a row of events that is not there"]);
+    assert_eq!(
+        problems,
+        [
+            "a row of certificates refers to a row of events that is not there",
+            "the trigger events_are_not_deleted is not there"
+        ]
+    );
 }

@@ -117,6 +117,7 @@ async fn one_bad_row_of_a_batch_fails_alone_and_with_its_own_reason() {
     assert!(matches!(twice, Err(RecordError::SerialTaken)), "{twice:?}");
     assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
     assert_eq!(ledger.all().await.len(), 19);
+    ledger.admit_mallory().await;
     assert_whole(&ledger).await;
 }
 
