@@ -145,6 +145,7 @@ async fn read(ledger: &Ledger) {
         filter,
         CertificateFilter { status: expired, ..CertificateFilter::default() },
         CertificateFilter { group: text(), ..CertificateFilter::default() },
+        CertificateFilter { group: text(), valid_at: Some(NOW), ..CertificateFilter::default() },
         CertificateFilter { policy: text(), ..CertificateFilter::default() },
     ] {
         ledger.certificates(&filter, everything()).await.unwrap();
@@ -173,8 +174,17 @@ async fn read(ledger: &Ledger) {
         after_time: Some(NOW),
         before_time: Some(NOW),
     };
-    ledger.events(&filter, everything()).await.unwrap();
-    ledger.events_after(&filter, 0, 10).await.unwrap();
+    let of = |kind| EventFilter { kind, ..filter.clone() };
+    for filter in [
+        of(None),
+        of(Some(EventKind::KeyBlocked)),
+        of(Some(EventKind::CertificateIssued)),
+        of(Some(EventKind::RequestRefused)),
+        EventFilter::default(),
+    ] {
+        ledger.events(&filter, everything()).await.unwrap();
+        ledger.events_after(&filter, 0, 10).await.unwrap();
+    }
 }
 
 /// What charts, the page about a user and the check read.
