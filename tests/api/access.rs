@@ -14,6 +14,7 @@ async fn status(client: &Client, route: &Route) -> u16 {
         .replace("{serial}", &"4f".repeat(16))
         .replace("{spki_sha256}", &"ab".repeat(32))
         .replace("/clusters/{name}", "/clusters/prod")
+        .replace("{user}", "alice")
         .replace("{name}", "people");
     assert!(!path.contains('{'), "{path}: say what stands for its parameter");
     client

@@ -20,13 +20,16 @@ use crate::csr::{Key, csr};
 use crate::database::{hold_write_lock, sqlite};
 use crate::hostile::{CN, EXTENSIONS, IA5, O, PASSWORD, Parts, UTF8};
 
-/// What the accept loop answers before there is an application, and the test that sees it.
-const ELSEWHERE: [(&str, &str); 2] = [
+/// What is answered before there is an application, under a load that no test should make, or by one
+/// engine only, and the test that sees it.
+const ELSEWHERE: [(&str, &str); 4] = [
     (
         "too_many_connections",
         "src/http/server.rs::one_connection_too_many_is_told_so_while_all_are_being_answered",
     ),
     ("header_fields_too_large", "src/http/server.rs::headers_are_bounded_in_number_and_size"),
+    ("signing_busy", "src/app/signers.rs::more_work_than_may_wait_is_refused_and_what_waits_is_done"),
+    ("clock_off", "tests/api/routes/sign.rs::a_clock_that_is_not_the_databases_signs_nothing"),
 ];
 
 /// Codes that were seen, each with its own status.
@@ -89,6 +92,9 @@ async fn forms(seen: &mut Seen) {
     seen.refused("not_acceptable", html);
     let serial = "4f".repeat(16);
     seen.refused("not_found", alice.get(&format!("/v1/certificates/{serial}")).await);
+    let exports = u32::try_from(app.app.exports.available_permits()).unwrap();
+    let _held = app.app.exports.try_acquire_many(exports).unwrap();
+    seen.refused("exports_busy", auditor.get("/v1/certificates?format=csv").await);
 }
 
 async fn callers(seen: &mut Seen) {
