@@ -25,6 +25,7 @@ use http_body_util::BodyExt as _;
 use serde_json::Value;
 use tower::ServiceExt as _;
 
+use crate::database::sqlite;
 use crate::openapi;
 use crate::postgres::{self, TestDatabase};
 
@@ -80,9 +81,27 @@ impl TestApp {
         Self::with(policies, RefusalLimits::default(), begin).await
     }
 
+    /// On SQLite, whatever the other tests run on: for what is done to the file behind its back.
+    pub async fn on_sqlite() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = (StoreSettings::Sqlite(folder.path().join("ledger.db")), None);
+        let no_cap = RefusalLimits { burst: NonZeroU32::MAX, ..RefusalLimits::default() };
+        Self::on(folder, ledger, POLICIES, no_cap, NOON).await
+    }
+
     async fn with(policies: &str, refusals: RefusalLimits, begin: Time) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let (settings, database) = ledger(folder.path()).await;
+        let ledger = ledger(folder.path()).await;
+        Self::on(folder, ledger, policies, refusals, begin).await
+    }
+
+    async fn on(
+        folder: tempfile::TempDir,
+        (settings, database): (StoreSettings, Option<TestDatabase>),
+        policies: &str,
+        refusals: RefusalLimits,
+        begin: Time,
+    ) -> Self {
         let store = Store::open(&settings).await.unwrap();
         let clusters = ["prod", "test"].map(|name| cluster(folder.path(), name, begin)).to_vec();
         let rows = PolicyFile::read(policies.as_bytes()).unwrap().policies;
@@ -167,21 +186,12 @@ impl TestApp {
                 database.run(trigger).await;
             }
             (Some(database), false) => database.run("DROP TRIGGER broken ON certificates").await,
-            (None, true) => self.sqlite(
+            (None, true) => sqlite(
+                self,
                 "CREATE TRIGGER broken BEFORE INSERT ON certificates BEGIN SELECT RAISE(ABORT, 'disk'); END",
             ),
-            (None, false) => self.sqlite("DROP TRIGGER broken"),
+            (None, false) => sqlite(self, "DROP TRIGGER broken"),
         }
-    }
-
-    fn sqlite(&self, statement: &str) {
-        let file = self.folder.path().join("ledger.db");
-        let output = std::process::Command::new("sqlite3")
-            .arg(file)
-            .arg(statement)
-            .output()
-            .expect("sqlite3 is needed");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 
     /// Sets the database's clock; only PostgreSQL has one.

@@ -285,7 +285,7 @@ async fn times(seen: &mut Seen) {
 
 /// Rows that the service itself would never write, and errors of the database.
 async fn broken_ledger(seen: &mut Seen) {
-    let app = TestApp::new().await;
+    let app = TestApp::on_sqlite().await;
     let (alice, auditor) = (app.alice().await, app.auditor().await);
     let issued = alice.sign("?cluster=prod", csr("/CN=alice")).await.expect(201);
     let path = format!("/v1/certificates/{}", issued["serial"].as_str().unwrap());
@@ -293,10 +293,7 @@ async fn broken_ledger(seen: &mut Seen) {
     seen.refused("serial_ambiguous", auditor.get(&path).await);
     sqlite(&app, "DROP TRIGGER certificates_are_kept; UPDATE certificates SET serial = zeroblob(16)");
     seen.refused("internal", auditor.get("/v1/certificates").await);
-    sqlite(
-        &app,
-        "CREATE TRIGGER broken BEFORE INSERT ON certificates BEGIN SELECT RAISE(ABORT, 'disk'); END",
-    );
+    app.break_certificates(true).await;
     seen.refused("ledger_unavailable", alice.sign("?cluster=prod", csr("/CN=alice")).await);
 }
 
@@ -345,7 +342,7 @@ async fn changing_policy(seen: &mut Seen) {
 
 /// Somebody else holds the write lock, and more requests come than may wait for it.
 async fn full_queue(seen: &mut Seen) {
-    let app = TestApp::with_refusals(1_000_000).await;
+    let app = TestApp::on_sqlite().await;
     let alice = Arc::new(app.alice().await);
     let lock = hold_write_lock(&app);
     let mut waiting = tokio::task::JoinSet::new();
