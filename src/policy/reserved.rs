@@ -36,6 +36,8 @@ static ASCII: LazyLock<Vec<String>> =
 struct Entry {
     text: String,
     folded: String,
+    /// The fold of what is left without case.
+    folded_small: String,
     prefix: bool,
     class: NameClass,
 }
@@ -79,7 +81,12 @@ impl ReservedNames {
         let text = name.as_str();
         let by_bytes = self.strictest(|entry| covers(&entry.text, entry.prefix, text));
         let folded = quick_fold(text);
-        let by_look = self.strictest(|entry| covers(&entry.folded, entry.prefix, &folded));
+        let mut by_look = self.strictest(|entry| covers(&entry.folded, entry.prefix, &folded));
+        if !text.is_ascii() {
+            // A capital can look like another letter than its small one, as in Greek.
+            let small = fold(&text.to_lowercase());
+            by_look = by_look.max(self.strictest(|entry| covers(&entry.folded_small, entry.prefix, &small)));
+        }
         if by_look > by_bytes { NameClass::LooksReserved } else { by_bytes }
     }
 
@@ -97,7 +104,8 @@ impl Entry {
     fn new(text: &str, class: NameClass) -> Self {
         let stem = text.trim_end_matches('*');
         let prefix = text.ends_with(|last: char| !last.is_alphanumeric());
-        Self { text: stem.to_owned(), folded: fold(stem), prefix, class }
+        let folded_small = fold(&stem.to_lowercase());
+        Self { text: stem.to_owned(), folded: fold(stem), folded_small, prefix, class }
     }
 }
 
@@ -189,6 +197,23 @@ mod tests {
         }
         for text in ["Root", "CORP:x", "r o o t", "Adm-x"] {
             assert_eq!(class(text, &configured), NameClass::LooksReserved, "{text}");
+        }
+    }
+
+    #[test]
+    fn case_makes_no_name_pass_whatever_its_alphabet() {
+        for (reserved, name) in [
+            ("ναύτες", "ΝΑΎΤΕΣ"),
+            ("ΥΠΕΥΘΥΝΟΣ", "υπευθυνος"),
+            ("зона", "Зона"),
+            ("Зона", "зона"),
+            ("ВЛАДЕЛЕЦ", "владелец"),
+            ("ադմին", "ԱԴՄԻՆ"),
+            ("gebühren", "GEBÜHREN"),
+            ("straße", "STRASSE"),
+        ] {
+            assert_eq!(class(reserved, &[reserved]), NameClass::Reserved, "{reserved}");
+            assert_eq!(class(name, &[reserved]), NameClass::LooksReserved, "{name}");
         }
     }
 
