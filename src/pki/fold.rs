@@ -50,6 +50,14 @@ pub fn fold(text: &str) -> String {
     folded
 }
 
+/// The same for two other ways to read a text: its case folded away before all else, as a capital may look like
+/// another letter than its small one; and as it is drawn before all else, as `ſ` is an s and looks like an f.
+/// For ASCII, both are the [`fold`].
+#[must_use]
+pub fn other_folds(text: &str) -> [String; 2] {
+    [fold(&text.to_lowercase()), fold(&skeleton(text).collect::<String>())]
+}
+
 /// ASCII that looks like nothing else once [`push_ascii`] is done with it.
 fn is_plain(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b':' | b'.' | b'-' | b'_' | b'/' | b'@' | b'+' | b' ')
@@ -57,14 +65,20 @@ fn is_plain(byte: u8) -> bool {
 
 fn round(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    for c in text.chars().map(drawn_as).nfkc().filter(|c| is_visible(*c)) {
+    let seen: String = text.chars().flat_map(as_it_is_seen).collect();
+    for c in seen.nfkc().filter(|c| is_visible(*c)) {
         fold_char(c, &mut out);
     }
     out
 }
 
-fn drawn_as(c: char) -> char {
-    DRAWN_AS.iter().find_map(|(drawn, read)| (*drawn == c).then_some(*read)).unwrap_or(c)
+/// A look-alike of an ASCII character that NFKC would take away from it: the lunate sigma is drawn as a `c`.
+fn as_it_is_seen(c: char) -> Vec<char> {
+    let drawn = DRAWN_AS.iter().find_map(|(drawn, read)| (*drawn == c).then_some(*read));
+    let c = drawn.unwrap_or(c);
+    let changes = !c.is_ascii() && !std::iter::once(c).nfkc().eq([c]);
+    let lost = || !std::iter::once(c).nfkc().all(|c| ascii_reading(c, &look(c)).is_some());
+    if changes && look(c).is_ascii() && lost() { look(c).chars().collect() } else { vec![c] }
 }
 
 fn is_visible(c: char) -> bool {
@@ -325,6 +339,11 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn ascii_reads_in_one_way_only(text in "[ -~]{0,40}") {
+            prop_assert_eq!(other_folds(&text), [fold(&text), fold(&text)]);
+        }
+
         #[test]
         fn folding_is_idempotent(text in "\\PC{0,24}|.{0,24}|[ -~]{0,40}") {
             let once = fold(&text);

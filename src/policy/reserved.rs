@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use crate::pki::name::{Name, fold};
+use crate::pki::name::{Name, fold, other_folds};
 
 /// How a name stands to the reserved ones. Each of the first four asks for more than the one before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,8 +36,8 @@ static ASCII: LazyLock<Vec<String>> =
 struct Entry {
     text: String,
     folded: String,
-    /// The fold of what is left without case.
-    folded_small: String,
+    /// See [`other_folds`].
+    others: [String; 2],
     prefix: bool,
     class: NameClass,
 }
@@ -83,9 +83,11 @@ impl ReservedNames {
         let folded = quick_fold(text);
         let mut by_look = self.strictest(|entry| covers(&entry.folded, entry.prefix, &folded));
         if !text.is_ascii() {
-            // A capital can look like another letter than its small one, as in Greek.
-            let small = fold(&text.to_lowercase());
-            by_look = by_look.max(self.strictest(|entry| covers(&entry.folded_small, entry.prefix, &small)));
+            let others = other_folds(text);
+            let reads_so = |entry: &Entry| {
+                entry.others.iter().zip(&others).any(|(reserved, name)| covers(reserved, entry.prefix, name))
+            };
+            by_look = by_look.max(self.strictest(reads_so));
         }
         if by_look > by_bytes { NameClass::LooksReserved } else { by_bytes }
     }
@@ -104,8 +106,7 @@ impl Entry {
     fn new(text: &str, class: NameClass) -> Self {
         let stem = text.trim_end_matches('*');
         let prefix = text.ends_with(|last: char| !last.is_alphanumeric());
-        let folded_small = fold(&stem.to_lowercase());
-        Self { text: stem.to_owned(), folded: fold(stem), folded_small, prefix, class }
+        Self { text: stem.to_owned(), folded: fold(stem), others: other_folds(stem), prefix, class }
     }
 }
 
