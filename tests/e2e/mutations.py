@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 ED25519 = der.sequence(der.oid("1.3.101.112"))
+VERSION = der.tlv(der.INTEGER, b"\0")
 ECDSA_SHA256 = der.sequence(der.oid("1.2.840.10045.4.3.2"))
 
 
@@ -62,9 +63,11 @@ def good_requests(folder) -> list[bytes]:
     for kind in ("rsa-2048", "p-256", "p-384", "ed25519"):
         pem = openssl_made.new_request(folder, f"o-{kind}", "dev", "team-a", kind=kind)
         found.append(python_made.to_der(pem))
+    ed = ed25519.Ed25519PrivateKey.generate()
+    found.append(_sign(ed, VERSION, der.sequence(_common_name("p-ed")), der.tlv(0xA0, b"")))
     keys = {
-        "rsa": rsa.generate_private_key(65537, 2048), "p256": ec.generate_private_key(ec.SECP256R1()),
-        "p384": ec.generate_private_key(ec.SECP384R1()), "ed": ed25519.Ed25519PrivateKey.generate(),
+        "rsa": rsa.generate_private_key(65537, 2048), "p256": python_made.new_key(),
+        "p384": ec.generate_private_key(ec.SECP384R1()),
     }  # fmt: skip
     for kind, key in keys.items():
         found.append(python_made.to_der(python_made.request(key, f"p-{kind}", "dev")))
@@ -218,6 +221,10 @@ class Mutator:
         }  # fmt: skip
         spelling = r.choice(list(spellings))
         return Mutant(f"{how}, {spelling}", spellings[spelling], request, good)
+
+
+def _common_name(user: str) -> bytes:
+    return der.rdn(der.attribute(der.COMMON_NAME, user))
 
 
 def _set_user(subject: Node, user: str) -> None:

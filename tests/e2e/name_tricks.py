@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from der import (
     BMP, COMMON_NAME, IA5, NUMERIC, ORGANIZATION, ORGANIZATIONAL_UNIT, PRINTABLE, T61, UNIVERSAL, USER_ID, UTF8,
-    VISIBLE, attribute, oid, rdn, sequence, tlv,
+    attribute, oid, rdn, sequence, tlv,
 )  # fmt: skip
 
 MASTERS = "system:masters"
@@ -27,6 +27,7 @@ SERIAL_NUMBER, COUNTRY, LOCALITY, TITLE, GIVEN_NAME, PSEUDONYM = (
 EMAIL, DOMAIN = "1.2.840.113549.1.9.1", "0.9.2342.19200300.100.1.25"
 UNSTRUCTURED_NAME = "1.2.840.113549.1.9.2"
 KUBERNETES_UID = "1.3.6.1.4.1.57683.2"
+VISIBLE = 0x1A
 
 
 @dataclass(frozen=True)
