@@ -102,7 +102,7 @@ fn fold_char(c: char, out: &mut String) {
 
 /// A character's own look, or that of its capital (Cyrillic `т` is a small `Т`). A letter that looks like a
 /// digit is rather the letter that it looks like in another case.
-fn ascii_reading<'a>(c: char, own: &'a str) -> Option<Cow<'a, str>> {
+fn ascii_reading(c: char, own: &str) -> Option<Cow<'_, str>> {
     let is_letter = |text: &str| text.is_ascii() && text.contains(|c: char| c.is_ascii_alphabetic());
     if is_letter(own) || (own.is_ascii() && !c.is_alphabetic()) {
         return Some(Cow::Borrowed(own));
