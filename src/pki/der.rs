@@ -12,6 +12,9 @@ pub(super) const CONTEXT_0: u8 = 0xa0;
 pub(super) const CONTEXT_1: u8 = 0xa1;
 pub(super) const CONTEXT_2: u8 = 0xa2;
 
+/// The longest OBJECT IDENTIFIER that is read, in octets; other readers have such a limit too.
+const LONGEST_OID: usize = 63;
+
 /// The bytes are not the DER that was expected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct NotDer;
@@ -87,6 +90,14 @@ impl<'a> Reader<'a> {
             [0, octets @ ..] => Ok(octets),
             _ => Err(NotDer),
         }
+    }
+
+    /// The octets of an OBJECT IDENTIFIER: whole arcs, none of them padded (X.690 section 8.19).
+    pub fn oid(&mut self) -> Result<&'a [u8], NotDer> {
+        let octets = self.expect(OID)?.value;
+        let whole = octets.last().is_some_and(|last| *last < 0x80) && octets.len() <= LONGEST_OID;
+        let padded = octets.split_inclusive(|octet| *octet < 0x80).any(|arc| arc.first() == Some(&0x80));
+        if whole && !padded { Ok(octets) } else { Err(NotDer) }
     }
 
     /// Nothing may follow.
@@ -220,6 +231,19 @@ mod tests {
         assert_eq!(read(&[2, 2, 0, 0x80]), Ok(vec![0x80]));
         assert_eq!(read(&[2, 1, 0x7f]), Ok(vec![0x7f]));
         for bad in [&[2, 0][..], &[2, 1, 0x80], &[2, 2, 0, 1], &[2, 2, 0, 0]] {
+            assert_eq!(read(bad), Err(NotDer), "{bad:02x?}");
+        }
+    }
+
+    #[test]
+    fn object_identifiers_have_whole_arcs_without_padding() {
+        let read = |octets: &[u8]| Reader::new(&build::oid(octets)).oid().map(<[u8]>::to_vec);
+        let longest = vec![0x2a; 63];
+        for good in [&[0x55, 4, 3][..], &[0], &[0x88, 0x37], &[0x2a, 0x86, 0x48], &longest] {
+            assert_eq!(read(good), Ok(good.to_vec()), "{good:02x?}");
+        }
+        let too_long = vec![0x2a; 64];
+        for bad in [&[][..], &[0x80], &[0x55, 4, 0x83], &[0x55, 4, 0x80, 3], &[0x80, 0x55, 4], &too_long] {
             assert_eq!(read(bad), Err(NotDer), "{bad:02x?}");
         }
     }

@@ -1,4 +1,6 @@
 //! What a text looks like, for comparing names with reserved ones.
+use std::borrow::Cow;
+
 use unicode_normalization::UnicodeNormalization as _;
 use unicode_properties::{GeneralCategory, UnicodeGeneralCategory as _};
 use unicode_security::skeleton;
@@ -8,6 +10,22 @@ const MAX_ROUNDS: usize = 16;
 /// Small capitals have no compatibility mapping in Unicode, yet read as the letter.
 const SMALL_CAPITALS: &str = "ᴀʙᴄᴅᴇꜰɢʜɪᴊᴋʟᴍɴᴏᴘꞯʀꜱᴛᴜᴠᴡʏᴢ";
 const SMALL_CAPITALS_READ_AS: &str = "abcdefghijklmnopqrstuvwyz";
+/// What is drawn as another character, and neither NFKC nor UTS 39 lead to it, or one of them leads elsewhere.
+const DRAWN_AS: [(char, char); 13] = [
+    ('\u{fe30}', ':'),
+    ('\u{2982}', ':'),
+    ('\u{2806}', ':'),
+    ('\u{2830}', ':'),
+    ('\u{706}', ':'),
+    ('\u{707}', ':'),
+    ('\u{a6f4}', ':'),
+    ('\u{10af5}', ':'),
+    ('\u{10f88}', ':'),
+    ('\u{12471}', ':'),
+    ('\u{1da8a}', ':'),
+    ('\u{27e}', 'r'),
+    ('\u{1f1a5}', 'd'),
+];
 /// First letters of alphabets in boxes, circles and flags that have no compatibility mapping.
 const BOXED_ALPHABETS: [u32; 3] = [0x1_f150, 0x1_f170, 0x1_f1e6];
 
@@ -32,6 +50,14 @@ pub fn fold(text: &str) -> String {
     folded
 }
 
+/// The same for two other ways to read a text: its case folded away before all else, as a capital may look like
+/// another letter than its small one; and as it is drawn before all else, as `ſ` is an s and looks like an f.
+/// For ASCII, both are the [`fold`].
+#[must_use]
+pub fn other_folds(text: &str) -> [String; 2] {
+    [fold(&text.to_lowercase()), fold(&skeleton(text).collect::<String>())]
+}
+
 /// ASCII that looks like nothing else once [`push_ascii`] is done with it.
 fn is_plain(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b':' | b'.' | b'-' | b'_' | b'/' | b'@' | b'+' | b' ')
@@ -39,34 +65,54 @@ fn is_plain(byte: u8) -> bool {
 
 fn round(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    for c in text.nfkc().filter(|c| is_visible(*c)) {
+    let seen: String = text.chars().flat_map(as_it_is_seen).collect();
+    for c in seen.nfkc().filter(|c| is_visible(*c)) {
         fold_char(c, &mut out);
     }
     out
 }
 
+/// A look-alike of an ASCII character that NFKC would take away from it: the lunate sigma is drawn as a `c`.
+fn as_it_is_seen(c: char) -> Vec<char> {
+    let drawn = DRAWN_AS.iter().find_map(|(drawn, read)| (*drawn == c).then_some(*read));
+    let c = drawn.unwrap_or(c);
+    let changes = !c.is_ascii() && !std::iter::once(c).nfkc().eq([c]);
+    let lost = || !std::iter::once(c).nfkc().all(|c| ascii_reading(c, &look(c)).is_some());
+    if changes && look(c).is_ascii() && lost() { look(c).chars().collect() } else { vec![c] }
+}
+
 fn is_visible(c: char) -> bool {
-    let blank = matches!(c, '\u{2800}' | '\u{1d159}');
+    let blank = matches!(c, '\u{2800}' | '\u{13441}' | '\u{13442}' | '\u{16fe4}' | '\u{1d159}');
     let category = c.general_category();
     !blank && !c.is_whitespace() && !matches!(category, GeneralCategory::Format | GeneralCategory::Control)
 }
 
-/// The first of these that is ASCII wins: the character's own look, that of its capital (Cyrillic
-/// `т` is a small `Т`), the letter in its box. Anything else only loses its case.
+/// What reads as ASCII becomes that, and a letter in a box the letter. Anything else only loses its case.
 fn fold_char(c: char, out: &mut String) {
     let own = look(c);
-    if own.is_ascii() {
-        return push_ascii(&own, out);
-    }
-    let capital: String = c.to_uppercase().map(look).collect();
-    if capital.is_ascii() {
-        return push_ascii(&capital, out);
+    if let Some(reading) = ascii_reading(c, &own) {
+        return push_ascii(&reading, out);
     }
     if let Some(letter) = small_capital(c).or_else(|| boxed(c)) {
         return out.push_str(&letter_fold(letter));
     }
     let lower = without_case(c.encode_utf8(&mut [0; 4]));
     out.push_str(&if lower.chars().eq([c]) { without_case(&own) } else { lower });
+}
+
+/// A character's own look, or that of its capital (Cyrillic `т` is a small `Т`). A letter that looks like a
+/// digit is rather the letter that it looks like in another case.
+fn ascii_reading(c: char, own: &str) -> Option<Cow<'_, str>> {
+    let is_letter = |text: &str| text.is_ascii() && text.contains(|c: char| c.is_ascii_alphabetic());
+    if is_letter(own) || (own.is_ascii() && !c.is_alphabetic()) {
+        return Some(Cow::Borrowed(own));
+    }
+    let capital: String = c.to_uppercase().map(look).collect();
+    let small: String = c.to_lowercase().map(look).collect();
+    if let Some(letter) = [&capital, &small].into_iter().find(|text| is_letter(text)) {
+        return Some(Cow::Owned(letter.clone()));
+    }
+    [Cow::Borrowed(own), Cow::Owned(capital)].into_iter().find(|text| text.is_ascii())
 }
 
 fn without_case(text: &str) -> String {
@@ -111,7 +157,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const MASTERS: [&str; 82] = [
+    const MASTERS: [&str; 94] = [
         "system:masters",
         "SYSTEM:MASTERS",
         "System:Masters",
@@ -169,6 +215,18 @@ mod tests {
         "system˸masters",
         "system﹕masters",
         "system︓masters",
+        "system︰masters",
+        "system⦂masters",
+        "system⠆masters",
+        "system⠰masters",
+        "system܆masters",
+        "system܇masters",
+        "system꛴masters",
+        "system\u{10af5}masters",
+        "system\u{12471}masters",
+        "system\u{13441}:masters",
+        "sy\u{1bc}tem:masters",
+        "system:masteɾs",
         "𝐬𝐲𝐬𝐭𝐞𝐦:𝐦𝐚𝐬𝐭𝐞𝐫𝐬",
         "𝐒𝐘𝐒𝐓𝐄𝐌:𝐌𝐀𝐒𝐓𝐄𝐑𝐒",
         "𝑠𝑦𝑠𝑡𝑒𝑚:𝑚𝑎𝑠𝑡𝑒𝑟𝑠",
@@ -281,6 +339,11 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn ascii_reads_in_one_way_only(text in "[ -~]{0,40}") {
+            prop_assert_eq!(other_folds(&text), [fold(&text), fold(&text)]);
+        }
+
         #[test]
         fn folding_is_idempotent(text in "\\PC{0,24}|.{0,24}|[ -~]{0,40}") {
             let once = fold(&text);

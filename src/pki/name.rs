@@ -4,7 +4,7 @@ use std::fmt;
 use unicode_normalization::is_nfc;
 use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
 
-pub use super::fold::fold;
+pub use super::fold::{fold, other_folds};
 
 /// The most bytes that a user or group name may have.
 const MAX_BYTES: usize = 253;

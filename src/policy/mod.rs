@@ -19,6 +19,8 @@ mod rule;
 pub mod set;
 
 #[cfg(test)]
+mod look_alikes;
+#[cfg(test)]
 mod properties;
 #[cfg(test)]
 mod testing;

@@ -243,6 +243,9 @@ fn runs_match(text: &str, parts: &[String], star: Star) -> bool {
 }
 
 #[cfg(test)]
+mod properties;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
@@ -310,13 +313,6 @@ mod tests {
         ] {
             assert_eq!(Pattern::parse(text, Star::Printable), Err(error), "{text}");
         }
-    }
-
-    #[test]
-    fn a_hostile_pattern_takes_linear_time() {
-        let pattern = Pattern::parse(&"a*".repeat(120), Star::Printable).expect("a pattern");
-        let value = format!("{}é", "a".repeat(100_000));
-        assert!(!pattern.matches(&value, |_, _| false));
     }
 
     /// The definition, by trying every run.

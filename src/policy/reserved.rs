@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use crate::pki::name::{Name, fold};
+use crate::pki::name::{Name, fold, other_folds};
 
 /// How a name stands to the reserved ones. Each of the first four asks for more than the one before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,6 +36,8 @@ static ASCII: LazyLock<Vec<String>> =
 struct Entry {
     text: String,
     folded: String,
+    /// See [`other_folds`].
+    others: [String; 2],
     prefix: bool,
     class: NameClass,
 }
@@ -79,7 +81,14 @@ impl ReservedNames {
         let text = name.as_str();
         let by_bytes = self.strictest(|entry| covers(&entry.text, entry.prefix, text));
         let folded = quick_fold(text);
-        let by_look = self.strictest(|entry| covers(&entry.folded, entry.prefix, &folded));
+        let mut by_look = self.strictest(|entry| covers(&entry.folded, entry.prefix, &folded));
+        if !text.is_ascii() {
+            let others = other_folds(text);
+            let reads_so = |entry: &Entry| {
+                entry.others.iter().zip(&others).any(|(reserved, name)| covers(reserved, entry.prefix, name))
+            };
+            by_look = by_look.max(self.strictest(reads_so));
+        }
         if by_look > by_bytes { NameClass::LooksReserved } else { by_bytes }
     }
 
@@ -97,7 +106,7 @@ impl Entry {
     fn new(text: &str, class: NameClass) -> Self {
         let stem = text.trim_end_matches('*');
         let prefix = text.ends_with(|last: char| !last.is_alphanumeric());
-        Self { text: stem.to_owned(), folded: fold(stem), prefix, class }
+        Self { text: stem.to_owned(), folded: fold(stem), others: other_folds(stem), prefix, class }
     }
 }
 
@@ -189,6 +198,23 @@ mod tests {
         }
         for text in ["Root", "CORP:x", "r o o t", "Adm-x"] {
             assert_eq!(class(text, &configured), NameClass::LooksReserved, "{text}");
+        }
+    }
+
+    #[test]
+    fn case_makes_no_name_pass_whatever_its_alphabet() {
+        for (reserved, name) in [
+            ("ναύτες", "ΝΑΎΤΕΣ"),
+            ("ΥΠΕΥΘΥΝΟΣ", "υπευθυνος"),
+            ("зона", "Зона"),
+            ("Зона", "зона"),
+            ("ВЛАДЕЛЕЦ", "владелец"),
+            ("ադմին", "ԱԴՄԻՆ"),
+            ("gebühren", "GEBÜHREN"),
+            ("straße", "STRASSE"),
+        ] {
+            assert_eq!(class(reserved, &[reserved]), NameClass::Reserved, "{reserved}");
+            assert_eq!(class(name, &[reserved]), NameClass::LooksReserved, "{name}");
         }
     }
 

@@ -45,7 +45,7 @@ fn malformed(NotDer: NotDer) -> CsrError {
 
 fn attribute<'a>(reader: &mut Reader<'a>) -> Result<(&'a [u8], Vec<Element<'a>>), NotDer> {
     let mut fields = reader.expect(der::SEQUENCE)?.open();
-    let oid = fields.expect(der::OID)?.value;
+    let oid = fields.oid()?;
     let mut set = fields.expect(der::SET)?.open();
     fields.finish()?;
     let mut values = vec![set.any()?];

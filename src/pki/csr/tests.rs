@@ -511,6 +511,9 @@ mod request_attributes {
             seq(&[oid(CHALLENGE), set(&[vec![0x0c, 5, b'x']])]),
             set(&[]),
             vec![0x30],
+            csr_attribute(&[0x2a, 0x86, 0x86, 0x48, 0xf7], &[tlv(UTF8, b"an arc without an end")]),
+            csr_attribute(&[0x2a, 0x80, 0x01], &[tlv(UTF8, b"a padded arc")]),
+            csr_attribute(&[], &[tlv(UTF8, b"no arc")]),
         ] {
             assert_eq!(code(&attributes_of(&[bad])), "csr_malformed");
         }
