@@ -89,8 +89,8 @@ class Server:
 
     # The process.
 
-    def start(self) -> "Server":
-        """Starts `serve` and waits until it says that it is ready."""
+    def start(self, until: str = "/readyz") -> "Server":
+        """Starts `serve` and waits until it says that it is ready, or at least alive."""
         # SIGXFSZ stays ignored, so that a full disk is an error for it and not its end.
         self.process = subprocess.Popen(
             [*self.command, "--config", self.configuration, "serve"],
@@ -98,7 +98,7 @@ class Server:
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, restore_signals=False,
         )  # fmt: skip
         threading.Thread(target=_copy, args=(self.process.stdout, self.log), daemon=True).start()
-        wait_until_ready(self.url, self.process, self.log)
+        wait_until_ready(self.url, self.process, self.log, until)
         return self
 
     def refusal_to_start(self) -> str:
@@ -186,14 +186,14 @@ def run(command: list, cwd: Path, variables: dict[str, str]) -> subprocess.Compl
     )  # fmt: skip
 
 
-def wait_until_ready(url: str, process: subprocess.Popen, log: Path) -> None:
-    """Returns once /readyz answers 200."""
+def wait_until_ready(url: str, process: subprocess.Popen, log: Path, path: str = "/readyz") -> None:
+    """Returns once this path answers 200."""
     end = time.monotonic() + START_SECONDS
     while time.monotonic() < end:
         if process.poll() is not None:
             break
         try:
-            if urllib.request.urlopen(f"{url}/readyz", timeout=2).status == 200:
+            if urllib.request.urlopen(f"{url}{path}", timeout=2).status == 200:
                 return
         except OSError:
             time.sleep(0.03)
