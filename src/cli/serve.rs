@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::app::App;
+use crate::app::{App, StartError};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::http::{self, server::Limits};
@@ -60,9 +60,10 @@ pub(super) async fn run(config: &Config) -> Result<()> {
 pub(super) async fn launch(config: &Config, listeners: Listeners, shutdown: CancellationToken) -> Result<()> {
     let store = open(config).await?;
     store.lock_for_serving()?;
-    store.set_retention(config.retention, Clock::System.now(), &operator::origin()?).await?;
-    let app = App::start(config.clusters.clone(), store.clone(), Clock::System, Metrics::default()).await?;
-    let app = Arc::new(app.with_refusal_limits(config.refusals));
+    let retained = store.set_retention(config.retention, Clock::System.now(), &operator::origin()?).await;
+    retained.with_context(|| config.store.to_string())?;
+    let app = App::start(config.clusters.clone(), store.clone(), Clock::System, Metrics::default()).await;
+    let app = Arc::new(app.map_err(|error| told(error, config))?.with_refusal_limits(config.refusals));
     let refresher = tokio::spawn(keep_fresh(Arc::clone(&app), shutdown.clone()));
     let metrics = listeners.metrics.map(|listener| {
         tokio::spawn(http::server::serve(
@@ -84,6 +85,14 @@ pub(super) async fn launch(config: &Config, listeners: Listeners, shutdown: Canc
     store.close().await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Says which ledger, where it is the ledger that stands in the way.
+fn told(error: StartError, config: &Config) -> anyhow::Error {
+    match error {
+        StartError::Store(error) => anyhow::Error::new(error).context(config.store.to_string()),
+        other => other.into(),
+    }
 }
 
 async fn keep_fresh(app: Arc<App>, shutdown: CancellationToken) {

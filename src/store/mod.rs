@@ -48,6 +48,7 @@ mod writer;
 mod tests;
 
 use std::fs::File;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -152,7 +153,8 @@ impl Store {
     /// database of PostgreSQL.
     ///
     /// # Errors
-    /// `Conflict` where another process, or another store of this one, holds it.
+    /// `Conflict` where another process, or another store of this one, holds it, or where the file
+    /// has another hard link.
     pub fn lock_for_serving(&self) -> Result<(), StoreError> {
         let Database::Sqlite(file) = &self.shared.database else { return Ok(()) };
         let mut serving = self.shared.serving.lock().unwrap_or_else(PoisonError::into_inner);
@@ -210,6 +212,20 @@ impl Store {
     }
 }
 
+/// Refuses a file with a second hard link. Under that name SQLite would keep another log, and two
+/// programs that see each other's changes in part destroy the file.
+fn refuse_other_names(database: &Path) -> Result<(), StoreError> {
+    let found = std::fs::metadata(database);
+    let found = found.map_err(|error| StoreError::Unavailable(format!("{}: {error}", database.display())))?;
+    if found.nlink() > 1 {
+        return Err(StoreError::Conflict(format!(
+            "{} has a second name (a hard link), under which another program may write: remove it, and              copy a ledger with `countersign backup`",
+            database.display()
+        )));
+    }
+    Ok(())
+}
+
 /// A lock on a file beside the database; the system lets go of it when the process ends. Not on
 /// the database itself, whose locks are SQLite's.
 fn serving_lock(database: &Path) -> Result<File, StoreError> {
@@ -217,6 +233,7 @@ fn serving_lock(database: &Path) -> Result<File, StoreError> {
     path.push(".lock");
     let path = PathBuf::from(path);
     let unavailable = |error: std::io::Error| StoreError::Unavailable(format!("{}: {error}", path.display()));
+    refuse_other_names(database)?;
     let file = File::options().create(true).append(true).open(&path).map_err(unavailable)?;
     match file.try_lock() {
         Ok(()) => Ok(file),

@@ -2,7 +2,13 @@
 
 import subprocess
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 CA_EXTENSIONS = """
 [req]
@@ -28,6 +34,12 @@ subjectKeyIdentifier = hash
 authorityKeyIdentifier = keyid:always
 subjectAltName = IP:127.0.0.1, DNS:localhost
 """
+
+
+SIGNS = x509.KeyUsage(
+    digital_signature=True, key_cert_sign=True, content_commitment=False, key_encipherment=False,
+    data_encipherment=False, key_agreement=False, crl_sign=False, encipher_only=False, decipher_only=False,
+)  # fmt: skip
 
 
 @dataclass
@@ -124,6 +136,29 @@ def server_certificate(folder: Path, authority: Authority) -> tuple[Path, Path]:
         "-set_serial", 11, "-extfile", _extensions(folder), "-extensions", "api_server", "-out", certificate,
     )  # fmt: skip
     return certificate, key
+
+
+def self_signed(folder: Path, begins: timedelta, ends: timedelta) -> Authority:
+    """A CA that is valid from and until so long from now."""
+    folder.mkdir(parents=True)
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "kubernetes")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now + begins, now + ends)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(SIGNS, critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    authority = Authority(folder / "ca.crt", folder / "ca.key", folder / "ca.crt")
+    authority.certificate.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    authority.key.write_bytes(private)
+    authority.key.chmod(0o600)
+    return authority
 
 
 def _self_signed(folder: Path, key: Path, subject: str) -> Authority:

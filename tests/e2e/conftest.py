@@ -10,6 +10,7 @@ import lints
 import pytest
 from authorities import Authority
 from postgres import make_replicas, postgres_server  # noqa: F401
+from records import served  # noqa: F401
 from server import BINARY, Cluster, Server
 
 ALICE = {

@@ -46,17 +46,6 @@ def every_insert_fails(database: Path, table: str) -> Iterator[None]:
         change(database, "DROP TRIGGER e2e_broken")
 
 
-@contextmanager
-def locked(database: Path) -> Iterator[None]:
-    """While this lasts, somebody else holds the write lock."""
-    with _writer(database) as connection:
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        finally:
-            connection.execute("ROLLBACK")
-
-
 def change(database: Path, statement: str) -> None:
     with _writer(database) as connection:
         connection.execute(statement)

@@ -16,6 +16,8 @@ from server import REPOSITORY, Cluster, Server
 SCRIPT = REPOSITORY / "tests/postgres"
 OWNER = "countersign"
 """The superuser of the throw-away server, whom it trusts on loopback."""
+DATABASE = "replicas"
+"""Made anew for each test that asks for replicas."""
 
 
 class Postgres:
@@ -131,7 +133,7 @@ def make_replicas(make_server, postgres_server, authority, tmp_path) -> Iterator
 
     def make(count: int = 2, *clusters: Cluster, **settings) -> list[Server]:
         clusters = clusters or (Cluster("prod", authority),)
-        settings = {"database": postgres_server.create("replicas"), **settings}
+        settings = {"database": postgres_server.create(DATABASE), **settings}
         first = make_server(*clusters, **settings)
         others = [Server(tmp_path / f"replica-{number}", *clusters, **settings) for number in range(1, count)]
         made.extend(others)

@@ -55,6 +55,10 @@ class Server:
         self.port, self.metrics_port = free_port(), free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.process: subprocess.Popen | None = None
+        self.command: tuple = (BINARY,)
+        """The program, after what it is started by."""
+        self.variables: dict[str, str] = {}
+        """What its environment has beside the plain one."""
         self.configuration = folder / "countersign.toml"
         folder.mkdir(parents=True, exist_ok=True)
         self.configuration.write_text(self._toml(settings))
@@ -63,7 +67,9 @@ class Server:
 
     def cli(self, *arguments, check: bool = True) -> subprocess.CompletedProcess:
         """Runs `countersign --config FILE ...`."""
-        return countersign("--config", self.configuration, *arguments, check=check, cwd=self.folder)
+        ran = run([*self.command, "--config", self.configuration, *arguments], self.folder, self.variables)
+        assert not check or ran.returncode == 0, f"countersign {arguments}: exit {ran.returncode}: {ran.stderr}"
+        return ran
 
     def token(self, name: str, *roles: str, options: tuple = ()) -> Path:
         """Creates a token, and the header file that curl reads it from."""
@@ -83,17 +89,25 @@ class Server:
 
     # The process.
 
-    def start(self) -> "Server":
-        """Starts `serve` and waits until it says that it is ready."""
+    def start(self, until: str = "/readyz") -> "Server":
+        """Starts `serve` and waits until it says that it is ready, or at least alive."""
         # SIGXFSZ stays ignored, so that a full disk is an error for it and not its end.
         self.process = subprocess.Popen(
-            [BINARY, "--config", self.configuration, "serve"],
-            cwd=self.folder, env=environment(self.folder), stdin=subprocess.DEVNULL,
+            [*self.command, "--config", self.configuration, "serve"],
+            cwd=self.folder, env=environment(self.folder) | self.variables, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, restore_signals=False,
         )  # fmt: skip
         threading.Thread(target=_copy, args=(self.process.stdout, self.log), daemon=True).start()
-        wait_until_ready(self.url, self.process, self.log)
+        wait_until_ready(self.url, self.process, self.log, until)
         return self
+
+    def refusal_to_start(self) -> str:
+        """The one line that `serve` says where it must not start."""
+        ran = self.cli("serve", check=False)
+        assert ran.returncode == 1, ran.stderr
+        (line,) = ran.stderr.splitlines()
+        assert line.startswith("countersign: "), line
+        return line
 
     def stop(self) -> int | None:
         """Asks it to end, as systemd would; its exit status."""
@@ -159,23 +173,27 @@ class Server:
 
 def countersign(*arguments, check: bool = True, cwd: Path) -> subprocess.CompletedProcess:
     """Runs the binary to its end."""
-    ran = subprocess.run(
-        [BINARY, *map(str, arguments)],
-        cwd=cwd, env=environment(cwd), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30,
-    )  # fmt: skip
-    if check:
-        assert ran.returncode == 0, f"countersign {arguments}: exit {ran.returncode}: {ran.stderr}"
+    ran = run([BINARY, *arguments], cwd, {})
+    assert not check or ran.returncode == 0, f"countersign {arguments}: exit {ran.returncode}: {ran.stderr}"
     return ran
 
 
-def wait_until_ready(url: str, process: subprocess.Popen, log: Path) -> None:
-    """Returns once /readyz answers 200."""
+def run(command: list, cwd: Path, variables: dict[str, str]) -> subprocess.CompletedProcess:
+    """Runs it to its end, in a plain environment and these variables."""
+    return subprocess.run(
+        [*map(str, command)], cwd=cwd, env=environment(cwd) | variables,
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+
+
+def wait_until_ready(url: str, process: subprocess.Popen, log: Path, path: str = "/readyz") -> None:
+    """Returns once this path answers 200."""
     end = time.monotonic() + START_SECONDS
     while time.monotonic() < end:
         if process.poll() is not None:
             break
         try:
-            if urllib.request.urlopen(f"{url}/readyz", timeout=2).status == 200:
+            if urllib.request.urlopen(f"{url}{path}", timeout=2).status == 200:
                 return
         except OSError:
             time.sleep(0.03)

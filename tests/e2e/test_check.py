@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import time
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import authorities
@@ -20,7 +20,6 @@ from conftest import ALICE, Known
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from server import BINARY, Cluster, environment
 
 
@@ -58,33 +57,11 @@ def check(folder: Path, *options: str) -> Checked:
 DAY = timedelta(days=1)
 
 
-def self_signed(folder: Path, begins: timedelta, ends: timedelta) -> authorities.Authority:
-    """A CA that is valid from and until so long from now."""
-    folder.mkdir(parents=True)
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "kubernetes")])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now + begins, now + ends)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    authority = authorities.Authority(folder / "ca.crt", folder / "ca.key", folder / "ca.crt")
-    authority.certificate.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    authority.key.write_bytes(private)
-    authority.key.chmod(0o600)
-    return authority
-
-
 @pytest.fixture(scope="module")
 def busy(tmp_path_factory) -> Busy:
     folder = tmp_path_factory.mktemp("busy")
     # Old enough that no certificate begins later than five minutes before it was issued.
-    server = Known(folder / "server", Cluster("prod", self_signed(folder / "ca", -DAY, 3650 * DAY)))
+    server = Known(folder / "server", Cluster("prod", authorities.self_signed(folder / "ca", -DAY, 3650 * DAY)))
     server.apply(ALICE)
     server.start()
     with load.Load(server.port, server.alice, load.csrs()):
@@ -405,7 +382,7 @@ def test_certificates_of_a_ca_that_is_no_longer_configured_are_noted(busy, copy,
     ],
 )
 def test_a_ca_that_ends_is_told(tmp_path, authority, begins, ends, status, text):
-    ending = self_signed(tmp_path / "ca", begins, ends)
+    ending = authorities.self_signed(tmp_path / "ca", begins, ends)
     server = Known(tmp_path / "server", Cluster("prod", ending, server_ca=authority.root))
     found = check(server.folder)
     assert found.status == status and any(line.startswith(text) for line in found.lines), found.lines
@@ -413,7 +390,7 @@ def test_a_ca_that_ends_is_told(tmp_path, authority, begins, ends, status, text)
 
 
 def test_every_cluster_whose_files_do_not_load_is_told(tmp_path, authority):
-    open_to_all = self_signed(tmp_path / "open", -DAY, 90 * DAY)
+    open_to_all = authorities.self_signed(tmp_path / "open", -DAY, 90 * DAY)
     open_to_all.key.chmod(0o644)
     open_to_all.certificate.chmod(0o600)
     elsewhere = dataclasses.replace(authority, key=open_to_all.certificate)

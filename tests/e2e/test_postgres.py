@@ -5,7 +5,6 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import load
-import pytest
 import requests_by_openssl as requests
 import requests_by_python
 import yaml
@@ -16,7 +15,6 @@ from curl import curl
 from server import Cluster, Server
 
 DATABASE = "replicas"
-ANSWER_SECONDS = 5.0
 READ_SECONDS = 1.0
 """Within this time a change on one replica holds for reading on the others."""
 
@@ -120,46 +118,6 @@ def test_no_certificate_is_out_without_a_record_though_replicas_are_killed(make_
         received.update(der_of(pem) for pem in first.received + second.received)
         two.start()
     assert received <= ders(postgres_server)
-    assert_dense(postgres_server)
-
-
-def test_no_certificate_is_out_without_a_record_though_the_database_is_killed(make_replicas, postgres_server):
-    one, two = make_replicas()
-    received: set[bytes] = set()
-    bodies = load.csrs()
-    for _ in range(3):
-        with load.Load(one.port, one.alice, bodies) as first, load.Load(two.port, one.alice, bodies) as second:
-            time.sleep(0.6)
-            postgres_server.kill()
-            time.sleep(0.2)
-            postgres_server.start()
-            time.sleep(1.5)
-        assert first.statuses[-1] == 201 and second.statuses[-1] == 201, "they recover by themselves"
-        assert set(first.statuses + second.statuses) <= {201, 429, 503}
-        received.update(der_of(pem) for pem in first.received + second.received)
-    assert received <= ders(postgres_server)
-    assert_dense(postgres_server)
-
-
-@pytest.mark.parametrize("fault", ["down", "frozen"])
-def test_a_database_that_does_not_answer_releases_nothing(make_replicas, postgres_server, tmp_path, fault):
-    one, two = make_replicas()
-    csr = requests.new_request(tmp_path, "alice", "dev")
-    one.sign(one.alice, csr).issued()
-    with getattr(postgres_server, fault)():
-        for server in (one, two, one):
-            for ask in (lambda: server.sign(one.alice, csr), lambda: server.get(one.auditor, "/v1/certificates")):
-                started = time.monotonic()
-                answer = ask()
-                took = time.monotonic() - started
-                answer.problem(503)
-                assert int(answer.headers["retry-after"]) >= 1
-                assert took < ANSWER_SECONDS + 1, f"a client waited {took:.1f} s"
-    for server in (one, two):
-        end = time.monotonic() + 10
-        while server.sign(one.alice, csr).status != 201:
-            assert time.monotonic() < end, "it does not recover"
-        assert server.process.poll() is None
     assert_dense(postgres_server)
 
 
