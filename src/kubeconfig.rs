@@ -3,6 +3,9 @@
 //! The private key stays with its owner: `client-key` is a bare file name, which kubectl resolves
 //! from the folder of the kubeconfig (k8s.io/client-go/tools/clientcmd, `ResolveLocalPaths`).
 
+use std::borrow::Cow;
+use std::fmt::{self, Write as _};
+
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::Serialize;
@@ -76,6 +79,8 @@ impl Shape {
 /// `clusters`, written once because most of it is the server's CA.
 #[derive(Clone, Debug)]
 pub struct ClusterEntry {
+    /// The cluster's name as a value.
+    name: String,
     yaml: String,
 }
 
@@ -93,7 +98,7 @@ impl ClusterEntry {
         };
         let mut yaml = String::new();
         write_yaml(&head, &mut yaml);
-        Self { yaml }
+        Self { name: scalar(name.as_str()), yaml }
     }
 }
 
@@ -127,47 +132,49 @@ impl Kubeconfig<'_> {
     #[must_use]
     pub fn render(&self) -> String {
         let mut file = String::with_capacity(USUAL_BYTES.saturating_add(self.cluster_entry.yaml.len()));
-        file.push_str(&self.comments());
+        // Writing into a String does not fail.
+        let _ = self.write_comments(&mut file);
         // Two mappings without a key in common, one after the other, are one mapping.
         file.push_str(&self.cluster_entry.yaml);
-        write_yaml(&self.rest(), &mut file);
+        let _ = self.write_rest(&mut file);
         file
     }
 
     /// Only printable ASCII: YAML ends a comment at U+0085, U+2028 and U+2029 too.
-    fn comments(&self) -> String {
-        let groups: Vec<String> = self.groups.iter().map(|group| printable(group.as_str())).collect();
-        let groups = if groups.is_empty() { "none".to_owned() } else { groups.join(", ") };
-        let file = file_name(self.user, self.cluster, "kubeconfig");
-        let lines = [
-            format!("user: {}", printable(self.user.as_str())),
-            format!("groups: {groups}"),
-            format!("cluster: {}", self.cluster),
-            format!("expires: {}", self.not_after),
-            format!("serial: {}", self.serial),
-            format!("key: {}, beside this file", self.key_path.as_str()),
-            "To merge, with this file first, because the first one wins:".to_owned(),
-            merge_line(&file),
-        ];
-        format!("# {}\n", lines.join("\n# "))
+    fn write_comments(&self, to: &mut String) -> fmt::Result {
+        writeln!(to, "# user: {}", printable(self.user.as_str()))?;
+        to.push_str("# groups: ");
+        for (place, group) in self.groups.iter().enumerate() {
+            to.push_str(if place == 0 { "" } else { ", " });
+            to.push_str(&printable(group.as_str()));
+        }
+        writeln!(to, "{}", if self.groups.is_empty() { "none" } else { "" })?;
+        writeln!(to, "# cluster: {}", self.cluster)?;
+        writeln!(to, "# expires: {}", self.not_after)?;
+        writeln!(to, "# serial: {}", self.serial)?;
+        writeln!(to, "# key: {}, beside this file", self.key_path.as_str())?;
+        to.push_str("# To merge, with this file first, because the first one wins:\n");
+        writeln!(to, "# {}", merge_line(&file_name(self.user, self.cluster, "kubeconfig")))
     }
 
-    fn rest(&self) -> Rest<'_> {
-        let context = format!("{}@{}", self.user, self.cluster);
-        let cluster = self.cluster.as_str();
-        Rest {
-            users: [NamedUser {
-                name: context.clone(),
-                user: User {
-                    client_certificate_data: STANDARD.encode(self.certificate_pem),
-                    client_key: self.key_path.as_str(),
-                },
-            }],
-            contexts: [NamedContext {
-                name: context.clone(),
-                context: Context { cluster, user: context.clone(), namespace: self.namespace },
-            }],
-            current_context: (self.shape == Shape::Standalone).then_some(context),
+    /// The library writes each value, quoted and on one line; around them stand only keys of ours.
+    fn write_rest(&self, to: &mut String) -> fmt::Result {
+        let cluster = &self.cluster_entry.name;
+        let context = scalar(&format!("{}@{}", self.user, self.cluster));
+        write!(to, "users:\n- name: {context}\n  user:\n    client-certificate-data: '")?;
+        // Base64 has no character that means anything there.
+        STANDARD.encode_string(self.certificate_pem, to);
+        writeln!(to, "'\n    client-key: {}", scalar(self.key_path.as_str()))?;
+        writeln!(
+            to,
+            "contexts:\n- name: {context}\n  context:\n    cluster: {cluster}\n    user: {context}"
+        )?;
+        if let Some(namespace) = self.namespace {
+            writeln!(to, "    namespace: {}", scalar(namespace))?;
+        }
+        match self.shape {
+            Shape::Standalone => writeln!(to, "current-context: {context}"),
+            Shape::Fragment => Ok(()),
         }
     }
 }
@@ -180,6 +187,14 @@ pub fn file_name(user: &Name, cluster: &ShortName, extension: &str) -> String {
     let rest = format!("@{cluster}.{extension}");
     let room = LONGEST_FILE_NAME.saturating_sub(rest.len()).max(SHORTEST_STEM);
     format!("{}{rest}", stem(user, room))
+}
+
+/// One value as the library writes it, in quotes and without the end of its line.
+fn scalar(text: &str) -> String {
+    let mut yaml = String::with_capacity(text.len().saturating_add(3));
+    write_yaml(&text, &mut yaml);
+    yaml.truncate(yaml.trim_end_matches('\n').len());
+    yaml
 }
 
 fn write_yaml(part: &impl Serialize, to: &mut String) {
@@ -197,14 +212,6 @@ struct Head<'a> {
 }
 
 #[derive(Serialize)]
-struct Rest<'a> {
-    users: [NamedUser<'a>; 1],
-    contexts: [NamedContext<'a>; 1],
-    #[serde(rename = "current-context", skip_serializing_if = "Option::is_none")]
-    current_context: Option<String>,
-}
-
-#[derive(Serialize)]
 struct NamedCluster<'a> {
     name: &'a str,
     cluster: Cluster<'a>,
@@ -217,33 +224,6 @@ struct Cluster<'a> {
     certificate_authority_data: String,
 }
 
-#[derive(Serialize)]
-struct NamedUser<'a> {
-    name: String,
-    user: User<'a>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "kebab-case")]
-struct User<'a> {
-    client_certificate_data: String,
-    client_key: &'a str,
-}
-
-#[derive(Serialize)]
-struct NamedContext<'a> {
-    name: String,
-    context: Context<'a>,
-}
-
-#[derive(Serialize)]
-struct Context<'a> {
-    cluster: &'a str,
-    user: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    namespace: Option<&'a str>,
-}
-
 /// The new file comes first: with the old one first an old entry of the same name would win,
 /// silently. The merged file holds the private key, so nobody else may read it at any moment.
 fn merge_line(file: &str) -> String {
@@ -253,16 +233,20 @@ fn merge_line(file: &str) -> String {
     )
 }
 
-fn printable(text: &str) -> String {
+fn printable(text: &str) -> Cow<'_, str> {
+    let is_plain = |c: char| matches!(c, ' '..='~') && c != '\\';
+    if text.chars().all(is_plain) {
+        return Cow::Borrowed(text);
+    }
     let mut printed = String::with_capacity(text.len());
     for c in text.chars() {
-        if matches!(c, ' '..='~') && c != '\\' {
+        if is_plain(c) {
             printed.push(c);
         } else {
             printed.extend(c.escape_unicode());
         }
     }
-    printed
+    Cow::Owned(printed)
 }
 
 fn stands_in_file_name(byte: u8) -> bool {
@@ -359,6 +343,72 @@ mod tests {
             shape,
         }
         .render()
+    }
+
+    /// What stands after the cluster's entry, as the library writes the whole of it.
+    #[derive(Serialize)]
+    struct Rest<'a> {
+        users: [NamedUser<'a>; 1],
+        contexts: [NamedContext<'a>; 1],
+        #[serde(rename = "current-context", skip_serializing_if = "Option::is_none")]
+        current_context: Option<String>,
+    }
+
+    #[derive(Serialize)]
+    struct NamedUser<'a> {
+        name: String,
+        user: User<'a>,
+    }
+
+    #[derive(Serialize)]
+    #[serde(rename_all = "kebab-case")]
+    struct User<'a> {
+        client_certificate_data: String,
+        client_key: &'a str,
+    }
+
+    #[derive(Serialize)]
+    struct NamedContext<'a> {
+        name: String,
+        context: Context<'a>,
+    }
+
+    #[derive(Serialize)]
+    struct Context<'a> {
+        cluster: &'a str,
+        user: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        namespace: Option<&'a str>,
+    }
+
+    fn by_the_library(user: &str, namespace: Option<&str>, shape: Shape) -> String {
+        let context = format!("{user}@prod");
+        let key_path = KeyPath::for_user(&Name::parse(user).expect("a name"));
+        let user = User { client_certificate_data: STANDARD.encode(PEM), client_key: key_path.as_str() };
+        let rest = Rest {
+            users: [NamedUser { name: context.clone(), user }],
+            contexts: [NamedContext {
+                name: context.clone(),
+                context: Context { cluster: "prod", user: context.clone(), namespace },
+            }],
+            current_context: (shape == Shape::Standalone).then_some(context),
+        };
+        let mut yaml = String::new();
+        write_yaml(&rest, &mut yaml);
+        yaml
+    }
+
+    #[test]
+    fn the_file_is_what_the_library_makes_of_the_whole() {
+        let long = ["x ".repeat(126), "é".repeat(126)].map(|long| long.trim_end().to_owned());
+        let users = HOSTILE.into_iter().chain(long.iter().map(String::as_str)).chain(["alice", "王"]);
+        for user in users {
+            for shape in [Shape::Standalone, Shape::Fragment] {
+                let file = render(user, &[], shape);
+                let rest = file.split_once("\nusers:").map(|(_, rest)| format!("users:{rest}"));
+                assert_eq!(rest.expect("users"), by_the_library(user, Some("1e3"), shape), "{user}");
+            }
+        }
     }
 
     fn read(yaml: &str) -> serde_json::Value {

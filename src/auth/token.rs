@@ -116,7 +116,7 @@ pub fn parse(text: &str) -> Option<(&str, HashedSecret)> {
     if id.len() != ID_LENGTH || !id.bytes().all(|b| BASE32.contains(&b)) {
         return None;
     }
-    if rest.len() != SECRET_LENGTH + CHECKSUM_LENGTH || !rest.bytes().all(|b| BASE62.contains(&b)) {
+    if rest.len() != SECRET_LENGTH + CHECKSUM_LENGTH || !rest.bytes().all(|b| b.is_ascii_alphanumeric()) {
         return None;
     }
     let (secret, end) = rest.split_at(SECRET_LENGTH);

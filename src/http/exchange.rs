@@ -9,7 +9,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, VARY, X_CONTENT_TYPE_OPTIONS};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use tower_http::catch_panic::CatchPanicLayer;
@@ -130,6 +130,12 @@ impl Line {
         response
     }
 
+    /// A success that made something is in the ledger, with this request's id and its client's: to the
+    /// log it is worth no more than a probe.
+    fn is_quiet(&self, status: u16) -> bool {
+        status == StatusCode::CREATED.as_u16() || QUIET.contains(&self.route.as_str())
+    }
+
     /// Never the query and never the body: both can hold what no log may.
     fn log(&self, status: u16, seconds: f64) {
         let caller = self.exchange.as_ref().and_then(|exchange| exchange.caller.get());
@@ -150,7 +156,7 @@ impl Line {
                 )
             };
         }
-        if QUIET.contains(&self.route.as_str()) {
+        if self.is_quiet(status) {
             line!(tracing::Level::DEBUG);
         } else {
             line!(tracing::Level::INFO);

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::accept::{Form, Offer};
 use super::error::Problem;
-use super::json_line::JsonLine;
+use super::json_line::{JsonLine, WithLongTexts};
 use super::wish::Rendering;
 use crate::app::{App, Cluster};
 use crate::export::{CertificateRow, credential_id, status};
@@ -48,7 +48,12 @@ impl<'a> Issued<'a> {
         offer: Offer,
     ) -> Result<Response, Problem> {
         match offer.form {
-            Form::Json => self.attached(JsonLine(self.certificate_body(warnings, rendering)?), "json"),
+            Form::Json => {
+                let kubeconfig = self.optional_kubeconfig(rendering)?;
+                let certificate = ("certificate", Some(self.certificate.as_str()));
+                let texts = [certificate, ("kubeconfig", kubeconfig.as_deref())];
+                self.attached(WithLongTexts { object: self.certificate_body(warnings), texts }, "json")
+            }
             Form::Kubeconfig | Form::Pem => self.file(rendering, offer),
         }
     }
@@ -84,13 +89,9 @@ impl<'a> Issued<'a> {
         Ok(response)
     }
 
-    fn certificate_body<'b>(
-        &'b self,
-        warnings: &'b [String],
-        rendering: &Rendering,
-    ) -> Result<CertificateBody<'b>, Problem> {
+    fn certificate_body<'b>(&'b self, warnings: &'b [String]) -> CertificateBody<'b> {
         let recorded = self.recorded;
-        Ok(CertificateBody {
+        CertificateBody {
             serial: recorded.serial.to_string(),
             status: status(recorded, self.now),
             cluster: &recorded.cluster,
@@ -101,16 +102,14 @@ impl<'a> Issued<'a> {
             renew_after: renew_after(recorded),
             credential_id: credential_id(recorded),
             fingerprint_sha256: hex::encode(recorded.sha256),
-            certificate: &self.certificate,
             chain: self.chain(),
-            kubeconfig: self.optional_kubeconfig(rendering)?,
             policies: &recorded.policies,
             policy_revision: recorded.policy_revision,
             requested_by: &recorded.origin.caller,
             on_behalf_of: recorded.on_behalf_of.as_deref(),
             warnings,
             request_id: recorded.origin.request_id.to_string(),
-        })
+        }
     }
 
     fn detail_body(&self, rendering: &Rendering) -> Result<DetailBody<'_>, Problem> {
@@ -168,7 +167,7 @@ impl<'a> Issued<'a> {
     }
 }
 
-/// What `POST /v1/sign` answers.
+/// What `POST /v1/sign` answers, with the certificate and the kubeconfig after it.
 #[derive(Serialize)]
 struct CertificateBody<'a> {
     serial: String,
@@ -181,9 +180,7 @@ struct CertificateBody<'a> {
     renew_after: Time,
     credential_id: String,
     fingerprint_sha256: String,
-    certificate: &'a str,
     chain: Vec<&'a str>,
-    kubeconfig: Option<String>,
     policies: &'a [String],
     policy_revision: i64,
     requested_by: &'a str,

@@ -94,6 +94,8 @@ impl<'e> From<&'e mut AnyConnection> for On<'e> {
 
 /// Stands in the text for a value, until the engine is known.
 const PLACE: char = '\0';
+/// The same as it is encoded.
+const PLACE_BYTE: u8 = 0;
 
 /// Text and values, in step.
 #[derive(Debug)]
@@ -172,7 +174,7 @@ impl<'v> Statement<'v> {
     fn into_query<'q>(self, on: &AnyConnection) -> Query<'q, Any, AnyArguments> {
         #[cfg(test)]
         super::tests::statements::note(&self.text);
-        let text = with_placeholders(&self.text, Engine::of(on));
+        let text = with_placeholders(self.text, Engine::of(on));
         let mut query = sqlx::query(AssertSqlSafe(text));
         for value in self.values {
             query = match value {
@@ -192,14 +194,29 @@ impl<'v> Statement<'v> {
     }
 }
 
-fn with_placeholders(text: &str, engine: Engine) -> String {
+fn with_placeholders(text: String, engine: Engine) -> String {
+    match engine {
+        Engine::Sqlite => marked(text),
+        Engine::Postgres => numbered(&text),
+    }
+}
+
+/// In place, because both are one byte: most of a long statement are placeholders.
+fn marked(text: String) -> String {
+    let mut bytes = text.into_bytes();
+    for byte in bytes.iter_mut().filter(|byte| **byte == PLACE_BYTE) {
+        *byte = b'?';
+    }
+    // One ASCII character for another leaves UTF-8 what it is.
+    String::from_utf8(bytes).unwrap_or_default()
+}
+
+fn numbered(text: &str) -> String {
     let mut written = String::with_capacity(text.len().saturating_mul(2));
     for (index, piece) in text.split(PLACE).enumerate() {
-        match engine {
-            _ if index == 0 => {}
-            Engine::Sqlite => written.push('?'),
+        if index > 0 {
             // Writing into a String does not fail.
-            Engine::Postgres => _ = write!(written, "${index}"),
+            let _ = write!(written, "${index}");
         }
         written.push_str(piece);
     }
@@ -227,7 +244,7 @@ mod tests {
     fn placeholders_are_numbered_for_postgresql_only() {
         let mut statement = Statement::new("SELECT ");
         statement.bind(1_i64).push(", ").tuples([[2_i64.into(), "a".into()], [3_i64.into(), "b".into()]]);
-        let text = |engine| with_placeholders(&statement.text, engine);
+        let text = |engine| with_placeholders(statement.text.clone(), engine);
         assert_eq!(text(Engine::Postgres), "SELECT $1, ($2, $3), ($4, $5)");
         assert_eq!(text(Engine::Sqlite), "SELECT ?, (?, ?), (?, ?)");
         assert_eq!(statement.values.len(), 5);

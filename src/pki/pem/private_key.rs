@@ -15,7 +15,7 @@ use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use memchr::memmem::Finder;
 
-use super::text::{find, is_space, without_space};
+use super::text::{find, is_space, runs, without_space};
 use crate::pki::der::{self, Reader};
 
 /// A body, base64 in it, and base64 in that.
@@ -58,6 +58,7 @@ const MARKS: [&[u8]; 6] = [
 
 /// Made once: making one takes longer than using it on a usual body.
 static MARK_FINDERS: LazyLock<[Finder<'static>; MARKS.len()]> = LazyLock::new(|| MARKS.map(Finder::new));
+static PRIVATE_FINDER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(PRIVATE));
 
 /// Whether these bytes hold a private key in any encoding that is read: PEM of every label
 /// (RFC 7468 sections 10 and 11, PKCS #1, SEC 1, OpenSSH), DER of PKCS #8, PKCS #1, SEC 1 and
@@ -83,21 +84,28 @@ fn search(bytes: &[u8], depth: u8) -> bool {
 /// Spellings that nothing else is put into again.
 fn other_spelling_holds_key(bytes: &[u8], text: &[u8]) -> bool {
     let within = MAX_DEPTH.saturating_sub(1);
-    spelling::url_safe_runs(text).iter().any(|run| run_holds_key(run, within))
+    spelling::url_safe_runs(text, MIN_BASE64).iter().any(|run| run_holds_key(run, within))
         || spelling::hex_runs(text).iter().any(|decoded| search(decoded, within))
         || spelling::as_if_text(bytes).iter().any(|der| stands_in_binary(der))
         || spelling::as_if_text(text).iter().any(|der| stands_in_binary(der))
 }
 
 fn is_escaped(bytes: &[u8]) -> bool {
-    memchr::memchr3(b'%', b'\\', 0, bytes).is_some()
+    next_escape(bytes).is_some()
+}
+
+fn next_escape(bytes: &[u8]) -> Option<usize> {
+    memchr::memchr3(b'%', b'\\', 0, bytes)
 }
 
 /// Without what UTF-16, JSON and URLs put between or in front of ASCII characters.
 fn unescaped(bytes: &[u8]) -> Vec<u8> {
     let mut text = Vec::with_capacity(bytes.len());
     let mut rest = bytes;
-    while let Some((first, after)) = rest.split_first() {
+    while let Some(place) = next_escape(rest) {
+        let (plain, escape) = rest.split_at_checked(place).unwrap_or((rest, &[]));
+        text.extend_from_slice(plain);
+        let Some((first, after)) = escape.split_first() else { break };
         let (byte, after) = match (first, after) {
             (b'%', [high, low, after @ ..]) if high.is_ascii_hexdigit() => (hex(&[*high, *low]), after),
             (b'\\', [b'u', b'0', b'0', high, low, after @ ..]) => (hex(&[*high, *low]), after),
@@ -108,6 +116,7 @@ fn unescaped(bytes: &[u8]) -> Vec<u8> {
         text.extend(byte.filter(|byte| *byte != 0));
         rest = after;
     }
+    text.extend_from_slice(rest);
     text
 }
 
@@ -122,7 +131,7 @@ fn has_mark(text: &[u8]) -> bool {
 /// `BEGIN` or `END`, then at most a few words in capitals, then `PRIVATE KEY`. Spaces may have
 /// become `+` or line endings on the way.
 fn has_pem_label(text: &[u8]) -> bool {
-    memchr::memmem::find_iter(text, PRIVATE).any(|position| {
+    PRIVATE_FINDER.find_iter(text).any(|position| {
         let (before, after) = text.split_at_checked(position).unwrap_or_default();
         let start = before.len().saturating_sub(LABEL_REACH);
         let opened = ends_in_label(before.get(start..).unwrap_or_default());
@@ -143,7 +152,8 @@ fn is_gap(byte: u8) -> bool {
 
 /// A JSON Web Key with its private member (RFC 7518 sections 6.2.2 and 6.3.2).
 fn is_jwk(text: &[u8]) -> bool {
-    if memchr::memchr(b'"', text).is_none() {
+    // Both members have four at the least.
+    if memchr::memchr_iter(b'"', text).take(4).count() < 4 {
         return false;
     }
     let compact = without_space(text);
@@ -151,12 +161,8 @@ fn is_jwk(text: &[u8]) -> bool {
 }
 
 fn base64_holds_key(text: &[u8], depth: u8) -> bool {
-    let runs = text.split(|byte| !is_base64(*byte) && !is_space(*byte));
-    runs.filter(|run| run.len() >= MIN_BASE64).any(|run| run_holds_key(run, depth))
-}
-
-fn is_base64(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/')
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/') || is_space(byte);
+    runs(text, is_part, MIN_BASE64).any(|run| run_holds_key(run, depth))
 }
 
 /// Words may stand before the base64, so it is tried from the start and from each word that
@@ -217,8 +223,7 @@ fn is_key_in_der(bytes: &[u8]) -> bool {
 /// Whether a private key in DER stands anywhere in a body that is not DER itself, as after a PEM
 /// block that was put into one file with it. Text cannot look like one.
 pub fn stands_in_binary(body: &[u8]) -> bool {
-    let sequences = body.iter().enumerate().filter(|(_, byte)| **byte == der::SEQUENCE);
-    sequences.filter_map(|(place, _)| body.get(place..)).any(is_key_head)
+    memchr::memchr_iter(der::SEQUENCE, body).filter_map(|place| body.get(place..)).any(is_key_head)
 }
 
 /// Whether these bytes are the beginning of a private key in DER or BER.

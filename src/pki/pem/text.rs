@@ -1,5 +1,13 @@
 //! What kind of text some bytes are.
 
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
+
+/// What only a form holds, apart from escapes. Made once: making one takes longer than using it.
+static FORM: LazyLock<[Finder<'static>; 3]> =
+    LazyLock::new(|| ["BEGIN+", "=-----BEGIN", "Content-Disposition: form-data"].map(Finder::new));
+
 /// The position of the first `needle`.
 pub(super) fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
     memchr::memmem::find(haystack, needle)
@@ -8,6 +16,28 @@ pub(super) fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
 /// Whether the byte can be part of text in an encoding that keeps ASCII.
 pub(super) fn is_text(byte: u8) -> bool {
     matches!(byte, b'\t'..=b'\r' | b' '..=b'~')
+}
+
+/// The runs of bytes for which `is_part` holds, of at least `shortest` bytes. Looks at few of the bytes
+/// of a text whose runs are shorter.
+pub(super) fn runs(
+    text: &[u8],
+    is_part: impl Fn(u8) -> bool,
+    shortest: usize,
+) -> impl Iterator<Item = &[u8]> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        loop {
+            // A run that covers the next `shortest` bytes begins after the last of them that is no part.
+            let window = rest.get(..shortest)?;
+            let Some(last) = window.iter().rposition(|byte| !is_part(*byte)) else { break };
+            rest = rest.get(last.saturating_add(1)..)?;
+        }
+        let end = rest.iter().position(|byte| !is_part(*byte)).unwrap_or(rest.len());
+        let (run, after) = rest.split_at_checked(end)?;
+        rest = after;
+        Some(run)
+    })
 }
 
 /// Everything but ASCII white space.
@@ -32,9 +62,9 @@ pub(super) fn is_utf16(bytes: &[u8]) -> bool {
 /// What curl sends with `-F` or `--data-urlencode`, or for `-d csr="$(cat file)"`.
 pub(super) fn is_form(text: &[u8]) -> bool {
     let has = |needle: &[u8]| find(text, needle).is_some();
-    let escaped =
-        has(b"BEGIN%20") || has(b"BEGIN+") || has(b"-----BEGIN%") || has(b"%2D%2D") || has(b"%2d%2d");
-    escaped || has(b"=-----BEGIN") || has(b"Content-Disposition: form-data") || is_field(text)
+    let escaped = memchr::memchr(b'%', text).is_some()
+        && (has(b"BEGIN%20") || has(b"-----BEGIN%") || has(b"%2D%2D") || has(b"%2d%2d"));
+    escaped || FORM.iter().any(|finder| finder.find(text).is_some()) || is_field(text)
 }
 
 /// `csr=` and something that goes on.
@@ -48,6 +78,19 @@ fn is_field(text: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn runs_are_those_of_a_split_that_are_long_enough() {
+        let is_part = |byte: u8| byte.is_ascii_digit();
+        for text in ["", "1", "x", "12x345y6", "123", "x123", "123x", "1x2x3", "xx1234xx567", "12345678"] {
+            for shortest in 1..6 {
+                let found: Vec<&[u8]> = runs(text.as_bytes(), is_part, shortest).collect();
+                let split = text.as_bytes().split(|byte| !is_part(*byte));
+                let expected: Vec<&[u8]> = split.filter(|run| run.len() >= shortest).collect();
+                assert_eq!(found, expected, "{text} {shortest}");
+            }
+        }
+    }
 
     #[test]
     fn utf16_is_known_with_and_without_its_mark() {

@@ -1,6 +1,6 @@
 //! Ways in which bytes are written as text, beside plain base64: base64url, hex, and bytes that a
 //! program took for text and wrote as UTF-8. What comes out is only searched, so all is lenient.
-use super::super::text::is_space;
+use super::super::text::{is_space, runs};
 
 /// The fewest bytes in hex that are looked at: no private key is shorter.
 const MIN_HEX_BYTES: usize = 32;
@@ -13,10 +13,11 @@ const REPLACED: [u8; 2] = [0x81, 0x82];
 /// Windows-1252 from 0x80 on, where it differs from Latin-1; a space where it has no character.
 const WINDOWS_1252: &str = "€ ‚ƒ„…†‡ˆ‰Š‹Œ Ž  ‘’“”•–—˜™š›œ žŸ";
 
-/// Each run of base64url (RFC 4648 section 5), as plain base64 with its white space.
-pub(super) fn url_safe_runs(text: &[u8]) -> Vec<Vec<u8>> {
+/// Each run of base64url (RFC 4648 section 5) of at least `shortest` bytes, as plain base64 with its
+/// white space.
+pub(super) fn url_safe_runs(text: &[u8], shortest: usize) -> Vec<Vec<u8>> {
     let is_part = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_') || is_space(byte);
-    text.split(|byte| !is_part(*byte))
+    runs(text, is_part, shortest)
         .filter(|run| run.iter().any(|byte| matches!(byte, b'-' | b'_')))
         .map(|run| run.iter().map(|byte| plain(*byte)).collect())
         .collect()
@@ -34,7 +35,7 @@ fn plain(byte: u8) -> u8 {
 /// with a word that only looks like hex, so it is read from a few of its words on.
 pub(super) fn hex_runs(text: &[u8]) -> Vec<Vec<u8>> {
     let is_part = |byte: u8| byte.is_ascii_hexdigit() || is_gap(byte);
-    text.split(|byte| !is_part(*byte)).flat_map(hex_run).collect()
+    runs(text, is_part, MIN_HEX_BYTES * 2).flat_map(hex_run).collect()
 }
 
 fn is_gap(byte: u8) -> bool {
