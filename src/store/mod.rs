@@ -41,6 +41,7 @@ mod statement;
 pub mod stats;
 mod times;
 pub mod tokens;
+mod typed;
 pub mod users;
 mod writer;
 

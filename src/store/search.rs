@@ -145,6 +145,19 @@ impl<'f> Search<'f> {
         Ok(sparsest.0)
     }
 
+    /// What a path reads along, for people.
+    pub(super) fn named(&self, path: Path) -> &'static str {
+        match path {
+            Path::Rows => "all rows",
+            Path::Lifetimes => "lifetimes",
+            Path::Lead(place) => match self.leads.get(place) {
+                Some(Lead::Column { lead, .. }) => lead.split(' ').next().unwrap_or(lead),
+                Some(Lead::Member { table: [from, _], .. }) => from,
+                None => "nothing",
+            },
+        }
+    }
+
     /// How many numbers, and how far apart, each path has next.
     pub(super) fn probe(&self, paths: &[Path], span: Span) -> Statement<'f> {
         let mut statement = Statement::new("");

@@ -186,6 +186,19 @@ impl<'v> Statement<'v> {
         query
     }
 
+    /// The whole text, its values written as literals.
+    pub(super) fn typed(&self, engine: Engine) -> String {
+        let mut values = self.values.iter();
+        let mut written = String::new();
+        for (index, piece) in self.text.split(PLACE).enumerate() {
+            if index > 0 {
+                push_literal(&mut written, values.next().copied(), engine);
+            }
+            written.push_str(piece);
+        }
+        written
+    }
+
     /// What the statement says, for a look at its query plan.
     #[cfg(test)]
     pub(super) fn explained(mut self, engine: super::engine::Engine) -> Self {
@@ -223,6 +236,21 @@ fn numbered(text: &str) -> String {
     written
 }
 
+fn push_literal(written: &mut String, value: Option<Value<'_>>, engine: Engine) {
+    // Writing into a String does not fail.
+    _ = match value {
+        Some(Value::Integer(Some(number))) => write!(written, "{number}"),
+        Some(Value::Text(Some(text))) => write!(written, "'{}'", text.replace('\'', "''")),
+        Some(Value::Blob(Some(octets))) => match engine {
+            Engine::Sqlite => write!(written, "x'{}'", hex::encode(octets)),
+            Engine::Postgres => write!(written, "'\\x{}'::bytea", hex::encode(octets)),
+        },
+        None | Some(Value::Integer(None) | Value::Text(None) | Value::Blob(None)) => {
+            write!(written, "NULL")
+        }
+    };
+}
+
 /// Splits rows for multi-row statements into few sizes, so that their texts stay in the
 /// connection's cache of 100 prepared statements, below the limit of bound values (65,535 on
 /// PostgreSQL, 32,766 on SQLite), and yet with few statements for a batch of any size.
@@ -248,6 +276,14 @@ mod tests {
         assert_eq!(text(Engine::Postgres), "SELECT $1, ($2, $3), ($4, $5)");
         assert_eq!(text(Engine::Sqlite), "SELECT ?, (?, ?), (?, ?)");
         assert_eq!(statement.values.len(), 5);
+    }
+
+    #[test]
+    fn a_typed_statement_holds_its_values() {
+        let mut statement = Statement::new("SELECT ");
+        statement.bind(-1_i64).push(", ").list(["it's".into(), (&[0xab, 0x01]).into()]).push(" x");
+        assert_eq!(statement.typed(Engine::Sqlite), "SELECT -1, 'it''s', x'ab01' x");
+        assert_eq!(statement.typed(Engine::Postgres), "SELECT -1, 'it''s', '\\xab01'::bytea x");
     }
 
     #[test]

@@ -1,0 +1,164 @@
+//! A page over HTTP beside the same statement in the database's own client, in turns, so that whatever
+//! else runs on the machine slows both alike.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use countersign::store::{Order, Span, Store};
+use countersign::time::Time;
+use serde::Serialize;
+
+use crate::cases::{Case, List};
+use crate::database::Engine;
+use crate::http::{Client, target};
+use crate::prompt::Prompt;
+use crate::statistics::{percentile, ratio, rounded};
+
+/// Rows of a page. The service reads one more.
+const LIMIT: u32 = 100;
+
+/// Slower than the client by a factor matters from here on: a request takes some of it whatever it asks.
+const FLOOR_MS: f64 = 1.0;
+
+/// What one page took.
+#[derive(Clone, Debug, Serialize)]
+pub struct PageRow {
+    pub list: &'static str,
+    pub filters: String,
+    pub page: &'static str,
+    /// Along what it is read.
+    pub along: String,
+    pub rows: usize,
+    pub p50_ms: f64,
+    pub p99_ms: f64,
+    /// The median of the same statement, typed.
+    pub typed_ms: f64,
+    pub times: f64,
+    /// What the query plan has that it should not.
+    pub plan: Option<String>,
+    pub good: bool,
+}
+
+/// What is measured with.
+pub struct Pages<'p> {
+    pub engine: Engine,
+    pub store: &'p Store,
+    pub client: &'p mut Client,
+    pub prompt: &'p mut Prompt,
+    pub repetitions: u32,
+    /// Times that no clock changes, for `status`.
+    pub now: Time,
+}
+
+impl Pages<'_> {
+    /// First and deep page of one case, both ways.
+    pub async fn measure(&mut self, case: &Case) -> Result<Vec<PageRow>> {
+        let middle = case.asked(self.now)?.middle(self.store).await?;
+        let mut rows = Vec::new();
+        for (order, name, deep_name) in
+            [(Order::NewestFirst, "first", "deep"), (Order::OldestFirst, "first, asc", "deep, asc")]
+        {
+            rows.push(self.page(case, Span::all(order, LIMIT + 1), name).await?);
+            if let Some(middle) = middle {
+                rows.push(self.page(case, Span::all(order, LIMIT + 1).behind(middle), deep_name).await?);
+            }
+        }
+        Ok(rows)
+    }
+
+    async fn page(&mut self, case: &Case, span: Span, page: &'static str) -> Result<PageRow> {
+        let asked = case.asked(self.now)?;
+        let (sql, along) = asked.typed(self.store, span).await?;
+        let numbers = asked.numbers(self.store, span).await?;
+        let target = address(case, span);
+        let (mut served, mut typed) = (Vec::new(), Vec::new());
+        let mut found = 0;
+        for turn in 0..self.repetitions + 3 {
+            let (body, took) = self.client.get(&target)?;
+            let (lines, took_typed) = self.prompt.ask(&sql)?;
+            // The first ones warm up.
+            if turn >= 3 {
+                served.push(took);
+                typed.push(took_typed);
+            } else {
+                let body: serde_json::Value = serde_json::from_slice(&body)?;
+                found = body.get("items").and_then(|items| items.as_array()).context("no items")?.len();
+                ensure!(lines.len() == numbers.len(), "{sql}: {} rows and not {}", lines.len(), numbers.len());
+                ensure!(found == numbers.len().min(100), "{target}: {found} rows and not {}", numbers.len());
+            }
+        }
+        served.sort_unstable();
+        typed.sort_unstable();
+        let ms = |times: &[Duration], per_mille| percentile(times, per_mille).as_secs_f64() * 1_000.0;
+        let (p50, p99, of_typed) = (ms(&served, 500), ms(&served, 990), ms(&typed, 500));
+        Ok(PageRow {
+            list: case.list.path(),
+            filters: case.name.clone(),
+            page,
+            along: along.replace("c.", "").trim_start_matches(" FROM ").replace(" m", ""),
+            rows: found,
+            p50_ms: rounded(p50, 2),
+            p99_ms: rounded(p99, 2),
+            typed_ms: rounded(of_typed, 2),
+            times: rounded(ratio(p50, of_typed), 2),
+            plan: self.plan(&sql)?,
+            good: (p50 <= 2.0 * of_typed || p50 <= FLOOR_MS) && p99 < 20.0,
+        })
+    }
+
+    /// A look at every row, or a sort of more than the page.
+    fn plan(&mut self, sql: &str) -> Result<Option<String>> {
+        let explain = match self.engine {
+            Engine::Sqlite => "EXPLAIN QUERY PLAN ",
+            Engine::Postgres => "EXPLAIN (COSTS OFF) ",
+        };
+        let plan = self.prompt.ask(&format!("{explain}{sql}"))?.0;
+        let tables = ["certificates", "refusals", "events", "_groups", "_policies"];
+        let bad = |step: &&String| match self.engine {
+            Engine::Sqlite => {
+                let step = step.trim_start_matches(['|', '`', '-', ' ']);
+                let scan = step.starts_with("SCAN") && !["SCAN k", "SCAN p", "SCAN CONSTANT ROW"].contains(&step);
+                scan || step.contains("TEMP B-TREE")
+            }
+            Engine::Postgres => {
+                let scan = step.contains("Seq Scan") && tables.iter().any(|table| step.contains(table));
+                scan || step.contains("Sort Key") || step.contains("Bitmap")
+            }
+        };
+        Ok(plan.iter().find(bad).map(|step| step.trim().to_owned()))
+    }
+}
+
+/// Where a client asks for this page.
+fn address(case: &Case, span: Span) -> String {
+    let limit = LIMIT.to_string();
+    let order = if span.order == Order::OldestFirst { "asc" } else { "desc" };
+    let mut given: Vec<(&str, &str)> =
+        case.filters.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    given.push(("order", order));
+    given.sort_unstable();
+    let number = if span.order == Order::OldestFirst { span.above } else { span.below };
+    let begins = if span.order == Order::OldestFirst { number == 0 } else { number == i64::MAX };
+    let cursor = (!begins).then(|| cursor(case.list, &given, number));
+    let rest = [("limit", limit.as_str())].into_iter();
+    let rest = rest.chain(cursor.as_deref().map(|cursor| ("cursor", cursor)));
+    target(case.list.path(), given.iter().copied().chain(rest))
+}
+
+/// The cursor that the service would have given behind this number.
+fn cursor(list: List, given: &[(&str, &str)], number: i64) -> String {
+    let mut text = Vec::from(list.path().as_bytes());
+    for (name, value) in given {
+        text.push(0);
+        text.extend(name.bytes().chain([b'=']).chain(value.bytes()));
+    }
+    let binding = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &text);
+    let octets: Vec<u8> = [1]
+        .into_iter()
+        .chain(number.to_be_bytes())
+        .chain(binding.as_ref().iter().take(8).copied())
+        .collect();
+    URL_SAFE_NO_PAD.encode(octets)
+}
