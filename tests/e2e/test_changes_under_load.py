@@ -37,7 +37,8 @@ def test_a_revoked_token_gets_nothing_from_its_revocation_on(served):
             server.cli("token", "revoke", name)
             time.sleep(0.2)
         assert 0 < last_issued(records, f"token:{name}") < event(records, TOKEN_REVOKED)
-        assert clients.statuses[-1] in (401, 403) and set(clients.statuses) <= {201, 401, 403, 503}, set(clients.statuses)
+        told = set(clients.statuses)
+        assert told & {401, 403} and told <= {201, 401, 403, 503}, told
         records.add(clients.received)
     records.assert_whole()
 
@@ -51,7 +52,8 @@ def test_a_policy_that_went_gives_nothing_from_its_change_on(served):
             server.apply(ALICE | {"users": ["pod-viewer"]})
             time.sleep(0.2)
         assert 0 < last_issued(records, "token:alice") < event(records, POLICY_REPLACED)
-        assert clients.statuses[-1] == 403 and set(clients.statuses) <= {201, 403, 429, 503}, set(clients.statuses)
+        told = set(clients.statuses)
+        assert 403 in told and told <= {201, 403, 429, 503}, told
         records.add(clients.received)
     records.assert_whole()
 
@@ -60,7 +62,8 @@ def test_a_blocked_key_is_not_certified_from_its_blocking_on(served):
     server, records = served.server, served.records
     for _ in range(ROUNDS):
         bodies = load.csrs()
-        spki = x509.load_pem_x509_csr(bodies[0]).public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        key = x509.load_pem_x509_csr(bodies[0]).public_key()
+        spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         digest = hashes.Hash(hashes.SHA256())
         digest.update(spki)
         blocked = digest.finalize().hex()
