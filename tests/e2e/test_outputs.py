@@ -63,7 +63,8 @@ def ascii_start(name: str) -> str:
 @pytest.fixture(scope="module")
 def anybody(tmp_path_factory, authority):
     """A server whose alice may be anybody, in any group, that is not reserved."""
-    server = Known(tmp_path_factory.mktemp("anybody"), Cluster("prod", authority))
+    # What is in the ledger has a line in the log at this level only.
+    server = Known(tmp_path_factory.mktemp("anybody"), Cluster("prod", authority), log="info,countersign=debug")
     server.apply(ANYBODY)
     server.start()
     yield server
