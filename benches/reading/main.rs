@@ -182,6 +182,7 @@ fn measure(arguments: &Arguments, folder: &Path, postgres: Option<&Postgres>) ->
     service.start()?;
     let start_ms = began.elapsed().as_secs_f64() * 1_000.0;
     let mut prompt = Prompt::open(&service.database)?;
+    prompt.quoted(engine)?;
     let mut client = Client::connect(service.address(), &token)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let store = runtime.block_on(Store::open(&settings(&service.database)?))?;

@@ -27,7 +27,7 @@ const LIFETIMES: [(u64, u64); 7] = [
 ];
 
 pub const CODES: [&str; 5] =
-    ["policy_no_match", "policy_denied", "reserved_name", "csr_signature_invalid", "key_too_weak"];
+    ["policy_denied", "name_looks_reserved", "signature_invalid", "key_weak", "csr_malformed"];
 
 /// What a place holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
