@@ -220,8 +220,8 @@ impl Load<'_> {
     fn certificates(&mut self) -> Result<()> {
         let columns = "number, authority_id, cluster_id, caller_id, serial, user_name, groups_id, on_behalf_of, \
              reason, key_kind, spki_sha256, not_before, not_after, asked_ttl, policy_revision, policies_id, sha256, der";
-        let mut rows = Rows::begin(self, "certificates", columns)?;
         let clusters = self.clusters()?;
+        let mut rows = Rows::begin(self, "certificates", columns)?;
         for place in self.places(Kind::Certificate) {
             let record = Record::at(place);
             let (at, user) = (self.time(place), user(record.user));
@@ -262,8 +262,8 @@ impl Load<'_> {
     fn refusals(&mut self) -> Result<()> {
         let columns = "number, caller_id, cluster_id, user_name, groups_id, on_behalf_of, reason, key_kind, \
              spki_sha256, asked_ttl, code, detail, violations, policy_revision, policies_id";
-        let mut rows = Rows::begin(self, "refusals", columns)?;
         let clusters = self.clusters()?;
+        let mut rows = Rows::begin(self, "refusals", columns)?;
         for place in self.places(Kind::Refusal) {
             let record = Record::at(place);
             let user = user(record.user);

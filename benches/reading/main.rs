@@ -258,7 +258,7 @@ fn others(client: &mut Client, now: u64, repetitions: u32) -> Result<Vec<OtherRo
         Ok(Time::from_unix(i64::try_from(now.saturating_sub(days * 86_400))?).to_string())
     };
     let (after, before, busy, group) = (back(120)?, back(90)?, load::user(0), load::group(0));
-    let mut asked = vec![format!("/v1/users/{busy}"), format!("/v1/users/{}", load::user(shape::USERS - 1))];
+    let mut asked = vec![format!("/v1/users/{busy}"), format!("/v1/users/{}", load::user(shape::RARE_USER))];
     for by in ["day", "expiry_day", "cluster", "group", "caller", "policy", "outcome"] {
         asked.push(target("/v1/stats", [("by", by)]));
     }
