@@ -109,7 +109,7 @@ impl Load<'_> {
                  ('index', 'trigger') ORDER BY type, name",
             ),
             Engine::Postgres => (
-                "SELECT indexdef FROM pg_indexes WHERE schemaname = current_schema() AND indexname NOT IN \
+                "SELECT replace(indexdef, chr(10), ' ') FROM pg_indexes WHERE schemaname = current_schema() AND indexname NOT IN \
                  (SELECT conname FROM pg_constraint) ORDER BY indexname",
                 "SELECT 'DROP INDEX ' || indexname FROM pg_indexes WHERE schemaname = current_schema() AND \
                  indexname NOT IN (SELECT conname FROM pg_constraint) ORDER BY indexname",
