@@ -131,7 +131,8 @@ impl Pages<'_> {
             }
             Engine::Postgres => {
                 let scan = step.contains("Seq Scan") && tables.iter().any(|table| step.contains(table));
-                scan || step.contains("Sort Key") || step.contains("Bitmap")
+                let step = step.trim_start_matches([' ', '-', '>']);
+                scan || step == "Sort" || step == "Incremental Sort"
             }
         };
         Ok(plan.iter().find(bad).map(|step| step.trim().to_owned()))
