@@ -63,7 +63,9 @@ impl Asked {
             Self::Certificates(filter) => {
                 store.certificates(filter, span).await?.iter().map(|row| row.number).collect()
             }
-            Self::Refusals(filter) => store.refusals(filter, span).await?.iter().map(|row| row.number).collect(),
+            Self::Refusals(filter) => {
+                store.refusals(filter, span).await?.iter().map(|row| row.number).collect()
+            }
             Self::Events(filter) => store.events(filter, span).await?.iter().map(|row| row.number).collect(),
         })
     }

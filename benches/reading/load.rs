@@ -168,7 +168,8 @@ impl Load<'_> {
     }
 
     fn events(&mut self) -> Result<()> {
-        let columns = "number, at, kind, caller_id, caller_groups, request_id, client_request_id, address, detail";
+        let columns =
+            "number, at, kind, caller_id, caller_groups, request_id, client_request_id, address, detail";
         let mut rows = Rows::begin(self, "events", columns)?;
         for place in 0..shape::records(self.certificates) {
             let caller = Record::at(place).caller;
@@ -440,7 +441,11 @@ pub fn user(number: u64) -> String {
 }
 
 pub fn caller(number: u64) -> String {
-    if number < shape::PORTALS { format!("token:portal-{number:02}") } else { format!("oidc:corp:person-{number:03}") }
+    if number < shape::PORTALS {
+        format!("token:portal-{number:02}")
+    } else {
+        format!("oidc:corp:person-{number:03}")
+    }
 }
 
 pub fn group(number: u64) -> String {

@@ -204,7 +204,8 @@ fn measure(arguments: &Arguments, folder: &Path, postgres: Option<&Postgres>) ->
             pages.extend(rows);
         }
     }
-    let others = if arguments.only.is_none() { others(&mut client, now, arguments.repetitions)? } else { Vec::new() };
+    let others =
+        if arguments.only.is_none() { others(&mut client, now, arguments.repetitions)? } else { Vec::new() };
     let mut exported = Vec::new();
     if !arguments.no_exports {
         for format in ["ndjson", "csv"] {
@@ -262,12 +263,17 @@ fn others(client: &mut Client, now: u64, repetitions: u32) -> Result<Vec<OtherRo
     }
     asked.push(target("/v1/stats", [("by", "day"), ("user", &busy)]));
     asked.push(target("/v1/stats", [("by", "day"), ("after", &after), ("before", &before)]));
-    asked.push(target("/v1/stats", [("by", "cluster"), ("group", &group), ("after", &after), ("before", &before)]));
+    asked.push(target(
+        "/v1/stats",
+        [("by", "cluster"), ("group", &group), ("after", &after), ("before", &before)],
+    ));
     let mut rows = Vec::new();
     for target in asked {
         let mut times = Vec::new();
         let began = Instant::now();
-        while times.len() < usize::try_from(repetitions)? && (times.len() < 3 || began.elapsed().as_secs() < 10) {
+        while times.len() < usize::try_from(repetitions)?
+            && (times.len() < 3 || began.elapsed().as_secs() < 10)
+        {
             times.push(client.get(&target)?.1);
         }
         times.sort_unstable();

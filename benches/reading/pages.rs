@@ -85,7 +85,12 @@ impl Pages<'_> {
             } else {
                 let body: serde_json::Value = serde_json::from_slice(&body)?;
                 found = body.get("items").and_then(|items| items.as_array()).context("no items")?.len();
-                ensure!(lines.len() == numbers.len(), "{sql}: {} rows and not {}", lines.len(), numbers.len());
+                ensure!(
+                    lines.len() == numbers.len(),
+                    "{sql}: {} rows and not {}",
+                    lines.len(),
+                    numbers.len()
+                );
                 ensure!(found == numbers.len().min(100), "{target}: {found} rows and not {}", numbers.len());
             }
         }
@@ -119,7 +124,8 @@ impl Pages<'_> {
         let bad = |step: &&String| match self.engine {
             Engine::Sqlite => {
                 let step = step.trim_start_matches(['|', '`', '-', ' ']);
-                let scan = step.starts_with("SCAN") && !["SCAN k", "SCAN p", "SCAN CONSTANT ROW"].contains(&step);
+                let scan =
+                    step.starts_with("SCAN") && !["SCAN k", "SCAN p", "SCAN CONSTANT ROW"].contains(&step);
                 scan || step.contains("TEMP B-TREE")
             }
             Engine::Postgres => {
@@ -155,10 +161,7 @@ fn cursor(list: List, given: &[(&str, &str)], number: i64) -> String {
         text.extend(name.bytes().chain([b'=']).chain(value.bytes()));
     }
     let binding = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &text);
-    let octets: Vec<u8> = [1]
-        .into_iter()
-        .chain(number.to_be_bytes())
-        .chain(binding.as_ref().iter().take(8).copied())
-        .collect();
+    let octets: Vec<u8> =
+        [1].into_iter().chain(number.to_be_bytes()).chain(binding.as_ref().iter().take(8).copied()).collect();
     URL_SAFE_NO_PAD.encode(octets)
 }

@@ -135,7 +135,8 @@ fn lifetime(mut percent: u64) -> u64 {
 
 /// SplitMix64.
 fn mix(place: u64, salt: u64) -> u64 {
-    let mut word = place.wrapping_mul(0xd134_2543_de82_ef95).wrapping_add(salt.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    let mut word =
+        place.wrapping_mul(0xd134_2543_de82_ef95).wrapping_add(salt.wrapping_mul(0x9e37_79b9_7f4a_7c15));
     word = word.wrapping_add(0x9e37_79b9_7f4a_7c15);
     word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
