@@ -89,6 +89,7 @@ impl Asked {
 }
 
 /// All of them, over a ledger of so many records that was made at `now`, in seconds since 1970.
+#[expect(clippy::too_many_lines, reason = "a table of cases, one below the other")]
 pub fn all(records: u64, now: u64) -> Result<Vec<Case>> {
     let back = |days: u64| at(now.saturating_sub(days * 86_400));
     let (common, rare) = (user(0), user(USERS - 1));

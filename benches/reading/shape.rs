@@ -62,6 +62,7 @@ pub fn records(certificates: u64) -> u64 {
 
 /// What a certificate or refusal says, as places in the lists above.
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "one for each property that a record has or not")]
 pub struct Record {
     pub user: u64,
     pub caller: u64,
@@ -133,7 +134,7 @@ fn lifetime(mut percent: u64) -> u64 {
     3_600
 }
 
-/// SplitMix64.
+/// `SplitMix64`.
 fn mix(place: u64, salt: u64) -> u64 {
     let mut word = place.wrapping_mul(0xd134_2543_de82_ef95).wrapping_add(salt.wrapping_mul(0x9e37_79b9_7f4a_7c15));
     word = word.wrapping_add(0x9e37_79b9_7f4a_7c15);
