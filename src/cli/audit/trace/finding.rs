@@ -53,7 +53,9 @@ impl Since {
             let given = [("kind".to_owned(), kind.to_owned())];
             let stretch = Stretch { ascending: true, ..Stretch::default() };
             source.rows(What::Events, &given, stretch, &mut take).await?;
-            rows.iter().for_each(|row| since.add(kind, row));
+            for row in &rows {
+                since.add(kind, row);
+            }
         }
         Ok(since)
     }
@@ -140,7 +142,9 @@ fn of_record(record: &Value, since: &Since) -> Vec<&'static str> {
         flags.push("key_blocked");
     }
     let token = text("requested_by").strip_prefix("token:").unwrap_or_default();
-    if since.revoked.contains_key(token) {
+    let issued = time(record.get("issued_at"));
+    // A name that was revoked may have been given again before.
+    if since.revoked.get(token).is_some_and(|revoked| issued.is_none_or(|issued| issued <= *revoked)) {
         flags.push("token_revoked");
     }
     flags

@@ -88,7 +88,9 @@ fn table(log: &Log, findings: &[Finding]) -> Result<()> {
         ("REVISION", "policy_revision"),
         ("FLAGS", "flags"),
     ]);
-    findings.iter().for_each(|finding| table.add(&finding.json()));
+    for finding in findings {
+        table.add(&finding.json());
+    }
     write(table.draw().as_bytes())?;
     let flagged = findings.iter().filter(|finding| !finding.flags.is_empty()).count();
     eprintln!(
