@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::panic;
 
+use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
@@ -22,6 +23,17 @@ pub enum LogFormat {
     Text,
 }
 
+/// How many lines wait for whoever reads standard error. Those that come when so many wait are lost:
+/// a reader that hangs, or a full disk behind it, must not keep anybody from an answer.
+const WAITING_LINES: usize = 8_192;
+
+/// Writes what waits when it is dropped, for a second at most.
+#[derive(Debug)]
+#[must_use = "what waits is lost when this is dropped early"]
+pub struct Logging {
+    _writer: WorkerGuard,
+}
+
 /// Why logging does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
@@ -36,14 +48,15 @@ pub enum TelemetryError {
     Started,
 }
 
-/// Starts logging for the whole process. `levels` is a level, or a list of `target=level` with
+/// Starts logging for the whole process, until the answer is dropped. `levels` is a level, or a list of `target=level` with
 /// one, as in `info,sqlx=warn`. From here on a panic is one event too.
 ///
 /// # Errors
 /// `levels` cannot be read, or logging was started before.
-pub fn init(format: LogFormat, levels: &str) -> Result<(), TelemetryError> {
+pub fn init(format: LogFormat, levels: &str) -> Result<Logging, TelemetryError> {
     let levels = parse_levels(levels)?;
-    let lines = layer(format, || OneLine(io::stderr()));
+    let (writer, guard) = on_own_thread(io::stderr());
+    let lines = layer(format, move || OneLine(writer.clone()));
     tracing_subscriber::registry()
         .with(lines.with_filter(levels))
         .try_init()
@@ -53,7 +66,15 @@ pub fn init(format: LogFormat, levels: &str) -> Result<(), TelemetryError> {
         let place = panicked.location().map(ToString::to_string).unwrap_or_default();
         tracing::error!(panic.location = place, "panicked");
     }));
-    Ok(())
+    Ok(Logging { _writer: guard })
+}
+
+fn on_own_thread(to: impl Write + Send + 'static) -> (NonBlocking, WorkerGuard) {
+    NonBlockingBuilder::default()
+        .buffered_lines_limit(WAITING_LINES)
+        .lossy(true)
+        .thread_name("log")
+        .finish(to)
 }
 
 fn layer<W>(format: LogFormat, writer: W) -> Box<dyn Layer<Registry> + Send + Sync>
@@ -67,8 +88,6 @@ where
     }
 }
 
-/// The library takes a word that it does not know for the name of a module, and then says nothing
-/// of all others.
 /// Whether [`init`] takes `levels`.
 ///
 /// # Errors
@@ -77,6 +96,8 @@ pub fn check(levels: &str) -> Result<(), TelemetryError> {
     parse_levels(levels).map(|_| ())
 }
 
+/// The library takes a word that it does not know for the name of a module, and then says nothing
+/// of all others.
 fn parse_levels(text: &str) -> Result<Targets, TelemetryError> {
     let wrong = || TelemetryError::Level(text.to_owned());
     for part in text.split(',') {
@@ -176,6 +197,37 @@ mod tests {
         let event: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(event["caller.name"], HOSTILE);
         assert_eq!(event["level"], "INFO");
+    }
+
+    /// Takes nothing until it is let go.
+    struct Stuck(std::sync::mpsc::Receiver<()>);
+
+    impl Write for Stuck {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let _ = self.0.recv();
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_reader_that_hangs_holds_nobody_up() {
+        let (let_go, stuck) = std::sync::mpsc::channel();
+        let (writer, guard) = on_own_thread(Stuck(stuck));
+        let lost = writer.error_counter();
+        let lines = layer(LogFormat::Json, move || OneLine(writer.clone()));
+        let subscriber = tracing_subscriber::registry().with(lines);
+        tracing::subscriber::with_default(subscriber, || {
+            for number in 0..2 * WAITING_LINES {
+                tracing::info!(number, "said");
+            }
+        });
+        assert!(lost.dropped_lines() >= WAITING_LINES / 2, "{}", lost.dropped_lines());
+        drop(let_go);
+        drop(guard);
     }
 
     #[test]

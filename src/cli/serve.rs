@@ -49,7 +49,7 @@ impl Listeners {
 
 /// Serves until SIGTERM or SIGINT, then finishes what is under way.
 pub(super) async fn run(config: &Config) -> Result<()> {
-    telemetry::init(config.log_format, &config.log)?;
+    let _logging = telemetry::init(config.log_format, &config.log)?;
     let shutdown = CancellationToken::new();
     stop_on_signal(&shutdown)?;
     let listeners = Listeners::bind(config).await?;

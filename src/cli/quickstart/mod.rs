@@ -42,7 +42,7 @@ impl Quickstart {
             println!("This folder is being served; its tokens are good for at least an hour.");
             return Ok(());
         }
-        telemetry::init(folder.config.log_format, "error")?;
+        let _logging = telemetry::init(folder.config.log_format, "error")?;
         let listeners = Listeners::bind(&folder.config).await?;
         let url = url(listeners.api.local_addr()?);
         let shutdown = CancellationToken::new();
