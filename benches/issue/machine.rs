@@ -41,12 +41,17 @@ impl Machine {
         Ok(Self {
             processor: processor()?,
             cores: u32::try_from(cores_busy_percent.len())?,
-            kernel: read("/proc/sys/kernel/osrelease")?.trim().to_owned(),
+            kernel: version(&read("/proc/sys/kernel/osrelease")?).to_owned(),
             file_system: file_system(folder)?,
             load_average: read("/proc/loadavg")?.split(' ').take(3).collect::<Vec<_>>().join(" "),
             cores_busy_percent,
         })
     }
+}
+
+/// `6.1.0` of `6.1.0-50-amd64`.
+fn version(release: &str) -> &str {
+    release.trim().split('-').next().unwrap_or_default()
 }
 
 /// CPU time of this thread so far, to the nanosecond.
