@@ -30,7 +30,7 @@ use crate::store::Span;
 /// Rows that are read at a time.
 const PAGE: u32 = 500;
 /// A client that takes nothing for so long has its stream broken off.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The answer to `query`: what of `wanted` this caller may see, in `span`.
 ///
@@ -135,7 +135,9 @@ impl Feed {
             span.limit = PAGE.min(u32::try_from(self.left).unwrap_or(PAGE));
             let page = wanted.page(&self.app.store, span).await;
             let rows = page.map_err(|error| tracing::error!(%error, "an export broke off")).ok()?;
-            rows.iter().for_each(|row| self.lines.row(&wanted.view(row), out));
+            for row in &rows {
+                self.lines.row(&wanted.view(row), out);
+            }
             let found = u32::try_from(rows.len()).unwrap_or(u32::MAX);
             self.left = self.left.saturating_sub(u64::from(found));
             let Some(last) = rows.last().filter(|_| found == span.limit && self.left > 0) else {

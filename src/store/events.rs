@@ -133,7 +133,7 @@ pub(super) fn select<'f>(filter: &'f EventFilter, numbers: &[Numbers], span: Spa
     match filter.kind {
         Some(EventKind::CertificateIssued) => push_events(&mut select, "e.kind + 0 = 1", filter, narrowed),
         Some(EventKind::RequestRefused) => {
-            push_events(&mut select, "e.kind > 1 AND e.kind = 2", filter, narrowed)
+            push_events(&mut select, "e.kind > 1 AND e.kind = 2", filter, narrowed);
         }
         Some(kind) => {
             select.push("SELECT e.number AS number FROM events e WHERE e.kind > 1 AND e.kind = ");

@@ -14,7 +14,7 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use serde_json::Value;
 
 /// A service that sends nothing for so long is given up.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// The longest head of an answer, in octets.
 const LONGEST_HEAD: u64 = 64 * 1_024;
 /// The longest line of a body, in octets: a refusal with a hundred violations is far below.

@@ -81,7 +81,7 @@ filters! {
         on_behalf_of "NAME",
         /// One of the policy rows that decided
         policy "ROW",
-        /// The error's code, as in policy_denied
+        /// The error's code, as in `policy_denied`
         code "CODE",
         /// Refused at this time or later, as in 2026-06-01T00:00:00Z
         after "TIME",

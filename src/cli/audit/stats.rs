@@ -23,7 +23,9 @@ pub(super) async fn run(
         Output::Table => {
             let mut table =
                 Table::with(&[("KEY", "key"), ("CERTIFICATES", "certificates"), ("REFUSALS", "refusals")]);
-            items.iter().for_each(|item| table.add(item));
+            for item in &items {
+                table.add(item);
+            }
             out.extend(table.draw().into_bytes());
         }
         Output::Json => out.extend(format!("{}\n", json!({ "by": by, "items": items })).into_bytes()),
@@ -31,7 +33,9 @@ pub(super) async fn run(
             let form = if output == Output::Csv { Form::Csv } else { Form::Ndjson };
             let mut lines = Lines::new(form, COLUMNS);
             lines.begin(&mut out);
-            items.iter().for_each(|item| lines.row(item, &mut out));
+            for item in &items {
+                lines.row(item, &mut out);
+            }
             lines.end(&mut out);
         }
     }

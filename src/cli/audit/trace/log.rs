@@ -14,7 +14,7 @@ use serde::Deserialize;
 use crate::filters::credential_id;
 use crate::time::Time;
 
-/// The longest line that is read, in octets. An event at the level RequestResponse holds an object of
+/// The longest line that is read, in octets. An event at the level `RequestResponse` holds an object of
 /// Kubernetes, which etcd bounds to far less.
 const LONGEST_LINE: u64 = 16 * 1_024 * 1_024;
 /// How many certificates are told apart. Each takes about 200 octets.
@@ -230,9 +230,9 @@ mod tests {
 
     #[test]
     fn a_line_that_is_far_too_long_is_passed_over() {
-        let long = "x".repeat(usize::try_from(LONGEST_LINE).unwrap() + 10);
+        let line = "x".repeat(usize::try_from(LONGEST_LINE).unwrap() + 10);
         let mut log = Log::default();
-        log.read(format!("{long}\n{}", sample()).as_bytes()).unwrap();
+        log.read(format!("{line}\n{}", sample()).as_bytes()).unwrap();
         assert_eq!((log.lines, log.unreadable), (7, 3));
         assert_eq!(log.certificates.len(), 1);
     }
