@@ -91,8 +91,9 @@ impl Printer {
 
     /// Draws what was gathered.
     pub(super) fn flush(&mut self) -> Result<()> {
-        let text = self.table.draw();
-        write(text.as_bytes())?;
+        if self.output == Output::Table {
+            write(self.table.draw().as_bytes())?;
+        }
         Ok(std::io::stdout().flush()?)
     }
 
