@@ -1,5 +1,5 @@
 # syntax=docker/dockerfile:1
-# Written with care and not yet run: the machines that build this project have no container engine.
+# Not yet run: no test of this project has a container engine.
 
 FROM rust:1.95-slim-bookworm AS build
 # The cryptography library is C and assembler.

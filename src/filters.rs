@@ -123,13 +123,8 @@ pub fn certificates(texts: &mut Texts, now: Time) -> Result<CertificateFilter, W
 /// # Errors
 /// The first that is wrong.
 pub fn refusals(texts: &mut Texts, is_code: impl Fn(&str) -> bool) -> Result<RefusalFilter, Wrong> {
-    let known = |text: &str| {
-        if is_code(text) {
-            Ok(text.to_owned())
-        } else {
-            Err("there is no such code: see the list of codes in /openapi.yaml".to_owned())
-        }
-    };
+    let unknown = || "there is no such code: see the list of codes in /openapi.yaml".to_owned();
+    let known = |text: &str| if is_code(text) { Ok(text.to_owned()) } else { Err(unknown()) };
     let filter = RefusalFilter {
         user: texts.take("user")?,
         group: texts.take("group")?,

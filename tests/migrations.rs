@@ -151,7 +151,7 @@ fn at_step(steps: usize) -> File {
          installed_on TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP, success BOOLEAN NOT NULL, \
          checksum BLOB NOT NULL, execution_time BIGINT NOT NULL)",
     );
-    for (version, step) in (1..).zip(&STEPS[..steps]) {
+    for (version, step) in (1..).zip(STEPS.iter().take(steps)) {
         // The newline, because what begins with a hyphen is an option to sqlite3.
         file.sql(&format!("\n{step}"));
         let checksum = hex::encode(digest(&SHA384, step.as_bytes()));

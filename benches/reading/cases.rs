@@ -6,7 +6,7 @@ use countersign::store::{CertificateFilter, EventFilter, Order, RefusalFilter, S
 use countersign::time::Time;
 
 use crate::load::{caller, cluster, group, policy, serial, sha256, user};
-use crate::shape::{self, CALLERS, CODES, GROUPS, POLICIES, USERS};
+use crate::shape::{self, CALLERS, CODES, GROUPS, POLICIES, RARE_USER};
 
 /// Which list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +63,9 @@ impl Asked {
             Self::Certificates(filter) => {
                 store.certificates(filter, span).await?.iter().map(|row| row.number).collect()
             }
-            Self::Refusals(filter) => store.refusals(filter, span).await?.iter().map(|row| row.number).collect(),
+            Self::Refusals(filter) => {
+                store.refusals(filter, span).await?.iter().map(|row| row.number).collect()
+            }
             Self::Events(filter) => store.events(filter, span).await?.iter().map(|row| row.number).collect(),
         })
     }
@@ -89,9 +91,10 @@ impl Asked {
 }
 
 /// All of them, over a ledger of so many records that was made at `now`, in seconds since 1970.
+#[expect(clippy::too_many_lines, reason = "a list: mostly a line for each case")]
 pub fn all(records: u64, now: u64) -> Result<Vec<Case>> {
     let back = |days: u64| at(now.saturating_sub(days * 86_400));
-    let (common, rare) = (user(0), user(USERS - 1));
+    let (common, rare) = (user(0), user(RARE_USER));
     let place = (records / 2..records).find(|place| shape::kind(*place) == shape::Kind::Certificate);
     let place = place.context("no certificate")?;
     let mut cases = Vec::new();

@@ -36,7 +36,8 @@ impl Client {
         loop {
             let mut head = String::new();
             self.stream.read_line(&mut head)?;
-            let length = usize::from_str_radix(head.trim(), 16).with_context(|| format!("{target} broke off"))?;
+            let length =
+                usize::from_str_radix(head.trim(), 16).with_context(|| format!("{target} broke off"))?;
             let mut chunk = vec![0; length + 2];
             self.stream.read_exact(&mut chunk)?;
             if length == 0 {

@@ -28,7 +28,8 @@ enum Cell<'c> {
 /// What is put where.
 pub struct Load<'l> {
     pub engine: Engine,
-    pub certificates: u64,
+    /// How many there are of everything together.
+    records: u64,
     /// Seconds since 1970.
     pub now: u64,
     prompt: &'l mut Prompt,
@@ -53,7 +54,7 @@ pub fn fill(database: &Database, prompt: &mut Prompt, certificates: u64, now: u6
     };
     let mut load = Load {
         engine,
-        certificates,
+        records: shape::records(certificates),
         now,
         first: prompt.number("SELECT number FROM state")?,
         names: prompt.number("SELECT max(id) FROM names")?,
@@ -64,6 +65,7 @@ pub fn fill(database: &Database, prompt: &mut Prompt, certificates: u64, now: u6
     };
     load.begin()?;
     let back = load.without_indexes()?;
+    load.forget()?;
     load.names()?;
     load.events()?;
     load.certificates()?;
@@ -107,7 +109,7 @@ impl Load<'_> {
                  ('index', 'trigger') ORDER BY type, name",
             ),
             Engine::Postgres => (
-                "SELECT indexdef FROM pg_indexes WHERE schemaname = current_schema() AND indexname NOT IN \
+                "SELECT replace(indexdef, chr(10), ' ') FROM pg_indexes WHERE schemaname = current_schema() AND indexname NOT IN \
                  (SELECT conname FROM pg_constraint) ORDER BY indexname",
                 "SELECT 'DROP INDEX ' || indexname FROM pg_indexes WHERE schemaname = current_schema() AND \
                  indexname NOT IN (SELECT conname FROM pg_constraint) ORDER BY indexname",
@@ -118,9 +120,23 @@ impl Load<'_> {
         Ok(made)
     }
 
+    /// The one real certificate is newer than all that follow: no clock of the service goes back so far.
+    fn forget(&mut self) -> Result<()> {
+        for what in [
+            "certificate_groups",
+            "certificate_policies",
+            "key_owners",
+            "certificates",
+            "events WHERE kind = 1",
+        ] {
+            self.prompt.run(&format!("DELETE FROM {what}"))?;
+        }
+        Ok(())
+    }
+
     fn finish(&mut self, back: &[String]) -> Result<()> {
         back.iter().try_for_each(|made| self.prompt.run(made))?;
-        let last = self.first + shape::records(self.certificates);
+        let last = self.first + self.records;
         self.prompt.run(&format!("UPDATE state SET number = {last}, newest_at = {}", self.now))?;
         match self.engine {
             Engine::Sqlite => self.prompt.run("COMMIT"),
@@ -168,9 +184,10 @@ impl Load<'_> {
     }
 
     fn events(&mut self) -> Result<()> {
-        let columns = "number, at, kind, caller_id, caller_groups, request_id, client_request_id, address, detail";
+        let columns =
+            "number, at, kind, caller_id, caller_groups, request_id, client_request_id, address, detail";
         let mut rows = Rows::begin(self, "events", columns)?;
-        for place in 0..shape::records(self.certificates) {
+        for place in 0..self.records {
             let caller = Record::at(place).caller;
             let kind = shape::kind(place);
             let id = shape::octets::<16>(place, 200);
@@ -203,8 +220,8 @@ impl Load<'_> {
     fn certificates(&mut self) -> Result<()> {
         let columns = "number, authority_id, cluster_id, caller_id, serial, user_name, groups_id, on_behalf_of, \
              reason, key_kind, spki_sha256, not_before, not_after, asked_ttl, policy_revision, policies_id, sha256, der";
-        let mut rows = Rows::begin(self, "certificates", columns)?;
         let clusters = self.clusters()?;
+        let mut rows = Rows::begin(self, "certificates", columns)?;
         for place in self.places(Kind::Certificate) {
             let record = Record::at(place);
             let (at, user) = (self.time(place), user(record.user));
@@ -245,8 +262,8 @@ impl Load<'_> {
     fn refusals(&mut self) -> Result<()> {
         let columns = "number, caller_id, cluster_id, user_name, groups_id, on_behalf_of, reason, key_kind, \
              spki_sha256, asked_ttl, code, detail, violations, policy_revision, policies_id";
-        let mut rows = Rows::begin(self, "refusals", columns)?;
         let clusters = self.clusters()?;
+        let mut rows = Rows::begin(self, "refusals", columns)?;
         for place in self.places(Kind::Refusal) {
             let record = Record::at(place);
             let user = user(record.user);
@@ -322,12 +339,12 @@ impl Load<'_> {
     }
 
     fn places(&self, kind: Kind) -> impl Iterator<Item = u64> + use<> {
-        (0..shape::records(self.certificates)).filter(move |place| shape::kind(*place) == kind)
+        (0..self.records).filter(move |place| shape::kind(*place) == kind)
     }
 
     fn time(&self, place: u64) -> u64 {
         let begin = self.now.saturating_sub(shape::PERIOD + 60);
-        begin + shape::seconds(place, shape::records(self.certificates))
+        begin + shape::seconds(place, self.records)
     }
 
     fn clusters(&mut self) -> Result<Vec<u64>> {
@@ -440,7 +457,11 @@ pub fn user(number: u64) -> String {
 }
 
 pub fn caller(number: u64) -> String {
-    if number < shape::PORTALS { format!("token:portal-{number:02}") } else { format!("oidc:corp:person-{number:03}") }
+    if number < shape::PORTALS {
+        format!("token:portal-{number:02}")
+    } else {
+        format!("oidc:corp:person-{number:03}")
+    }
 }
 
 pub fn group(number: u64) -> String {

@@ -182,6 +182,7 @@ fn measure(arguments: &Arguments, folder: &Path, postgres: Option<&Postgres>) ->
     service.start()?;
     let start_ms = began.elapsed().as_secs_f64() * 1_000.0;
     let mut prompt = Prompt::open(&service.database)?;
+    prompt.quoted(engine)?;
     let mut client = Client::connect(service.address(), &token)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let store = runtime.block_on(Store::open(&settings(&service.database)?))?;
@@ -204,7 +205,8 @@ fn measure(arguments: &Arguments, folder: &Path, postgres: Option<&Postgres>) ->
             pages.extend(rows);
         }
     }
-    let others = if arguments.only.is_none() { others(&mut client, now, arguments.repetitions)? } else { Vec::new() };
+    let others =
+        if arguments.only.is_none() { others(&mut client, now, arguments.repetitions)? } else { Vec::new() };
     let mut exported = Vec::new();
     if !arguments.no_exports {
         for format in ["ndjson", "csv"] {
@@ -256,18 +258,23 @@ fn others(client: &mut Client, now: u64, repetitions: u32) -> Result<Vec<OtherRo
         Ok(Time::from_unix(i64::try_from(now.saturating_sub(days * 86_400))?).to_string())
     };
     let (after, before, busy, group) = (back(120)?, back(90)?, load::user(0), load::group(0));
-    let mut asked = vec![format!("/v1/users/{busy}"), format!("/v1/users/{}", load::user(shape::USERS - 1))];
+    let mut asked = vec![format!("/v1/users/{busy}"), format!("/v1/users/{}", load::user(shape::RARE_USER))];
     for by in ["day", "expiry_day", "cluster", "group", "caller", "policy", "outcome"] {
         asked.push(target("/v1/stats", [("by", by)]));
     }
     asked.push(target("/v1/stats", [("by", "day"), ("user", &busy)]));
     asked.push(target("/v1/stats", [("by", "day"), ("after", &after), ("before", &before)]));
-    asked.push(target("/v1/stats", [("by", "cluster"), ("group", &group), ("after", &after), ("before", &before)]));
+    asked.push(target(
+        "/v1/stats",
+        [("by", "cluster"), ("group", &group), ("after", &after), ("before", &before)],
+    ));
     let mut rows = Vec::new();
     for target in asked {
         let mut times = Vec::new();
         let began = Instant::now();
-        while times.len() < usize::try_from(repetitions)? && (times.len() < 3 || began.elapsed().as_secs() < 10) {
+        while times.len() < usize::try_from(repetitions)?
+            && (times.len() < 3 || began.elapsed().as_secs() < 10)
+        {
             times.push(client.get(&target)?.1);
         }
         times.sort_unstable();

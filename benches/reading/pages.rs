@@ -85,7 +85,12 @@ impl Pages<'_> {
             } else {
                 let body: serde_json::Value = serde_json::from_slice(&body)?;
                 found = body.get("items").and_then(|items| items.as_array()).context("no items")?.len();
-                ensure!(lines.len() == numbers.len(), "{sql}: {} rows and not {}", lines.len(), numbers.len());
+                ensure!(
+                    lines.len() == numbers.len(),
+                    "{sql}: {} rows and not {}",
+                    lines.len(),
+                    numbers.len()
+                );
                 ensure!(found == numbers.len().min(100), "{target}: {found} rows and not {}", numbers.len());
             }
         }
@@ -103,7 +108,8 @@ impl Pages<'_> {
             p99_ms: rounded(p99, 2),
             typed_ms: rounded(of_typed, 2),
             times: rounded(ratio(p50, of_typed), 2),
-            plan: self.plan(&sql)?,
+            // One row or two, of which each has its place: nothing to sort.
+            plan: if unique(case) { None } else { self.plan(&sql)? },
             good: (p50 <= 2.0 * of_typed || p50 <= FLOOR_MS) && p99 < 20.0,
         })
     }
@@ -119,16 +125,22 @@ impl Pages<'_> {
         let bad = |step: &&String| match self.engine {
             Engine::Sqlite => {
                 let step = step.trim_start_matches(['|', '`', '-', ' ']);
-                let scan = step.starts_with("SCAN") && !["SCAN k", "SCAN p", "SCAN CONSTANT ROW"].contains(&step);
+                let scan =
+                    step.starts_with("SCAN") && !["SCAN k", "SCAN p", "SCAN CONSTANT ROW"].contains(&step);
                 scan || step.contains("TEMP B-TREE")
             }
             Engine::Postgres => {
                 let scan = step.contains("Seq Scan") && tables.iter().any(|table| step.contains(table));
-                scan || step.contains("Sort Key") || step.contains("Bitmap")
+                let step = step.trim_start_matches([' ', '-', '>']);
+                scan || step == "Sort" || step == "Incremental Sort"
             }
         };
         Ok(plan.iter().find(bad).map(|step| step.trim().to_owned()))
     }
+}
+
+fn unique(case: &Case) -> bool {
+    case.filters.iter().any(|(name, _)| ["serial", "credential_id"].contains(name))
 }
 
 /// Where a client asks for this page.
@@ -155,10 +167,7 @@ fn cursor(list: List, given: &[(&str, &str)], number: i64) -> String {
         text.extend(name.bytes().chain([b'=']).chain(value.bytes()));
     }
     let binding = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &text);
-    let octets: Vec<u8> = [1]
-        .into_iter()
-        .chain(number.to_be_bytes())
-        .chain(binding.as_ref().iter().take(8).copied())
-        .collect();
+    let octets: Vec<u8> =
+        [1].into_iter().chain(number.to_be_bytes()).chain(binding.as_ref().iter().take(8).copied()).collect();
     URL_SAFE_NO_PAD.encode(octets)
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::database::Database;
+use crate::database::{Database, Engine};
 
 /// Printed behind every answer.
 const END: &str = "-- that is all --";
@@ -58,6 +58,11 @@ impl Prompt {
             }
             rows.push(String::from_utf8_lossy(&line).trim_end().to_owned());
         }
+    }
+
+    /// From here on every row is one line: SQLite would print octets as they are.
+    pub fn quoted(&mut self, engine: Engine) -> Result<()> {
+        if engine == Engine::Sqlite { self.run(".mode quote") } else { Ok(()) }
     }
 
     /// A statement of which the rows do not matter.

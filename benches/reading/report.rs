@@ -89,7 +89,8 @@ fn pages(results: &Results) -> Vec<Vec<String>> {
 }
 
 fn others(results: &Results) -> Vec<Vec<String>> {
-    let row = |row: &OtherRow| vec![row.what.clone(), format!("{:.1}", row.p50_ms), format!("{:.1}", row.p99_ms)];
+    let row =
+        |row: &OtherRow| vec![row.what.clone(), format!("{:.1}", row.p50_ms), format!("{:.1}", row.p99_ms)];
     results.others.iter().map(row).collect()
 }
 

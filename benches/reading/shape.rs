@@ -4,6 +4,8 @@
 /// How many of each there are; the first ones are the busiest.
 pub const USERS: u64 = 5_000;
 pub const CALLERS: u64 = 300;
+/// One who has a certificate now and then.
+pub const RARE_USER: u64 = 3_500;
 /// The first so many callers are portals, which name the person that they ask for.
 pub const PORTALS: u64 = 30;
 pub const GROUPS: u64 = 40;
@@ -27,7 +29,7 @@ const LIFETIMES: [(u64, u64); 7] = [
 ];
 
 pub const CODES: [&str; 5] =
-    ["policy_no_match", "policy_denied", "reserved_name", "csr_signature_invalid", "key_too_weak"];
+    ["policy_denied", "name_looks_reserved", "signature_invalid", "key_weak", "csr_malformed"];
 
 /// What a place holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +64,7 @@ pub fn records(certificates: u64) -> u64 {
 
 /// What a certificate or refusal says, as places in the lists above.
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a column that is there or not")]
 pub struct Record {
     pub user: u64,
     pub caller: u64,
@@ -133,9 +136,10 @@ fn lifetime(mut percent: u64) -> u64 {
     3_600
 }
 
-/// SplitMix64.
+/// The generator `SplitMix64`.
 fn mix(place: u64, salt: u64) -> u64 {
-    let mut word = place.wrapping_mul(0xd134_2543_de82_ef95).wrapping_add(salt.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    let mut word =
+        place.wrapping_mul(0xd134_2543_de82_ef95).wrapping_add(salt.wrapping_mul(0x9e37_79b9_7f4a_7c15));
     word = word.wrapping_add(0x9e37_79b9_7f4a_7c15);
     word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

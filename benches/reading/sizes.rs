@@ -19,7 +19,9 @@ pub struct SizeRow {
 /// The largest first, those under half an octet a certificate left out.
 pub fn all(prompt: &mut Prompt, engine: Engine, certificates: u64) -> Result<Vec<SizeRow>> {
     let sql = match engine {
-        Engine::Sqlite => "SELECT name || ' ' || sum(pgsize) FROM dbstat GROUP BY name ORDER BY sum(pgsize) DESC",
+        Engine::Sqlite => {
+            "SELECT name || ' ' || sum(pgsize) FROM dbstat GROUP BY name ORDER BY sum(pgsize) DESC"
+        }
         Engine::Postgres => {
             "SELECT relname || ' ' || pg_relation_size(oid) FROM pg_class WHERE relnamespace = \
              current_schema()::regnamespace AND relkind IN ('r', 'i', 't') ORDER BY pg_relation_size(oid) DESC"

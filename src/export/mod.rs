@@ -185,12 +185,15 @@ impl Lines {
     }
 }
 
+/// Begin what a spreadsheet runs; the wide ones do in some languages of Excel.
+const RUN: [char; 11] = ['=', '+', '-', '@', '＝', '＋', '－', '＠', '\t', '\r', '\n'];
+
 /// Lists are one JSON array. A text that a spreadsheet would run, or that begins with an
 /// apostrophe, gets an apostrophe before it; who takes one away from each such cell has the text.
 fn cell(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
-        Value::String(text) if text.starts_with(['=', '+', '-', '@', '\t', '\r', '\'']) => format!("'{text}"),
+        Value::String(text) if text.starts_with(RUN) || text.starts_with('\'') => format!("'{text}"),
         Value::String(text) => text.clone(),
         other => other.to_string(),
     }
@@ -242,7 +245,9 @@ mod tests {
 
     #[test]
     fn no_cell_is_a_formula() {
-        for text in ["=1+1", "+1", "-1", "@SUM(A1)", "'quoted", "\tx", "\rx"] {
+        for text in
+            ["=1+1", "+1", "-1", "@SUM(A1)", "'quoted", "\tx", "\rx", "\nx", "＝1", "＋1", "－1", "＠A"]
+        {
             assert_eq!(cell(&json!(text)), format!("'{text}"));
         }
         for text in ["a=1", " =1", "[\"=1\"]", ""] {

@@ -121,6 +121,8 @@ fn disguises() -> impl Strategy<Value = String> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn no_disguise_of_a_reserved_name_comes_through_a_star_or_a_variable(text in disguises()) {
         let Ok(name) = Name::parse(&text) else { return Ok(()) };

@@ -559,7 +559,7 @@ fn a_hostile_request_is_refused_in_bounded_time_with_every_claim_named() {
             .collect();
         let (refused, taken) = refused_in(rows.clone());
         println!("{what}: {taken:?}");
-        assert!(taken.as_millis() < 1_000, "{what}: {taken:?}");
+        assert!(taken.as_millis() < 5_000, "{what}: {taken:?}");
         rows.reverse();
         assert_eq!(refused_in(rows).0.refusal, refused.refusal, "{what}");
         let super::Refusal::Policy(told) = refused.refusal else { panic!("no policy refusal") };

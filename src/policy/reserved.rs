@@ -196,7 +196,7 @@ mod tests {
         for text in ["corpx", "ops", "root2", "a"] {
             assert_eq!(class(text, &configured), NameClass::Ordinary, "{text}");
         }
-        for text in ["Root", "CORP:x", "r o o t", "Adm-x"] {
+        for text in ["Root", "CORP:x", "ϲorp:x", "ϹORP:x", "r o o t", "Adm-x"] {
             assert_eq!(class(text, &configured), NameClass::LooksReserved, "{text}");
         }
     }

@@ -77,6 +77,10 @@ impl super::Store {
         let mut numbers = self.numbers(EventKind::CertificateIssued, &periods).await?.into_iter();
         search.numbers = numbers.next().unwrap_or(search.numbers);
         search.classes = numbers.collect();
+        // Whatever leads, what is valid then was issued in one of these stretches.
+        if let Some(all) = search.classes.iter().copied().reduce(Numbers::and) {
+            search.numbers = search.numbers.within(all);
+        }
         Ok(search)
     }
 }

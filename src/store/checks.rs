@@ -10,7 +10,7 @@ use super::certificates::Issuance;
 use super::idempotency::Taken;
 use super::names::Names;
 use super::state::State;
-use super::statement::{Statement, chunks};
+use super::statement::{Statement, repeated};
 use super::{StoreError, authorities};
 use crate::time::Time;
 
@@ -42,7 +42,7 @@ impl Checks {
             Self { idempotency_keys: Taken::load(connection, &issuances).await?, ..Self::default() };
         let keys: BTreeSet<[u8; 32]> = issuances.iter().map(|issuance| key(issuance)).collect();
         let keys: Vec<[u8; 32]> = keys.into_iter().collect();
-        for chunk in chunks(&keys) {
+        for chunk in &repeated(&keys) {
             // At revision 0 no key was ever blocked.
             if state.revisions.blocked_keys > 0 {
                 checks.load_blocked(connection, chunk).await?;

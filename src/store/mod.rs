@@ -130,7 +130,7 @@ impl Store {
         // Only now, so that a file was never without a connection: the last one to go folds up the
         // WAL, which a reader that comes then cannot make anew.
         let _ = first.close().await;
-        let queue = Queue::start(connections.writer.clone(), batch);
+        let queue = Queue::start(connections.engine, connections.writer.clone(), batch)?;
         let shared = Shared { database, connections, queue, serving: Mutex::new(None) };
         Ok(Self { shared: Arc::new(shared) })
     }

@@ -145,6 +145,13 @@ impl<'f> Search<'f> {
         Ok(sparsest.0)
     }
 
+    /// Every path that may be taken.
+    #[cfg(test)]
+    pub(super) fn all_paths(&self) -> Vec<Path> {
+        let paths = self.paths();
+        if paths.is_empty() { vec![Path::Rows] } else { paths }
+    }
+
     /// What a path reads along, for people.
     pub(super) fn named(&self, path: Path) -> &'static str {
         match path {

@@ -251,17 +251,35 @@ fn push_literal(written: &mut String, value: Option<Value<'_>>, engine: Engine) 
     };
 }
 
-/// Splits rows for multi-row statements into few sizes, so that their texts stay in the
-/// connection's cache of 100 prepared statements, below the limit of bound values (65,535 on
-/// PostgreSQL, 32,766 on SQLite), and yet with few statements for a batch of any size.
+/// The most rows of one statement.
+const MOST_ROWS: usize = 64;
+/// Longer statements are for a multiple of so many rows.
+const ROWS_STEP: usize = 8;
+
+/// Splits rows for multi-row statements. Few sizes, so that their texts stay in the connection's cache
+/// of 100 prepared statements, below the limit of bound values (65,535 on PostgreSQL, 32,766 on
+/// SQLite); and two statements for up to 71 rows, because each is a way to another thread and back.
 pub(super) fn chunks<T>(mut rows: &[T]) -> Vec<&[T]> {
     let mut chunks = Vec::new();
-    while let Some(size) = [64, 32, 16, 8, 4, 2, 1].into_iter().find(|size| *size <= rows.len()) {
-        let (chunk, rest) = rows.split_at(size);
+    while !rows.is_empty() {
+        let most = rows.len().min(MOST_ROWS);
+        let size = if most < ROWS_STEP { most } else { most.saturating_sub(most % ROWS_STEP) };
+        let (chunk, rest) = rows.split_at_checked(size).unwrap_or((rows, &[]));
         chunks.push(chunk);
         rows = rest;
     }
     chunks
+}
+
+/// The same for values to look for: the last one is repeated until the size is a usual one, so that
+/// they are looked for with one statement.
+pub(super) fn repeated<T: Clone>(values: &[T]) -> Vec<Vec<T>> {
+    let fill = |values: &[T]| {
+        let size = if values.len() == 1 { 1 } else { values.len().next_multiple_of(ROWS_STEP) };
+        let last = values.last().into_iter().cycle().cloned();
+        values.iter().cloned().chain(last).take(size).collect()
+    };
+    values.chunks(MOST_ROWS).map(fill).collect()
 }
 
 #[cfg(test)]
@@ -290,7 +308,25 @@ mod tests {
     fn chunks_hold_every_row_once_in_order() {
         let rows: Vec<u32> = (0..191).collect();
         let sizes: Vec<usize> = chunks(&rows).into_iter().map(<[u32]>::len).collect();
-        assert_eq!(sizes, [64, 64, 32, 16, 8, 4, 2, 1]);
+        assert_eq!(sizes, [64, 64, 56, 7]);
         assert_eq!(chunks(&rows).concat(), rows);
+        assert!((1..72).all(|length| chunks(&rows[..length]).len() <= 2));
+        assert!(chunks::<u32>(&[]).is_empty());
+    }
+
+    #[test]
+    fn values_are_repeated_up_to_a_usual_size() {
+        let sizes = |length: u32| -> Vec<usize> {
+            let values: Vec<u32> = (0..length).collect();
+            let repeated = repeated(&values);
+            let found: std::collections::BTreeSet<u32> = repeated.concat().into_iter().collect();
+            assert!(found.into_iter().eq(values));
+            repeated.iter().map(Vec::len).collect()
+        };
+        assert_eq!(
+            [sizes(0), sizes(1), sizes(2), sizes(8), sizes(9)],
+            [vec![], vec![1], vec![8], vec![8], vec![16]]
+        );
+        assert_eq!(sizes(130), [64, 64, 8]);
     }
 }

@@ -31,6 +31,11 @@ impl Numbers {
     pub(super) fn within(self, other: Self) -> Self {
         Self { above: self.above.max(other.above), below: self.below.min(other.below) }
     }
+
+    /// What holds both.
+    pub(super) fn and(self, other: Self) -> Self {
+        Self { above: self.above.min(other.above), below: self.below.max(other.below) }
+    }
 }
 
 /// A stretch of time whose records are out of order.

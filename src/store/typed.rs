@@ -3,7 +3,9 @@
 
 use super::certificate_filter::period;
 use super::search::Search;
-use super::{CertificateFilter, EventFilter, RefusalFilter, Span, StoreError, certificates, events, refusals};
+use super::{
+    CertificateFilter, EventFilter, RefusalFilter, Span, StoreError, certificates, events, refusals,
+};
 use crate::audit::EventKind;
 
 impl super::Store {

@@ -1,5 +1,8 @@
 //! The one writer: commits what has queued in one transaction and answers after the commit.
 
+use std::future::Future;
+use std::io;
+use std::thread;
 use std::time::Duration;
 
 use sqlx::AnyPool;
@@ -7,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::StoreError;
 use super::batch::{BatchError, Verdict, Work, commit};
+use super::engine::Engine;
 use super::names::Names;
 
 /// How many jobs may wait.
@@ -39,10 +43,19 @@ pub(super) struct Queue {
 
 impl Queue {
     /// Starts the writer on its pool, with at most `batch` jobs in one transaction.
-    pub(super) fn start(writer: AnyPool, batch: usize) -> Self {
+    ///
+    /// # Errors
+    /// `Unavailable`: the system gives no thread.
+    pub(super) fn start(engine: Engine, writer: AnyPool, batch: usize) -> Result<Self, StoreError> {
         let (sender, receiver) = mpsc::channel(QUEUE);
-        tokio::spawn(run(writer, receiver, batch.max(1)));
-        Self { sender }
+        let running = run(writer, receiver, batch.max(1));
+        match engine {
+            Engine::Sqlite => on_own_thread(running)
+                .map_err(|error| StoreError::Unavailable(format!("no thread for its writer: {error}")))?,
+            // Its socket belongs to the runtime that everything else is on.
+            Engine::Postgres => drop(tokio::spawn(running)),
+        }
+        Ok(Self { sender })
     }
 
     /// Hands `work` to the writer and waits until it is durable or refused. From here on it belongs
@@ -78,6 +91,14 @@ impl Queue {
     pub(super) fn limit(&self) -> usize {
         self.sender.max_capacity()
     }
+}
+
+/// Each statement is a way to SQLite's thread and back. Among the requests its way back would wait
+/// behind every one that is about to sign, a dozen times in each batch.
+fn on_own_thread(running: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    thread::Builder::new().name("ledger".to_owned()).spawn(move || runtime.block_on(running))?;
+    Ok(())
 }
 
 async fn run(writer: AnyPool, mut receiver: mpsc::Receiver<Message>, batch: usize) {

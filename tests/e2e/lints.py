@@ -8,6 +8,7 @@ import re
 import subprocess
 import tempfile
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
@@ -37,7 +38,9 @@ def lint_each_shape(issued: Iterable[bytes], authorities: Iterable[Authority]) -
     signers = {_subject(chain[0]): (authority, chain) for authority, chain in map(_with_chain, authorities)}
     for der in issued:
         leaf = x509.load_der_x509_certificate(der)
-        if _is_new(leaf):
+        # The judges look at the clock, which a test may have stepped.
+        is_live = leaf.not_valid_before_utc < datetime.now(UTC) < leaf.not_valid_after_utc
+        if is_live and _is_new(leaf):
             pkilint(der)
             authority, chain = signers[leaf.issuer.public_bytes()]
             pem = leaf.public_bytes(serialization.Encoding.PEM)

@@ -1,4 +1,4 @@
-"""Secrets go in everywhere, and come out nowhere: not in logs, answers, metrics, the database or a copy of it."""
+"""Secrets go in everywhere, and come out nowhere: logs, answers, exports, metrics, the database or a copy of it."""
 
 import base64
 import re
@@ -13,6 +13,7 @@ import requests_by_openssl as requests
 from conftest import ALICE
 from cryptography.hazmat.primitives import serialization
 from curl import Answer, curl
+from postgres import DATABASE
 from raw import talk
 from server import Cluster
 
@@ -22,6 +23,7 @@ GUESSED = "cs1_0123456789ab_" + "canaryGuessedTokenSecret" * 2 + "x"
 BASIC = base64.b64encode(b"canary-user:canary-basic-password").decode()
 QUERY = "canary-in-the-query-41d0"
 IDEMPOTENCY = "canary-idempotency-key-5d0c"
+FORMS = ("table", "json", "csv", "ndjson")
 
 WISHES = f"""
 [req]
@@ -56,9 +58,10 @@ class Watched:
         address = self.server.address("/v1/sign", **parameters)
         return self.ask("-H", f"@{header}", "--data-binary", "@-", *options, address, body=body)
 
-    def run(self, *arguments) -> None:
+    def run(self, *arguments) -> int:
         ran = self.server.cli(*arguments, check=False)
         self.out[f"countersign {arguments}"] = (ran.stdout + ran.stderr).encode()
+        return ran.returncode
 
 
 @pytest.fixture(scope="module")
@@ -77,19 +80,45 @@ def watched(make_server, authority, encrypted):
     return Watched(make_server(*clusters, rows=(ALICE | {"clusters": ["*"]},), log="trace"))
 
 
-def test_no_secret_comes_out_anywhere(watched, folder, authority, encrypted):
-    server = watched.server
+@pytest.fixture
+def user(folder) -> tuple[bytes, Path, Path]:
+    """A request, its key, and a key that is sent by mistake."""
     key = requests.key(folder, "rsa-2048", "user")
-    csr = requests.request_by_config(folder, key, WISHES)
-    lost = requests.key(folder, "p-256", "lost")
-    drive(watched, csr, key, lost)
+    return requests.request_by_config(folder, key, WISHES), key, requests.key(folder, "p-256", "lost")
+
+
+def test_no_secret_comes_out_anywhere(watched, user, folder, authority, encrypted):
+    server = watched.server
+    csr, *keys = user
+    drive(watched, csr, *keys)
     run_commands(watched)
+    assert watched.run("backup", folder / "copy.db") == 0
+    watched.out["backup"] = (folder / "copy.db").read_bytes()
+    watched.out["backup as text"] = dumped(folder / "copy.db")
     watched.out["metrics"] = urllib.request.urlopen(f"http://127.0.0.1:{server.metrics_port}/metrics").read()
     watched.out["database, running"] = ledger.bytes_on_disk(server.database)
     break_and_fail(watched, csr)
-    watched.out["database, copied"] = copied(server.database, folder / "copy.db")
+    watched.out["database as text"] = dumped(server.database)
     assert server.stop() == 0
     watched.out["database, stopped"] = ledger.bytes_on_disk(server.database)
+    assert_no_secret(watched, user, authority, encrypted)
+
+
+def test_no_secret_is_in_a_dump_of_postgresql(make_replicas, postgres_server, user, authority, encrypted):
+    clusters = (Cluster("prod", authority), Cluster("second", encrypted))
+    (server,) = make_replicas(1, *clusters, rows=(ALICE | {"clusters": ["*"]},), log="trace")
+    watched = Watched(server)
+    drive(watched, *user)
+    run_commands(watched)
+    dump = subprocess.run(["pg_dump", "--dbname", postgres_server.url(DATABASE)], check=True, capture_output=True).stdout
+    assert QUERY.encode() in dump, "it holds what it should"
+    watched.out["dump"] = dump
+    assert server.stop() == 0
+    assert_no_secret(watched, user, authority, encrypted)
+
+
+def assert_no_secret(watched: Watched, user: tuple[bytes, Path, Path], authority, encrypted) -> None:
+    server, (csr, key, lost) = watched.server, user
     watched.out["log"] = server.log.read_bytes()
     assert b'"level":"DEBUG"' in watched.out["log"], "it is not at its most talkative"
 
@@ -113,7 +142,7 @@ def test_no_secret_comes_out_anywhere(watched, folder, authority, encrypted):
         absent(what, secret, watched.out)
     # These are no secrets, and the ledger keeps them; a log is read by more people than a ledger.
     for what, words in {"query": QUERY, "idempotency key": IDEMPOTENCY}.items():
-        absent(what, words.encode(), {name: watched.out[name] for name in ("log", "metrics")})
+        absent(what, words.encode(), {name: watched.out[name] for name in ("log", "metrics") if name in watched.out})
 
 
 def drive(watched: Watched, csr: bytes, key: Path, lost: Path) -> None:
@@ -135,9 +164,13 @@ def drive(watched: Watched, csr: bytes, key: Path, lost: Path) -> None:
     secret = token(server.alice).decode()
     for path in (f"/v1/certificates/{secret}", f"/{secret}", f"/v1/whoami?token={secret}", f"/v1/audit?caller={secret}"):
         assert watched.ask("-H", f"@{server.alice}", server.url + path).status >= 400
-    for path in ("/v1/certificates", "/v1/refusals", "/v1/audit", "/v1/policies", "/v1/whoami", "/v1/clusters", "/readyz"):
+    lists = ("/v1/certificates", "/v1/refusals", "/v1/audit")
+    for path in (*lists, "/v1/policies", "/v1/blocked-keys", "/v1/whoami", "/v1/clusters", "/v1/users/alice", "/readyz"):
         for header in (server.alice, server.auditor, server.admin):
             watched.ask("-H", f"@{header}", server.url + path)
+    for path in lists:
+        for form in ("csv", "ndjson"):
+            assert watched.ask("-H", f"@{server.auditor}", f"{server.url}{path}?format={form}").status == 200
     private = key.read_bytes().replace(b"\n", b"\\n")
     body = b"policies: []\n# " + private
     assert watched.ask("-X", "PUT", "-H", f"@{server.admin}", "-H", "If-Match: *", "--data-binary", "@-",
@@ -147,13 +180,22 @@ def drive(watched: Watched, csr: bytes, key: Path, lost: Path) -> None:
 
 
 def run_commands(watched: Watched) -> None:
+    """Those that work, and those that are given what they must not show."""
+    by_api = ("audit", "certificates", "--server", watched.server.url, "--token-file")
+    secret = watched.server.clusters[0].authority.key
     for arguments in (
-        ("token", "list"), ("token", "revoke", "nobody"), ("policy", "list"), ("key", "list"),
-        ("config", "check"), ("healthcheck",), ("version",), ("key", "block", "ab" * 32, "--reason", "x"),
-        ("key", "block", str(watched.server.clusters[0].authority.key), "--reason", "x"),
-        ("policy", "apply", "-f", str(watched.server.clusters[0].authority.key)),
+        ("token", "list"), ("policy", "list"), ("key", "list"), ("key", "block", "ab" * 32, "--reason", "x"),
+        ("config", "check"), ("healthcheck",), ("version",), ("check",), ("check", "--json"), ("migrate", "--check"),
+        ("audit", "stats"), (*by_api, watched.server.auditor),
+        *(("audit", what, "-o", form) for what in ("certificates", "refusals", "events") for form in FORMS),
+        ("audit", "trace", "--kube-audit", secret, "-o", "ndjson"),
     ):  # fmt: skip
-        watched.run(*arguments)
+        assert watched.run(*arguments) == 0, watched.out[f"countersign {arguments}"]
+    for arguments in (
+        ("token", "revoke", "nobody"), ("key", "block", secret, "--reason", "x"), ("policy", "apply", "-f", secret),
+        ("backup", secret), (*by_api, secret),
+    ):  # fmt: skip
+        assert watched.run(*arguments) != 0, arguments
 
 
 def break_and_fail(watched: Watched, csr: bytes) -> None:
@@ -166,11 +208,9 @@ def break_and_fail(watched: Watched, csr: bytes) -> None:
     assert watched.ask("-H", f"@{server.auditor}", server.address("/v1/certificates")).status == 500
 
 
-def copied(database: Path, copy: Path) -> bytes:
-    """A backup as operators make it, and the same as text."""
-    subprocess.run(["sqlite3", database, f"VACUUM INTO '{copy}'"], check=True)
-    dump = subprocess.run(["sqlite3", copy, ".dump"], check=True, capture_output=True).stdout
-    return copy.read_bytes() + dump
+def dumped(database: Path) -> bytes:
+    """All of it as text."""
+    return subprocess.run(["sqlite3", database, ".dump"], check=True, capture_output=True).stdout
 
 
 def token(header: Path) -> bytes:

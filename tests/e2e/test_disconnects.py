@@ -1,4 +1,4 @@
-"""Clients that go away in the middle of a request, wherever that is: nothing is half there, and nothing is kept of them."""
+"""Clients that go away in the middle of a request, wherever that is: nothing is half there, nothing is kept open."""
 
 import os
 import random
@@ -110,7 +110,8 @@ def test_whoever_left_gets_the_same_certificate_when_it_comes_back(served):
     credential = server.alice.read_text().strip()
     for number in range(20):
         once = f"Idempotency-Key: left-{number}"
-        head = f"POST /v1/sign?cluster=prod HTTP/1.1\r\nHost: x\r\n{credential}\r\n{once}\r\nContent-Length: {len(body)}\r\n\r\n"
+        head = f"POST /v1/sign?cluster=prod HTTP/1.1\r\nHost: x\r\n{credential}\r\n{once}\r\n"
+        head += f"Content-Length: {len(body)}\r\n\r\n"
         with raw.connect(server.port) as connection:
             connection.sendall(head.encode() + body)
             time.sleep(number / 2_000)

@@ -1,6 +1,8 @@
 """Names that are allowed and awkward come out of every format as they went in; the others are refused."""
 
+import csv
 import email.message
+import io
 import json
 import re
 import subprocess
@@ -24,11 +26,11 @@ PLAIN = [
     "| a", "> a", "@a", "a@b@c", "[a]", "[", "]", "{a", "a}", "{}", "{{a}}", "\\", "\\n", "a\\", "\\u0041", "a,b", "a;b",
     "a\"; filename=\"b.sh", "../../etc/passwd", "/etc/passwd", ".", "..", ".ssh", "a/b", "a b", "a  b", "a'b\"c",
     "=1+1", "=cmd|' /C calc'!A0", "+1+1", "-1+1", "@SUM(A1)", "<script>alert(1)</script>", "&amp;", "con", "nul.txt",
-    "x" * 253,
+    "'=1", "''=1", "=\"a\",\"b\"", "x" * 253,
 ]  # fmt: skip
 BEYOND_ASCII = [
     "Zoë", "gebühren-größe", "王小明", "Ω", "😀", "👩🏽", "אליס", "مريم", "abc אבג", "ไทย", "é" * 126, "ﷺ", "№ 7", "“a”",
-    "a\u2010b", "１２",
+    "a\u2010b", "１２", "＝1+1", "＋1", "－1", "＠SUM(A1)", "=אליס", "+😀",
 ]  # fmt: skip
 REFUSED = {
     "tab": ("a\tb", "name_character_not_accepted"),
@@ -53,6 +55,9 @@ REFUSED = {
 }
 FILE_NAME = re.compile(r"[A-Za-z0-9_@][A-Za-z0-9._@-]{0,99}")
 ANYBODY = ALICE | {"name": "anybody", "users": ["*", *BEYOND_ASCII], "groups": ["*", *BEYOND_ASCII]}
+EVERYBODY = {"clusters": ["*"], "callers": ["token:*"], "users": ["*"]}
+NOT_THIS_GROUP = {"name": "not-this", "effect": "deny", **EVERYBODY, "groups": ["refused"]}
+RUN_BY_SPREADSHEETS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
 def ascii_start(name: str) -> str:
@@ -63,8 +68,9 @@ def ascii_start(name: str) -> str:
 @pytest.fixture(scope="module")
 def anybody(tmp_path_factory, authority):
     """A server whose alice may be anybody, in any group, that is not reserved."""
-    server = Known(tmp_path_factory.mktemp("anybody"), Cluster("prod", authority))
-    server.apply(ANYBODY)
+    # What is in the ledger has a line in the log at this level only.
+    server = Known(tmp_path_factory.mktemp("anybody"), Cluster("prod", authority), log="info,countersign=debug")
+    server.apply(ANYBODY, NOT_THIS_GROUP)
     server.start()
     yield server
     server.stop()
@@ -188,3 +194,39 @@ def test_each_event_of_the_log_is_one_line_of_json_whatever_the_names(anybody):
     assert all(isinstance(event, dict) and event["level"] for event in events)
     for request_id in ids:
         assert sum(request_id in line for line in lines) == 1
+
+
+@pytest.mark.parametrize("path", ["/v1/certificates", "/v1/refusals"])
+def test_no_cell_of_csv_is_a_formula_and_each_name_can_be_had_back(anybody, path):
+    names = [name for name in PLAIN + BEYOND_ASCII if name.startswith(("'", *RUN_BY_SPREADSHEETS))]
+    names += ["a,b", 'a\"; filename=\"b.sh', "a;b", "مريم", "abc אבג", "😀", "a  b"]
+    group, status = ("dev", 201) if path == "/v1/certificates" else ("refused", 403)
+    for name in names:
+        assert anybody.sign(anybody.alice, request_of(name, name, group), reason=name).status == status
+
+    rows = cells(exported(anybody, path, "text/csv", group))
+    objects = [json.loads(line) for line in exported(anybody, path, "application/x-ndjson", group).splitlines()]
+    assert objects.pop() == {"end": True, "count": len(rows)}
+    assert not [cell for row in rows for cell in row.values() if cell.startswith(RUN_BY_SPREADSHEETS)]
+    for row, said in zip(rows, objects, strict=True):
+        assert {column: said_by(cell, said.get(column)) for column, cell in row.items()} == {c: said.get(c) for c in row}
+    assert {row["user"].removeprefix("'") for row in rows} >= set(names)
+
+
+def exported(server, path: str, kind: str, group: str) -> bytes:
+    return server.get(server.auditor, path, "-H", f"Accept: {kind}", group=group).body
+
+
+def cells(document: bytes) -> list[dict[str, str]]:
+    """The records between header and end, as Python's reader has them."""
+    header, *records, end = csv.reader(io.StringIO(document.decode(), newline=""), strict=True)
+    assert {len(record) for record in (*records, end)} == {len(header)}
+    assert end[:2] == ["end", str(len(records))] and not any(end[2:])
+    return [dict(zip(header, record, strict=True)) for record in records]
+
+
+def said_by(cell: str, value):
+    """What a cell means, where JSON says a value of this kind: the way back that docs/api.md gives."""
+    if value is None:
+        return cell or None
+    return cell.removeprefix("'") if isinstance(value, str) else json.loads(cell)

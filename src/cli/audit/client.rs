@@ -13,6 +13,8 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use serde_json::Value;
 
+use crate::ca::secret_file;
+
 /// A service that sends nothing for so long is given up.
 const PATIENCE: Duration = Duration::from_mins(1);
 /// The longest head of an answer, in octets.
@@ -133,7 +135,8 @@ fn cut(count: u64) -> String {
 
 /// A token alone, or the line `Authorization: Bearer TOKEN`.
 fn token(file: &Path) -> Result<String> {
-    let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
+    let octets = secret_file::read(file).with_context(|| file.display().to_string())?;
+    let text = std::str::from_utf8(&octets).with_context(|| file.display().to_string())?;
     let token = text.trim().rsplit(' ').next().unwrap_or_default();
     if token.is_empty() || !token.bytes().all(|octet| octet.is_ascii_graphic()) {
         bail!("{} holds no token", file.display());
@@ -251,7 +254,9 @@ impl Read for Chunked {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs::Permissions;
     use std::io::Cursor;
+    use std::os::unix::fs::PermissionsExt as _;
 
     fn body(answer: &str) -> Result<String> {
         let stream: Box<dyn Stream> = Box::new(Cursor::new(answer.as_bytes().to_vec()));
@@ -291,9 +296,13 @@ mod tests {
         let file = folder.path().join("token");
         for text in ["cs1_abc", "cs1_abc\n", "Authorization: Bearer cs1_abc\n"] {
             std::fs::write(&file, text).unwrap();
+            std::fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
             assert_eq!(token(&file).unwrap(), "cs1_abc");
         }
         std::fs::write(&file, "\n").unwrap();
         assert!(token(&file).is_err());
+        std::fs::write(&file, "cs1_abc").unwrap();
+        std::fs::set_permissions(&file, Permissions::from_mode(0o644)).unwrap();
+        assert!(format!("{:#}", token(&file).unwrap_err()).contains("chmod 600"));
     }
 }

@@ -1,5 +1,6 @@
 //! `--follow`: the last rows, then every new one.
 
+use std::io::Write as _;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -20,6 +21,8 @@ pub(super) async fn run(
     stretch: Stretch,
     printer: &mut Printer,
 ) -> Result<()> {
+    tokio::spawn(stop());
+    printer.begin()?;
     let mut after = match stretch.after_number {
         Some(number) => number,
         None => last(source, what, texts, stretch.limit.unwrap_or(LAST), printer).await?,
@@ -33,6 +36,16 @@ pub(super) async fn run(
         source.rows(what, texts, stretch, &mut take).await?;
         printer.flush()?;
         tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// Ends the program well when it is interrupted: behind a whole line, wherever a request stands.
+async fn stop() {
+    if tokio::signal::ctrl_c().await.is_ok() {
+        let mut out = std::io::stdout().lock();
+        // Nobody is left to be told.
+        let _ = out.flush();
+        std::process::exit(0);
     }
 }
 

@@ -49,7 +49,7 @@ pub(in crate::cli) enum Audit {
     },
     /// Count certificates and refusals
     Stats {
-        /// By what: `day`, `expiry_day`, `cluster`, `group`, `caller`, `policy` or `outcome`
+        /// By what: day, `expiry_day`, cluster, group, caller, policy or outcome
         #[arg(long, default_value = "day")]
         by: String,
         #[command(flatten)]

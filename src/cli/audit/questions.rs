@@ -162,6 +162,10 @@ pub(in crate::cli) struct Listing {
 
 impl Listing {
     pub(super) async fn run(self, source: &Source, what: What, texts: Vec<(String, String)>) -> Result<()> {
+        if self.follow && self.output == Output::Json {
+            let reason = "--follow has no end and an object of JSON has one: take -o ndjson\n";
+            clap::Error::raw(clap::error::ErrorKind::ArgumentConflict, reason).exit();
+        }
         let stretch = Stretch {
             after_number: self.after_number,
             ascending: self.oldest_first || self.after_number.is_some(),

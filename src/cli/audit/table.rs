@@ -35,13 +35,14 @@ pub(super) struct Look {
 }
 
 impl Look {
-    /// Of standard output.
+    /// Of standard output; `COLUMNS` says how wide, where it is set.
     pub(super) fn of_stdout() -> Self {
         let terminal = std::io::stdout().is_terminal();
         let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        let asked = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
         let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
         Self {
-            width: terminal.then(|| usize::from(console::Term::stdout().size().1)),
+            width: asked.or_else(|| terminal.then(|| usize::from(console::Term::stdout().size().1))),
             colour: terminal && !dumb && !set("NO_COLOR"),
         }
     }

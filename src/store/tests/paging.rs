@@ -414,3 +414,16 @@ async fn validity_is_inclusive_at_both_ends() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_time_of_validity_bounds_the_numbers_whatever_leads() {
+    let ledger = filled(200).await;
+    let filter = CertificateFilter {
+        group: text("dev"),
+        // Nothing had been issued by then.
+        valid_at: Some(NOW.before(10_000)),
+        ..CertificateFilter::default()
+    };
+    let search = ledger.certificate_search(&filter).await.unwrap();
+    assert!(search.numbers.below < 100, "{search:?}");
+}

@@ -119,6 +119,93 @@ async fn certificates_are_paged_along_an_index_under_every_filter() {
     }
 }
 
+type With<F> = fn(&mut F);
+
+/// Every filter with every other, along each path that the two leave open.
+async fn assert_pairs<F: Default>(
+    ledger: &Ledger,
+    filters: &[With<F>],
+    paged: impl AsyncFn(&F, Span) -> Vec<(&'static str, Statement<'static>)>,
+) {
+    for (place, one) in filters.iter().enumerate() {
+        for other in &filters[place..] {
+            let mut filter = F::default();
+            one(&mut filter);
+            other(&mut filter);
+            for span in BOTH {
+                for (along, statement) in paged(&filter, span).await {
+                    let what = format!("filters {place} and another along {along}");
+                    assert_paged(ledger, &what, statement, along_index(along)).await;
+                }
+            }
+        }
+    }
+}
+
+fn along_index(named: &str) -> &'static str {
+    match named {
+        "c.user_name" => "_by_user (user_name=? AND rowid>? AND rowid<?)",
+        "c.on_behalf_of" => "_by_on_behalf_of (on_behalf_of=? AND rowid>? AND rowid<?)",
+        "c.caller_id" => "_by_caller (caller_id=? AND rowid>? AND rowid<?)",
+        "c.cluster_id" => "_by_cluster (cluster_id=? AND rowid>? AND rowid<?)",
+        "c.code" => "refusals_by_code (code=? AND rowid>? AND rowid<?)",
+        "lifetimes" => LIFETIMES,
+        "all rows" => "c USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)",
+        _ => MEMBERS,
+    }
+}
+
+#[tokio::test]
+async fn every_pair_of_filters_of_certificates_is_paged_along_an_index() {
+    let ledger = Ledger::on_sqlite().await;
+    let filters: [With<CertificateFilter>; 13] = [
+        |filter| filter.user = Some("x".to_owned()),
+        |filter| filter.on_behalf_of = Some("x".to_owned()),
+        |filter| filter.group = Some("x".to_owned()),
+        |filter| filter.policy = Some("x".to_owned()),
+        |filter| filter.caller = Some("x".to_owned()),
+        |filter| filter.cluster = Some("x".to_owned()),
+        |filter| filter.status = Some((CertificateStatus::Active, NOW)),
+        |filter| filter.status = Some((CertificateStatus::Expired, NOW)),
+        |filter| filter.issued_after = Some(NOW),
+        |filter| filter.issued_before = Some(NOW),
+        |filter| filter.expires_before = Some(NOW),
+        |filter| filter.expires_after = Some(NOW),
+        |filter| filter.valid_between = Some((NOW, NOW)),
+    ];
+    assert_pairs(&ledger, &filters, async |filter: &CertificateFilter, span| {
+        // A filter lives for as long as the test.
+        let filter: &'static CertificateFilter = Box::leak(Box::new(filter.clone()));
+        let search = ledger.certificate_search(filter).await.unwrap();
+        let paths = search.all_paths();
+        paths.iter().map(|path| (search.named(*path), certificates::select(&search, *path, span))).collect()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn every_pair_of_filters_of_refusals_is_paged_along_an_index() {
+    let ledger = Ledger::on_sqlite().await;
+    let filters: [With<RefusalFilter>; 9] = [
+        |filter| filter.user = Some("x".to_owned()),
+        |filter| filter.on_behalf_of = Some("x".to_owned()),
+        |filter| filter.group = Some("x".to_owned()),
+        |filter| filter.policy = Some("x".to_owned()),
+        |filter| filter.caller = Some("x".to_owned()),
+        |filter| filter.cluster = Some("x".to_owned()),
+        |filter| filter.code = Some("x".to_owned()),
+        |filter| filter.after = Some(NOW),
+        |filter| filter.before = Some(NOW),
+    ];
+    assert_pairs(&ledger, &filters, async |filter: &RefusalFilter, span| {
+        let filter: &'static RefusalFilter = Box::leak(Box::new(filter.clone()));
+        let search = filter.search();
+        let paths = search.all_paths();
+        paths.iter().map(|path| (search.named(*path), refusals::select(&search, *path, span))).collect()
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn refusals_are_paged_along_an_index_under_every_filter() {
     let ledger = Ledger::on_sqlite().await;

@@ -230,9 +230,9 @@ mod tests {
 
     #[test]
     fn a_line_that_is_far_too_long_is_passed_over() {
-        let line = "x".repeat(usize::try_from(LONGEST_LINE).unwrap() + 10);
+        let oversized = "x".repeat(usize::try_from(LONGEST_LINE).unwrap() + 10);
         let mut log = Log::default();
-        log.read(format!("{line}\n{}", sample()).as_bytes()).unwrap();
+        log.read(format!("{oversized}\n{}", sample()).as_bytes()).unwrap();
         assert_eq!((log.lines, log.unreadable), (7, 3));
         assert_eq!(log.certificates.len(), 1);
     }
