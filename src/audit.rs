@@ -42,11 +42,13 @@ pub enum EventKind {
     RetentionChanged,
     /// Records that were kept for long enough were deleted.
     LedgerPruned,
+    /// An auditor read records of others; reads of a minute are one event.
+    LedgerRead,
 }
 
 impl EventKind {
     /// Every kind, for readers of the log.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::CertificateIssued,
         Self::RequestRefused,
         Self::PolicyReplaced,
@@ -57,6 +59,7 @@ impl EventKind {
         Self::ClockAccepted,
         Self::RetentionChanged,
         Self::LedgerPruned,
+        Self::LedgerRead,
     ];
 
     /// As it is written in the log and in the database.
@@ -73,6 +76,7 @@ impl EventKind {
             Self::ClockAccepted => "clock.accepted",
             Self::RetentionChanged => "retention.changed",
             Self::LedgerPruned => "ledger.pruned",
+            Self::LedgerRead => "ledger.read",
         }
     }
 

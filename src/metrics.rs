@@ -62,6 +62,7 @@ pub struct Metrics {
     refused: Family<CodeLabels, Counter>,
     not_recorded: Counter,
     queue_length: Gauge,
+    reads_not_audited: Counter,
     ca_not_after: Family<ClusterLabels, Gauge>,
     started: Gauge,
 }
@@ -77,6 +78,7 @@ impl Default for Metrics {
             refused: Family::default(),
             not_recorded: Counter::default(),
             queue_length: Gauge::default(),
+            reads_not_audited: Counter::default(),
             ca_not_after: Family::default(),
             started: Gauge::default(),
         };
@@ -129,6 +131,11 @@ impl Metrics {
     /// This many requests wait for the ledger's writer.
     pub fn writer_queue(&self, length: usize) {
         self.queue_length.set(i64::try_from(length).unwrap_or(i64::MAX));
+    }
+
+    /// So many reads by auditors leave no event.
+    pub fn reads_not_audited(&self, count: u64) {
+        self.reads_not_audited.inc_by(count);
     }
 
     /// The instant at which the CA of a configured cluster expires. To be told once for each
@@ -191,6 +198,11 @@ impl Metrics {
             "countersign_ledger_queue_length",
             "Requests that wait for the ledger's writer",
             self.queue_length.clone(),
+        );
+        registry.register(
+            "countersign_ledger_reads_not_audited",
+            "Reads by auditors of which the audit log has no event",
+            self.reads_not_audited.clone(),
         );
     }
 

@@ -8,6 +8,7 @@ pub mod issue;
 pub mod keys;
 pub mod policies;
 pub mod reading;
+pub mod reads;
 mod refusal_cap;
 mod refuse;
 mod retry;
@@ -86,6 +87,7 @@ pub struct App {
     refreshing: tokio::sync::Mutex<()>,
     /// What reads much of the ledger at once takes one of these.
     pub exports: Arc<Semaphore>,
+    reads: reads::Reads,
 }
 
 /// Whether requests can be answered, and what stands in the way.
@@ -139,6 +141,7 @@ impl App {
             last_look: Mutex::new(None),
             refreshing: tokio::sync::Mutex::new(()),
             exports: Arc::new(Semaphore::new(EXPORTS)),
+            reads: reads::Reads::default(),
         })
     }
 

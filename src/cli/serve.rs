@@ -24,6 +24,9 @@ const REFRESH: Duration = Duration::from_millis(500);
 /// Enough for who asks for metrics.
 const METRICS_CONNECTIONS: usize = 32;
 
+/// How often reads of the ledger are written to the audit log.
+const AUDIT_READS: Duration = Duration::from_mins(1);
+
 /// The listening sockets of one service.
 pub(super) struct Listeners {
     pub api: TcpListener,
@@ -65,6 +68,7 @@ pub(super) async fn launch(config: &Config, listeners: Listeners, shutdown: Canc
     let app = App::start(config.clusters.clone(), store.clone(), Clock::System, Metrics::default()).await;
     let app = Arc::new(app.map_err(|error| told(error, config))?.with_refusal_limits(config.refusals));
     let refresher = tokio::spawn(keep_fresh(Arc::clone(&app), shutdown.clone()));
+    let reads = tokio::spawn(audit_reads(Arc::clone(&app), shutdown.clone()));
     let metrics = listeners.metrics.map(|listener| {
         tokio::spawn(http::server::serve(
             listener,
@@ -82,6 +86,8 @@ pub(super) async fn launch(config: &Config, listeners: Listeners, shutdown: Canc
         metrics.await?;
     }
     refresher.await?;
+    reads.await?;
+    app.write_reads().await;
     store.close().await;
     tracing::info!("stopped");
     Ok(())
@@ -100,6 +106,13 @@ async fn keep_fresh(app: Arc<App>, shutdown: CancellationToken) {
         if let Err(error) = app.refresh().await {
             tracing::warn!(error.code = error.code(), "the ledger's changes could not be read");
         }
+    }
+}
+
+/// Writes who read what, once a minute.
+async fn audit_reads(app: Arc<App>, shutdown: CancellationToken) {
+    while shutdown.run_until_cancelled(tokio::time::sleep(AUDIT_READS)).await.is_some() {
+        app.write_reads().await;
     }
 }
 

@@ -75,6 +75,7 @@ pub async fn one(
     let rendering = Rendering::parse(format.as_deref(), key_path.as_deref(), shape.as_deref())?;
     let offer = accept::certificate(rendering.form, request.headers())?;
     let serial = read_serial(&serial)?;
+    app.note_read(&asker.principal, &asker.origin, "/v1/certificates/{serial}", &serial.to_string());
     let recorded = app.certificate(&asker.principal, serial, cluster.as_deref()).await?;
     Issued::new(&app, &recorded).detailed(&rendering, offer)
 }

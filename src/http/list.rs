@@ -79,6 +79,19 @@ impl Query {
         self.cursor.map_or(span, |number| span.behind(number))
     }
 
+    /// The list.
+    #[must_use]
+    pub fn path(&self) -> &'static str {
+        self.path
+    }
+
+    /// The filters as they were given.
+    #[must_use]
+    pub fn question(&self) -> String {
+        let pairs: Vec<_> = self.given.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        pairs.join("&")
+    }
+
     /// How many rows the client wants at most, where it said so.
     #[must_use]
     pub fn limit(&self) -> Option<u32> {

@@ -44,6 +44,7 @@ pub async fn answer(
     span: Span,
     headers: &HeaderMap,
 ) -> Result<Response, Problem> {
+    app.note_read(&asker.principal, &asker.origin, query.path(), &query.question());
     let columns = wanted.columns();
     let wanted = app.scoped(&asker.principal, wanted).await?;
     match query.shape {

@@ -58,6 +58,7 @@ pub async fn counts(
         return Err(app.refuse_early(&asker.origin, AppError::RoleMissing("auditor")).await.into());
     }
     let _permit = app.exports.try_acquire().map_err(|_| super::rows::busy())?;
+    app.note_read(&asker.principal, &asker.origin, "/v1/stats", request.uri().query().unwrap_or_default());
     let (certificates, refusals) = app.counts(&asker.principal, wanted, by).await?;
     let body = Body::of(now, by, &certificates, &refusals);
     let answer = JsonLine(&body).into_response();

@@ -29,6 +29,7 @@ pub async fn one(
 ) -> Result<Response, Problem> {
     accept::json(request.headers())?;
     Parameters::parse(request.uri().query(), &[])?;
+    app.note_read(&asker.principal, &asker.origin, "/v1/users/{user}", &user);
     let now = app.clock.now();
     let found = app.user(&asker.principal, &user, now).await?;
     let body = Body::of(&user, now, &found, asker.principal.roles.auditor);

@@ -62,6 +62,23 @@ impl super::Store {
         self.events(filter, Span::all(Order::OldestFirst, limit).behind(after)).await
     }
 
+    /// Appends events of reads, in one transaction.
+    ///
+    /// # Errors
+    /// `Unavailable`; none of them was written.
+    pub async fn record_reads(&self, reads: Vec<(Origin, Value)>, now: Time) -> Result<(), StoreError> {
+        self.change(move |connection| {
+            Box::pin(async move {
+                let mut state = State::lock(connection).await?;
+                for (origin, detail) in &reads {
+                    append_event(connection, &mut state, now, EventKind::LedgerRead, origin, detail).await?;
+                }
+                state.save(connection).await
+            })
+        })
+        .await
+    }
+
     /// An operator's word that `now` is right, after a clock that stood in the future: records are
     /// taken from `now` on. Audited.
     ///
@@ -96,6 +113,7 @@ pub(super) fn kind_number(kind: EventKind) -> i64 {
         EventKind::ClockAccepted => 8,
         EventKind::RetentionChanged => 9,
         EventKind::LedgerPruned => 10,
+        EventKind::LedgerRead => 20,
     }
 }
 

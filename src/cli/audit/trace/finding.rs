@@ -82,7 +82,7 @@ impl Finding {
     pub(super) async fn of(source: &Source, id: [u8; 32], used: &Use, since: &Since) -> Result<Self> {
         let credential_id = format!("X509SHA256={}", hex::encode(id));
         let given = [("credential_id".to_owned(), credential_id.clone())];
-        let record = first(source, What::Certificates, &given).await?;
+        let record = first(source, What::Certificates, &given, None).await?;
         let mut flags = Vec::new();
         match &record {
             None => flags.push("not_in_ledger"),
@@ -155,18 +155,23 @@ async fn was_refused(source: &Source, record: &Value) -> Result<bool> {
         ("user".to_owned(), text("user")),
         ("caller".to_owned(), text("requested_by")),
         ("code".to_owned(), "policy_denied".to_owned()),
-        ("after".to_owned(), text("issued_at")),
     ];
-    Ok(first(source, What::Refusals, &given).await?.is_some())
+    let after_number = record.get("number").and_then(Value::as_i64);
+    Ok(first(source, What::Refusals, &given, after_number).await?.is_some())
 }
 
-async fn first(source: &Source, what: What, given: &[(String, String)]) -> Result<Option<Value>> {
+async fn first(
+    source: &Source,
+    what: What,
+    given: &[(String, String)],
+    after_number: Option<i64>,
+) -> Result<Option<Value>> {
     let mut found = None;
     let mut take = |row: &str| {
         found = Some(read(row)?);
         Ok(())
     };
-    let stretch = Stretch { limit: Some(1), ..Stretch::default() };
+    let stretch = Stretch { after_number, ascending: after_number.is_some(), limit: Some(1) };
     source.rows(what, given, stretch, &mut take).await?;
     Ok(found)
 }

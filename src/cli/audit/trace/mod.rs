@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
-use serde_json::json;
+use serde::Serialize;
 
 use super::output::write;
 use super::source::Source;
@@ -108,14 +108,26 @@ fn ndjson(log: &Log, findings: &[Finding]) -> Result<()> {
     for finding in findings {
         write(format!("{}\n", serde_json::to_string(finding)?).as_bytes())?;
     }
-    let end = json!({
-        "end": true,
-        "count": findings.len(),
-        "flagged": findings.iter().filter(|finding| !finding.flags.is_empty()).count(),
-        "lines": log.lines,
-        "unreadable_lines": log.unreadable,
-        "requests": log.requests,
-        "requests_without_certificate": log.without_certificate,
-    });
-    write(format!("{end}\n").as_bytes())
+    let end = Summary {
+        end: true,
+        count: findings.len(),
+        flagged: findings.iter().filter(|finding| !finding.flags.is_empty()).count(),
+        lines: log.lines,
+        unreadable_lines: log.unreadable,
+        requests: log.requests,
+        requests_without_certificate: log.without_certificate,
+    };
+    write(format!("{}\n", serde_json::to_string(&end)?).as_bytes())
+}
+
+/// The last line: nothing is missing before it.
+#[derive(Serialize)]
+struct Summary {
+    end: bool,
+    count: usize,
+    flagged: usize,
+    lines: u64,
+    unreadable_lines: u64,
+    requests: u64,
+    requests_without_certificate: u64,
 }
