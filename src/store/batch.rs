@@ -76,8 +76,10 @@ pub(super) enum Verdict {
 /// Why a transaction over a batch was rolled back.
 #[derive(Debug)]
 pub(super) enum BatchError {
-    /// It did not begin, or not end in time: another one would not either.
-    NotBegun(StoreError),
+    /// It did not begin, did not end in time, or failed to commit. Another one would fare no
+    /// better, and after a commit that broke off nobody knows whether it stands: what is in it must
+    /// not be written again.
+    Transaction(StoreError),
     /// Something in it was not taken.
     SerialTaken,
     Store(StoreError),
@@ -92,7 +94,7 @@ impl From<StoreError> for BatchError {
 /// Only a transaction that took too long comes this way; another one would too.
 impl From<sqlx::Error> for BatchError {
     fn from(error: sqlx::Error) -> Self {
-        Self::NotBegun(error.into())
+        Self::Transaction(error.into())
     }
 }
 
@@ -112,7 +114,7 @@ pub(super) async fn commit(
     names: &mut Names,
     works: &[&Work],
 ) -> Result<Vec<Verdict>, BatchError> {
-    let mut connection = writer.acquire().await.map_err(|error| BatchError::NotBegun(error.into()))?;
+    let mut connection = writer.acquire().await.map_err(|error| BatchError::Transaction(error.into()))?;
     let patience = Engine::of(&connection).patience();
     let result = within(patience, attempt(&mut connection, names, works)).await;
     if result.is_ok() {
@@ -137,7 +139,7 @@ async fn attempt(
         match connection.begin_with(begin).await {
             Ok(transaction) => return fill(transaction, names, works).await,
             Err(error) if is_busy(&error) && started.elapsed() < PATIENCE => {}
-            Err(error) => return Err(BatchError::NotBegun(error.into())),
+            Err(error) => return Err(BatchError::Transaction(error.into())),
         }
     }
 }
@@ -164,7 +166,7 @@ async fn fill(
     }
     write(&mut transaction, names, &checks, &recorded).await?;
     state.save(&mut transaction).await?;
-    transaction.commit().await.map_err(StoreError::from)?;
+    transaction.commit().await.map_err(|error| BatchError::Transaction(error.into()))?;
     Ok(verdicts)
 }
 

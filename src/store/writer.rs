@@ -139,10 +139,7 @@ async fn record(writer: AnyPool, mut names: Names, mut jobs: Vec<Job>) -> Names 
     let works: Vec<&Work> = jobs.iter().map(|job| &job.work).collect();
     match commit(&writer, &mut names, &works).await {
         Ok(verdicts) => answer(jobs, verdicts),
-        Err(BatchError::NotBegun(error)) => {
-            let verdicts = jobs.iter().map(|_| Verdict::Failed(again(&error))).collect();
-            answer(jobs, verdicts);
-        }
+        Err(BatchError::Transaction(error)) => fail(jobs, &error),
         Err(error) if jobs.len() > 1 => {
             tracing::warn!(?error, jobs = jobs.len(), "a batch was rolled back; each job is tried alone");
             record_singly(&writer, &mut names, jobs).await;
@@ -153,16 +150,26 @@ async fn record(writer: AnyPool, mut names: Names, mut jobs: Vec<Job>) -> Names 
 }
 
 async fn record_singly(writer: &AnyPool, names: &mut Names, jobs: Vec<Job>) {
-    for job in jobs {
+    let mut jobs = jobs.into_iter();
+    while let Some(job) = jobs.next() {
         if job.reply.is_closed() {
             continue;
         }
-        let verdicts = match commit(writer, names, &[&job.work]).await {
-            Ok(verdicts) => verdicts,
-            Err(error) => vec![verdict(error)],
-        };
-        answer(vec![job], verdicts);
+        match commit(writer, names, &[&job.work]).await {
+            Ok(verdicts) => answer(vec![job], verdicts),
+            Err(BatchError::Transaction(error)) => {
+                fail(std::iter::once(job).chain(jobs).collect(), &error);
+                return;
+            }
+            Err(error) => answer(vec![job], vec![verdict(error)]),
+        }
     }
+}
+
+/// Tells everybody the same failure.
+fn fail(jobs: Vec<Job>, error: &StoreError) {
+    let verdicts = jobs.iter().map(|_| Verdict::Failed(again(error))).collect();
+    answer(jobs, verdicts);
 }
 
 fn answer(jobs: Vec<Job>, verdicts: Vec<Verdict>) {
@@ -175,7 +182,7 @@ fn answer(jobs: Vec<Job>, verdicts: Vec<Verdict>) {
 fn verdict(error: BatchError) -> Verdict {
     match error {
         BatchError::SerialTaken => Verdict::SerialTaken,
-        BatchError::NotBegun(error) | BatchError::Store(error) => Verdict::Failed(error),
+        BatchError::Transaction(error) | BatchError::Store(error) => Verdict::Failed(error),
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod append_only;
 mod changes;
+mod lost_answer;
 mod migrating;
 mod opening;
 mod paging;
