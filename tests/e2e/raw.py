@@ -1,5 +1,6 @@
 """Raw connections, for what no well-behaved client sends."""
 
+import contextlib
 import re
 import resource
 import socket
@@ -131,10 +132,18 @@ class Asking:
         return self
 
     def __exit__(self, kind, *_) -> None:
+        if kind is None:
+            self._wait_for_some()
         self._stop.set()
         self._thread.join()
         if kind is None:
             self.check()
+
+    def _wait_for_some(self) -> None:
+        """What went on beside it may have been over in a moment."""
+        until = time.monotonic() + 10
+        while len(self.seconds) < 3 and not self.failures and time.monotonic() < until:
+            time.sleep(0.05)
 
     def check(self) -> None:
         """Every request was answered with a certificate, soon, by the same small process."""
@@ -155,9 +164,20 @@ class Asking:
                 self.failures.append(repr(error))
 
 
-def resident_kib(pid: int) -> int:
-    line = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS:"))
-    return int(line.split()[1])
+def resident_kib(pid: int, field: str = "VmRSS") -> int:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith(f"{field}:")).split()[1])
+
+
+def peak_kib(pid: int) -> int:
+    """The most memory that a child had, once it has ended. What the kernel says of an ended one would not do: that
+    holds what the parent had when it forked."""
+    peak = 0
+    with contextlib.suppress(OSError, StopIteration):
+        while True:
+            peak = resident_kib(pid, "VmHWM")
+            time.sleep(0.02)
+    return peak
 
 
 def allow_descriptors(wanted: int) -> None:

@@ -38,9 +38,14 @@ def on_postgres(server: Server, authority, tmp_path, postgres_server) -> Server:
     return copied.start()
 
 
+def events(server: Server) -> list[dict]:
+    """But for those of reading, which these tests do themselves."""
+    return [event for event in server.items(server.auditor, "/v1/audit") if event["kind"] != "ledger.read"]
+
+
 def everything(server: Server) -> list:
-    lists = [server.items(server.auditor, path) for path in ("/v1/certificates", "/v1/refusals", "/v1/audit")]
-    return [*lists, server.cli("token", "list").stdout, server.cli("key", "list").stdout]
+    lists = [server.items(server.auditor, path) for path in ("/v1/certificates", "/v1/refusals")]
+    return [*lists, events(server), server.cli("token", "list").stdout, server.cli("key", "list").stdout]
 
 
 def test_a_ledger_moves_whole_and_goes_on(filled, authority, postgres_server, tmp_path):
@@ -58,7 +63,7 @@ def test_a_ledger_moves_whole_and_goes_on(filled, authority, postgres_server, tm
         # New names and numbers go on from the copied ones.
         serial = copied.sign(filled.alice, requests.new_request(tmp_path, "alice", "new-group")).issued().json()["serial"]
         assert copied.items(filled.auditor, "/v1/certificates")[0]["serial"] == serial
-        assert len(copied.items(filled.auditor, "/v1/audit")) == len(before[2]) + 1
+        assert len(events(copied)) == len(before[2]) + 1
     finally:
         copied.stop()
     twice = filled.cli("ledger", "copy", "--to", "big", check=False)
