@@ -76,7 +76,7 @@ impl Texts {
     }
 
     fn time(&mut self, name: &str) -> Result<Option<Time>, Wrong> {
-        self.read(name, Time::parse)
+        self.read(name, |text| Time::parse(text).map_err(|wrong| wrong + plus_hint(text)))
     }
 
     /// A caller as records have it: a forgotten `token:` must not look like an empty ledger.
@@ -214,7 +214,7 @@ pub fn span(texts: &mut Texts, after: &str) -> Result<Span, Wrong> {
 /// # Errors
 /// What is no serial.
 pub fn serial(text: &str) -> Result<Serial, String> {
-    Serial::parse(text).ok_or_else(|| "not 32 hex digits, with or without colons".to_owned())
+    Serial::parse(text).ok_or_else(|| "written as 32 hex digits, with or without colons".to_owned())
 }
 
 /// `X509SHA256=` and 64 hex digits; the digits alone do too, with colons as openssl prints them.
@@ -235,6 +235,11 @@ fn status(text: &str, now: Time) -> Result<(CertificateStatus, Time), String> {
         "expired" => Ok((CertificateStatus::Expired, now)),
         _ => Err("one of active, expired".to_owned()),
     }
+}
+
+/// curl sends a URL as it is typed, and the `+` of an offset in it is a space.
+fn plus_hint(text: &str) -> &'static str {
+    if text.contains(' ') { ": in a URL, write %2B for the + of an offset" } else { "" }
 }
 
 fn valid_between(texts: &mut Texts) -> Result<Option<(Time, Time)>, Wrong> {
@@ -348,6 +353,13 @@ mod tests {
             let name = query.split(['=', '_']).next().unwrap();
             assert!(why(query).contains(name), "{query}: {}", why(query));
         }
+    }
+
+    #[test]
+    fn an_offset_whose_plus_became_a_space_is_explained() {
+        assert!(why("valid_at=2026-06-01T09:00:00 02:00").contains("%2B"));
+        assert!(!why("valid_at=June").contains("%2B"));
+        assert!(certificates(&mut texts("valid_at=2026-06-01T09:00:00+02:00"), NOW).is_ok());
     }
 
     #[test]

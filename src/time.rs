@@ -28,7 +28,19 @@ impl Time {
     pub fn parse(text: &str) -> Result<Self, String> {
         text.parse::<jiff::Timestamp>()
             .map(|at| Self(at.as_second()))
-            .map_err(|_| format!("`{}` is not a time as in 2026-06-01T09:00:00Z", text.escape_debug()))
+            .ok()
+            .or_else(|| Self::on_the_last_days(text))
+            .ok_or_else(|| format!("`{}` is not a time as in 2026-06-01T09:00:00Z", text.escape_debug()))
+    }
+
+    /// The library ends before the end of the year 9999, which is how people write for ever: its last
+    /// days are read as the one before them, and some days more.
+    fn on_the_last_days(text: &str) -> Option<Self> {
+        [("9999-12-30", 1), ("9999-12-31", 2)].into_iter().find_map(|(day, more)| {
+            let before = format!("9999-12-29{}", text.strip_prefix(day)?);
+            let at: jiff::Timestamp = before.parse().ok()?;
+            Some(Self(at.as_second().saturating_add(86_400 * more)))
+        })
     }
 
     /// This instant and `lifetime` more.
@@ -112,7 +124,7 @@ impl Lifetime {
             let number: u32 = number.parse().map_err(|_| wrong())?;
             let mut after = tail.chars();
             let unit = match after.next() {
-                None if total == 0 => 1,
+                None if digits == text.len() => 1,
                 Some('s') => 1,
                 Some('m') => 60,
                 Some('h') => 3_600,
@@ -220,6 +232,7 @@ mod tests {
             "8h8h",
             "30m1h",
             "1h30",
+            "0h600",
             "4294967296",
             "99999999d",
             "٣h",
@@ -244,5 +257,10 @@ mod tests {
             Ok("2026-06-01T09:00:00Z")
         );
         assert!(Time::parse("yesterday").is_err());
+        assert_eq!(Time::parse("9999-12-31T23:59:59Z"), Ok(Time::from_unix(253_402_300_799)));
+        assert_eq!(Time::parse("9999-12-30T22:00:01Z"), Ok(Time::from_unix(253_402_207_201)));
+        for wrong in ["9999-12-32T00:00:00Z", "9999-12-31", "9999-12-31T25:00:00Z", "10000-01-01T00:00:00Z"] {
+            assert!(Time::parse(wrong).is_err(), "{wrong}");
+        }
     }
 }

@@ -193,7 +193,6 @@ fn measure(arguments: &Arguments, folder: &Path, postgres: Option<&Postgres>) ->
         client: &mut client,
         prompt: &mut prompt,
         repetitions: arguments.repetitions,
-        now: Time::from_unix(i64::try_from(now)?),
     };
     for case in cases::all(shape::records(arguments.rows), now)? {
         let words = format!("{} {}", case.list.path(), case.name);

@@ -6,8 +6,8 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use countersign::clock::Clock;
 use countersign::store::{Order, Span, Store};
-use countersign::time::Time;
 use serde::Serialize;
 
 use crate::cases::{Case, List};
@@ -48,14 +48,12 @@ pub struct Pages<'p> {
     pub client: &'p mut Client,
     pub prompt: &'p mut Prompt,
     pub repetitions: u32,
-    /// Times that no clock changes, for `status`.
-    pub now: Time,
 }
 
 impl Pages<'_> {
     /// First and deep page of one case, both ways.
     pub async fn measure(&mut self, case: &Case) -> Result<Vec<PageRow>> {
-        let middle = case.asked(self.now)?.middle(self.store).await?;
+        let middle = case.asked(Clock::System.now())?.middle(self.store).await?;
         let mut rows = Vec::new();
         for (order, name, deep_name) in
             [(Order::NewestFirst, "first", "deep"), (Order::OldestFirst, "first, asc", "deep, asc")]
@@ -69,7 +67,8 @@ impl Pages<'_> {
     }
 
     async fn page(&mut self, case: &Case, span: Span, page: &'static str) -> Result<PageRow> {
-        let asked = case.asked(self.now)?;
+        // As late as can be: a status is that of this moment, and certificates expire during a run.
+        let asked = case.asked(Clock::System.now())?;
         let (sql, along) = asked.typed(self.store, span).await?;
         let numbers = asked.numbers(self.store, span).await?;
         let target = address(case, span);

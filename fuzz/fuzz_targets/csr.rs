@@ -4,7 +4,7 @@
 use std::sync::LazyLock;
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
-use countersign::pki::csr::{CertRequest, asked_names};
+use countersign::pki::csr::{Asked, CertRequest};
 use countersign_fuzz::in_time;
 use libfuzzer_sys::fuzz_target;
 use x509_cert::der::{Decode as _, Encode as _, ErrorKind};
@@ -25,7 +25,7 @@ fuzz_target!(|input: &[u8]| {
 });
 
 fn check(der: &[u8]) {
-    let asked = in_time(|| asked_names(der));
+    let asked = in_time(|| Asked::read(der));
     let request = match in_time(|| CertRequest::parse(der)) {
         Ok(request) => request,
         Err(error) => {
@@ -44,7 +44,8 @@ fn check(der: &[u8]) {
     let named = [&subject[..], &key].concat();
     assert!(der.windows(named.len()).any(|part| part == named), "names and key are written as they were");
     let names = (request.user().clone(), request.groups().to_vec());
-    assert_eq!(asked, Some(names), "the record of a refusal would name the same");
+    assert_eq!(asked.names, Some(names), "the record of a refusal would name the same");
+    assert_eq!(asked.key.map(|key| key.spki_sha256), Some(request.key().spki_sha256()));
     compare(&request, &subject);
 }
 

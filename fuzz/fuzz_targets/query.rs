@@ -3,12 +3,19 @@
 
 use std::collections::BTreeMap;
 
+use countersign::filters;
 use countersign::http::list::Query;
 use countersign::http::parameters::Parameters;
+use countersign::store::{Order, Span};
+use countersign::time::Time;
 use countersign_fuzz::in_time;
+use http::HeaderMap;
 use libfuzzer_sys::fuzz_target;
 
-const KNOWN: &[&str] = &["user", "cluster", "caller", "valid_at", "limit", "cursor"];
+const KNOWN: &[&str] = &[
+    "user", "cluster", "caller", "serial", "credential_id", "status", "valid_at", "valid_from", "valid_to", "order",
+    "after_number", "limit", "cursor",
+];
 
 fuzz_target!(|query: &str| {
     if let Ok(parameters) = in_time(|| Parameters::parse(Some(query), KNOWN)) {
@@ -18,12 +25,10 @@ fuzz_target!(|query: &str| {
         assert_eq!(parameters.sorted(), once.into_iter().collect::<Vec<_>>());
         again(&parameters);
     }
-    if let Ok(mut list) = in_time(|| Query::parse("/v1/things", Some(query), KNOWN)) {
-        let _ = list.text("user");
-        let _ = list.short_name("cluster");
-        let _ = list.caller();
-        let _ = list.time("valid_at");
-        let limit = list.page().limit;
+    if let Ok(mut list) = in_time(|| Query::parse("/v1/things", Some(query), &HeaderMap::new(), KNOWN)) {
+        let _ = in_time(|| filters::certificates(&mut list.filters, Time::from_unix(0)));
+        let _ = filters::span(&mut list.filters, "after_number");
+        let limit = list.page(Span::all(Order::NewestFirst, 0)).limit;
         assert!((2..=1_001).contains(&limit));
     }
 });

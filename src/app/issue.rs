@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::auth;
 use crate::ca::Signed;
 use crate::pki::csr::{self, CertRequest};
-use crate::pki::name::Name;
+use crate::pki::name::{Name, ShortName};
 use crate::pki::serial::Serial;
 use crate::policy::{Approved, Ask};
 use crate::random;
@@ -25,6 +25,15 @@ enum Stopped {
     By(AppError),
 }
 
+/// For which cluster, and for which person, something is asked.
+#[derive(Clone, Debug)]
+pub(super) struct Addressed {
+    /// The one that was named, or the only one.
+    pub(super) cluster: ShortName,
+    /// Whom a portal names.
+    pub(super) on_behalf_of: Option<Name>,
+}
+
 impl<E: Into<AppError>> From<E> for Stopped {
     fn from(error: E) -> Self {
         Self::By(error.into())
@@ -37,9 +46,13 @@ impl App {
     /// # Errors
     /// Every refusal and failure of [`AppError`]. Nothing that was signed has left when it is one.
     pub async fn sign(&self, command: SignCommand) -> Result<SignOutcome, AppError> {
-        let ask = match self.read_ask(&command).await {
+        let addressed = self.addressed(&command)?;
+        let ask = match self.read_ask(&command, &addressed).await {
             Ok(ask) => ask,
-            Err(error) => return Err(self.refuse(&command.origin, &Wish::unread(&command), error).await),
+            Err(error) => {
+                let wish = Wish::unread(&command, addressed);
+                return Err(self.refuse(&command.origin, &wish, error).await);
+            }
         };
         let mut state = if command.dry_run { self.refresh().await? } else { self.state() };
         for _ in 0..ATTEMPTS {
@@ -56,15 +69,21 @@ impl App {
         Err(AppError::PolicyChanging)
     }
 
-    /// From foreign bytes to what is decided on.
-    async fn read_ask(&self, command: &SignCommand) -> Result<Ask, AppError> {
-        if !command.principal.roles.requester {
-            return Err(AppError::RoleMissing("requester"));
-        }
+    /// The cluster and the person that are named: what is wrong with them is a 400, whatever the CSR is like.
+    pub(super) fn addressed(&self, command: &SignCommand) -> Result<Addressed, AppError> {
         let cluster = self.cluster(command.cluster.as_deref())?.name.clone();
         let on_behalf_of = command.on_behalf_of.as_deref().map(Name::parse).transpose();
         let on_behalf_of =
             on_behalf_of.map_err(|error| AppError::ParameterInvalid(format!("on_behalf_of: {error}")))?;
+        Ok(Addressed { cluster, on_behalf_of })
+    }
+
+    /// From foreign bytes to what is decided on.
+    async fn read_ask(&self, command: &SignCommand, addressed: &Addressed) -> Result<Ask, AppError> {
+        if !command.principal.roles.requester {
+            return Err(AppError::RoleMissing("requester"));
+        }
+        let Addressed { cluster, on_behalf_of } = addressed.clone();
         // Handing a quick one to another thread would cost as much as checking it.
         let request = if csr::is_quick_to_check(&command.csr) {
             CertRequest::parse(&command.csr)?

@@ -42,6 +42,9 @@ const ATTEMPTS: u32 = 3;
 /// How many exports run at once: the ledger's other readers keep connections of their own.
 const EXPORTS: usize = 2;
 
+/// How many counts run at once, for the same reason. Not among the exports, which slow clients hold up.
+const COUNTS: usize = 1;
+
 /// The least time between two looks into the ledger for a token that is not known here.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
 
@@ -85,8 +88,10 @@ pub struct App {
     signers: Signers,
     last_look: Mutex<Option<Instant>>,
     refreshing: tokio::sync::Mutex<()>,
-    /// What reads much of the ledger at once takes one of these.
+    /// Each export takes one of these until its client has it all.
     pub exports: Arc<Semaphore>,
+    /// Each count takes one of these.
+    pub counting: Semaphore,
     reads: reads::Reads,
 }
 
@@ -141,6 +146,7 @@ impl App {
             last_look: Mutex::new(None),
             refreshing: tokio::sync::Mutex::new(()),
             exports: Arc::new(Semaphore::new(EXPORTS)),
+            counting: Semaphore::new(COUNTS),
             reads: reads::Reads::default(),
         })
     }

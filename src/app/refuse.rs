@@ -8,6 +8,7 @@ use crate::store::{RefusalError, RefusalToRecord};
 use crate::time::Lifetime;
 
 use super::command::SignCommand;
+use super::issue::Addressed;
 use super::{ATTEMPTS, App, AppError, State};
 
 /// The longest text that a record keeps of what a request said, in bytes.
@@ -34,19 +35,22 @@ impl Wish {
             cluster: Some(ask.cluster.to_string()),
             user: Some(ask.request.user().to_string()),
             groups: ask.request.groups().iter().map(ToString::to_string).collect(),
+            on_behalf_of: ask.on_behalf_of.as_ref().map(ToString::to_string),
             key: Some((key.kind().as_str().to_owned(), key.spki_sha256())),
             ..Self::of(command)
         }
     }
 
     /// Of a request whose CSR is not sound; its names and its key, where they could be read.
-    pub(super) fn unread(command: &SignCommand) -> Self {
+    pub(super) fn unread(command: &SignCommand, addressed: Addressed) -> Self {
         let asked = Asked::read(&command.csr);
         let (user, groups) = asked.names.unzip();
         let groups = groups.unwrap_or_default().iter().map(ToString::to_string).collect();
         Self {
             user: user.map(|user| user.to_string()),
             groups,
+            cluster: Some(addressed.cluster.to_string()),
+            on_behalf_of: addressed.on_behalf_of.map(|person| person.to_string()),
             key: asked.key.map(|key| (key.kind, key.spki_sha256)),
             ..Self::of(command)
         }
@@ -54,8 +58,6 @@ impl Wish {
 
     fn of(command: &SignCommand) -> Self {
         Self {
-            cluster: command.cluster.as_deref().map(bounded),
-            on_behalf_of: command.on_behalf_of.as_deref().map(bounded),
             reason: command.reason.as_deref().map(bounded),
             ttl: command.ttl,
             recorded: !command.dry_run,
@@ -96,7 +98,12 @@ impl App {
 
     /// The same for a request to sign in whose body no CSR was found: `command` has an empty one.
     pub async fn refuse_unread(&self, command: &SignCommand, error: BodyError) -> AppError {
-        self.refuse(&command.origin, &Wish::unread(command), error.into()).await
+        match self.addressed(command) {
+            Ok(addressed) => {
+                self.refuse(&command.origin, &Wish::unread(command, addressed), error.into()).await
+            }
+            Err(unknown) => unknown,
+        }
     }
 
     /// Counts one refusal of this caller. Past its limit the caller is not told why it is refused:

@@ -81,5 +81,5 @@ pub async fn one(
 }
 
 fn read_serial(text: &str) -> Result<Serial, Problem> {
-    filters::serial(text).map_err(|reason| invalid(format!("the serial is {reason}")))
+    filters::serial(text).map_err(|reason| invalid(format!("a serial is {reason}")))
 }

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::app::AppError;
 use crate::audit::RequestId;
+use crate::pki::name::is_accepted;
 use crate::policy::Violation;
 
 /// Every code that an error can have, with its status and its title. The same list stands in
@@ -117,7 +118,7 @@ impl Problem {
     pub fn new(code: &'static str, detail: impl Into<String>) -> Self {
         let (status, title) = listed(code).unwrap_or((500, "Something broke here"));
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let detail = shortened(detail.into());
+        let detail = visible(shortened(detail.into()));
         Self { code, status, title, detail, violations: Vec::new(), wait: None, cause: None }
     }
 
@@ -255,6 +256,19 @@ fn listed(code: &str) -> Option<(u16, &'static str)> {
     CODES.iter().find(|(listed, _, _)| *listed == code).map(|(_, status, title)| (*status, *title))
 }
 
+/// JSON escapes the control characters of ASCII but the last; a terminal acts on others too.
+fn visible(detail: String) -> String {
+    let is_plain = |character: char| match character {
+        '\0'..='~' => true,
+        other => is_accepted(other),
+    };
+    if detail.chars().all(is_plain) {
+        return detail;
+    }
+    let shown = |c: char| if is_plain(c) { c.to_string() } else { c.escape_unicode().to_string() };
+    detail.chars().map(shown).collect()
+}
+
 fn shortened(detail: String) -> String {
     match detail.char_indices().nth(LONGEST_DETAIL) {
         None => detail,
@@ -368,6 +382,16 @@ mod tests {
         assert_eq!(told.headers()[RETRY_AFTER], "17");
         let response = Problem::new("unauthenticated", "x").into_response();
         assert_eq!(response.headers()[WWW_AUTHENTICATE], "Bearer");
+    }
+
+    #[test]
+    fn a_detail_holds_nothing_that_a_terminal_acts_on() {
+        for character in ['\u{7f}', '\u{9b}', '\u{200b}', '\u{202e}', '\u{2028}', '\u{e000}'] {
+            let text = Problem::new("json_invalid", format!("a{character}b")).body(RequestId([0; 16]));
+            assert!(!text.contains(character), "{}", character.escape_unicode());
+            assert!(text.contains(r"a\\u{"), "{text}");
+        }
+        assert!(Problem::new("json_invalid", "Zoë नमस्ते").body(RequestId([0; 16])).contains("Zoë नमस्ते"));
     }
 
     #[test]

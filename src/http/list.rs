@@ -36,6 +36,8 @@ pub struct Query {
     pub filters: Texts,
     /// What the answer is to be.
     pub shape: Shape,
+    /// As it was given, for the next page.
+    format: Option<String>,
     limit: Option<u32>,
     cursor: Option<i64>,
 }
@@ -53,7 +55,8 @@ impl Query {
         known: &[&str],
     ) -> Result<Self, Problem> {
         let mut parameters = Parameters::parse(query, known)?;
-        let shape = accept::list(parameters.take_filled("format")?.as_deref(), headers)?;
+        let format = parameters.take_filled("format")?;
+        let shape = accept::list(format.as_deref(), headers)?;
         let limit = parameters.take("limit").as_deref().map(|text| limit(text, shape)).transpose()?;
         let cursor = parameters.take("cursor");
         let given: Vec<_> = parameters
@@ -61,7 +64,8 @@ impl Query {
             .into_iter()
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect();
-        let mut this = Self { path, filters: Texts::new(given.clone()), given, shape, limit, cursor: None };
+        let filters = Texts::new(given.clone());
+        let mut this = Self { path, filters, given, shape, format, limit, cursor: None };
         this.cursor = cursor.map(|text| this.number(&text)).transpose()?;
         Ok(this)
     }
@@ -127,8 +131,10 @@ impl Query {
     /// RFC 8288.
     fn link(&self, cursor: &str) -> String {
         let filters = self.given.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let format = self.format.iter().map(|format| ("format", format.as_str()));
         let limit = self.limit.unwrap_or(LIMIT).to_string();
         let pairs: Vec<_> = filters
+            .chain(format)
             .chain([("limit", limit.as_str()), ("cursor", cursor)])
             .map(|(name, value)| format!("{name}={}", utf8_percent_encode(value, ESCAPED)))
             .collect();
@@ -258,5 +264,8 @@ mod tests {
         let link = response.headers()[LINK].to_str().unwrap();
         assert_eq!(link, "</v1/things?user=a%26b%20%3E&limit=7&cursor=CURSOR>; rel=\"next\"");
         assert!(!query.answer(None, &[1], None).headers().contains_key(LINK));
+        // Whoever accepts CSV and asked for JSON all the same gets JSON again.
+        let link = parse("format=json&limit=7").unwrap().link("CURSOR");
+        assert_eq!(link, "</v1/things?format=json&limit=7&cursor=CURSOR>; rel=\"next\"");
     }
 }

@@ -54,7 +54,7 @@ pub async fn answer(
 }
 
 /// 503: as many exports run as may.
-pub fn busy() -> Problem {
+fn busy() -> Problem {
     Problem::new("exports_busy", "enough exports run at this moment: try again in some seconds")
 }
 

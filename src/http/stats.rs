@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{Extension, Request, State};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use tokio::time::timeout;
 
 use super::accept;
 use super::error::{CODES, Problem};
@@ -18,6 +20,8 @@ use crate::filters::{self, Texts};
 use crate::store::stats::By;
 use crate::time::Time;
 
+/// How long it waits for other counts: a page of charts asks for several at once.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// What it takes.
 pub const PARAMETERS: &[&str] = &[
     "by",
@@ -57,12 +61,17 @@ pub async fn counts(
     if of_rows && !asker.principal.roles.auditor {
         return Err(app.refuse_early(&asker.origin, AppError::RoleMissing("auditor")).await.into());
     }
-    let _permit = app.exports.try_acquire().map_err(|_| super::rows::busy())?;
+    let permit = timeout(PATIENCE, app.counting.acquire()).await;
+    let _permit = permit.ok().and_then(Result::ok).ok_or_else(busy)?;
     app.note_read(&asker.principal, &asker.origin, "/v1/stats", request.uri().query().unwrap_or_default());
     let (certificates, refusals) = app.counts(&asker.principal, wanted, by).await?;
     let body = Body::of(now, by, &certificates, &refusals);
     let answer = JsonLine(&body).into_response();
     Ok(etag::answer(request.headers(), answer, &body.items))
+}
+
+fn busy() -> Problem {
+    Problem::new("exports_busy", "enough of the ledger is counted at this moment: try again in some seconds")
 }
 
 fn read_by(text: &str) -> Result<By, Problem> {

@@ -12,10 +12,11 @@ use super::error::Problem;
 use super::etag;
 use super::guard::Asker;
 use super::json_line::JsonLine;
-use super::parameters::Parameters;
+use super::parameters::{Parameters, invalid};
 use crate::app::App;
 use crate::app::reading::User;
 use crate::export::{CertificateRow, RefusalRow};
+use crate::pki::name::Name;
 use crate::store::users::Share;
 use crate::time::Time;
 
@@ -29,6 +30,8 @@ pub async fn one(
 ) -> Result<Response, Problem> {
     accept::json(request.headers())?;
     Parameters::parse(request.uri().query(), &[])?;
+    // Nobody was ever called what is no name, and no engine need be asked about a NUL.
+    Name::parse(&user).map_err(|wrong| invalid(format!("the user: {wrong}")))?;
     app.note_read(&asker.principal, &asker.origin, "/v1/users/{user}", &user);
     let now = app.clock.now();
     let found = app.user(&asker.principal, &user, now).await?;

@@ -55,7 +55,7 @@ impl Rendering {
     pub fn parse(format: Option<&str>, key_path: Option<&str>, shape: Option<&str>) -> Result<Self, Problem> {
         let key_path = key_path.map(|text| {
             KeyPath::parse(text)
-                .ok_or_else(|| invalid("key_path is a bare file name of letters, digits and . _ @ -"))
+                .ok_or_else(|| invalid("key_path is a bare file name of up to 255 letters, digits and . _ @ -, not beginning with -"))
         });
         let shape = shape
             .map(|text| Shape::parse(text).ok_or_else(|| invalid("shape is one of standalone, fragment")));

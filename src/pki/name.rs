@@ -158,6 +158,12 @@ impl<'de> serde::Deserialize<'de> for ShortName {
     }
 }
 
+/// Whether a name may hold this character, wherever it stands: it is seen, or it is a space.
+#[must_use]
+pub fn is_accepted(character: char) -> bool {
+    refused_category(character).is_none()
+}
+
 fn refused_category(c: char) -> Option<&'static str> {
     match c.general_category() {
         GeneralCategory::Control => Some("control"),

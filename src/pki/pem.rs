@@ -193,7 +193,7 @@ fn from_pem(text: &[u8]) -> Result<Vec<u8>, BodyError> {
     let mut requests = blocks.iter().filter(|block| block.is_request());
     match (requests.next(), requests.next()) {
         (Some(_), Some(_)) => Err(BodyError::SeveralRequests),
-        (Some(request), None) if blocks.len() == 1 => from_block(request),
+        (Some(request), None) if blocks.iter().all(|block| block.may_stand_beside()) => from_block(request),
         _ => Err(other_content(&blocks)),
     }
 }
@@ -211,6 +211,9 @@ fn other_content(blocks: &[Block<'_>]) -> BodyError {
 fn from_block(block: &Block<'_>) -> Result<Vec<u8>, BodyError> {
     if block.content.contains(&b'%') {
         return Err(BodyError::FormEncoded);
+    }
+    if text::find(block.content, br"\n").is_some() {
+        return Err(BodyError::Pem(r"it has `\n` in two characters where lines end"));
     }
     let base64 = text::without_space(block.content);
     let der = STANDARD.decode(&base64).map_err(|_| BodyError::Pem("it is not base64"));
@@ -307,6 +310,9 @@ mod tests {
             format!("Subject: CN = alice\n{pem}-- \nregards").into(),
             format!("0\n{pem}").into(),
             with_text,
+            samples::openssl(&["req", "-pubkey", "-inform", "DER"], &der),
+            format!("-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n{pem}")
+                .into(),
             [b"Gr\xfc\xdfe\n", pem.as_bytes()].concat(),
             base64.clone().into(),
             format!("{base64}\n").into(),
@@ -375,6 +381,7 @@ mod tests {
             pem[..middle].to_owned(),
             format!("{}*{}", &pem[..middle], &pem[middle..]),
             format!("{}={}", &pem[..middle], &pem[middle..]),
+            pem.replace('\n', r"\n"),
             pem.replace("REQUEST-----\nM", "REQUEST-----\nProc-Type: 4,ENCRYPTED\n\nM"),
             "-----BEGIN".to_owned(),
             "-----BEGIN ".repeat(5000),

@@ -27,8 +27,9 @@ impl PolicyFile {
             return serde_json::from_slice(json).map_err(|error| format!("the JSON cannot be read: {error}"));
         }
         let text = str::from_utf8(body).map_err(|_| "the policies are not UTF-8".to_owned())?;
-        serde_saphyr::from_str_with_options(text, options())
-            .map_err(|error| format!("the YAML cannot be read: {}", one_line(&error.to_string())))
+        serde_saphyr::from_str_with_options(text, options()).map_err(|error| {
+            format!("the YAML cannot be read: {}", in_our_words(&one_line(&error.to_string())))
+        })
     }
 }
 
@@ -55,6 +56,19 @@ fn options() -> Options {
         duplicate_keys: DuplicateKeyPolicy::Error,
         with_snippet: false,
     }
+}
+
+/// The reader's reason, without its advice for programmers.
+fn in_our_words(reason: &str) -> String {
+    [
+        (", set DuplicateKeyPolicy in Options if acceptable", ""),
+        ("budget breached: Documents { documents: 2 }", "there is a second document"),
+        ("expected mapping start", "a mapping belongs here, at the top `policies:` with the list of rows,"),
+        ("expected sequence start", "a list belongs here, as in [a, b],"),
+        ("unexpected end of input", "there is nothing: write `policies: []` for an empty set,"),
+    ]
+    .into_iter()
+    .fold(reason.to_owned(), |text, (theirs, ours)| text.replace(theirs, ours))
 }
 
 fn one_line(text: &str) -> String {
@@ -92,8 +106,15 @@ mod tests {
 
     #[test]
     fn nothing_at_all_and_two_documents_are_refused() {
-        for text in ["", "\n", "[]", "policies:\n", "policies: []\n---\npolicies: []\n"] {
-            assert!(PolicyFile::read(text.as_bytes()).is_err(), "{text}");
+        for (text, reason) in [
+            ("", "there is nothing"),
+            ("\n", "there is nothing"),
+            ("[]", "a mapping belongs here"),
+            ("policies:\n", "a list belongs here"),
+            ("policies: []\n---\npolicies: []\n", "a second document"),
+            ("policies: []\npolicies: []\n", "duplicate mapping key: policies at line 2"),
+        ] {
+            assert!(refusal(text).contains(reason), "{text}: {}", refusal(text));
         }
         assert!(PolicyFile::read(b"policies: [\xff]").is_err());
     }

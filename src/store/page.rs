@@ -40,12 +40,13 @@ impl Span {
         Self { above: 0, below: i64::MAX, order, limit }
     }
 
-    /// The same stretch behind the row `number`, the last of the page before.
+    /// The same stretch behind the row `number`, the last of the page before; never a longer one, whatever
+    /// number a client made up.
     #[must_use]
-    pub const fn behind(self, number: i64) -> Self {
+    pub fn behind(self, number: i64) -> Self {
         match self.order {
-            Order::NewestFirst => Self { below: number, ..self },
-            Order::OldestFirst => Self { above: number, ..self },
+            Order::NewestFirst => Self { below: self.below.min(number), ..self },
+            Order::OldestFirst => Self { above: self.above.max(number), ..self },
         }
     }
 
@@ -69,5 +70,24 @@ impl From<Page> for Span {
     fn from(page: Page) -> Self {
         let all = Self::all(Order::NewestFirst, page.limit);
         page.before.map_or(all, |number| all.behind(number))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_never_begins_outside_of_its_stretch() {
+        for (order, above, below) in [(Order::NewestFirst, 5, 7), (Order::OldestFirst, 7, 9)] {
+            let span = Span { above: 5, below: 9, order, limit: 1 };
+            assert_eq!((span.behind(7).above, span.behind(7).below), (above, below));
+        }
+        for number in [i64::MIN, 0, i64::MAX] {
+            for order in [Order::NewestFirst, Order::OldestFirst] {
+                let span = Span { above: 5, below: 9, order, limit: 1 }.behind(number);
+                assert!(span.above >= 5 && span.below <= 9, "{span:?}");
+            }
+        }
     }
 }

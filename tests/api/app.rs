@@ -81,6 +81,13 @@ impl TestApp {
         Self::with(policies, RefusalLimits::default(), begin).await
     }
 
+    /// A service with the cluster `prod` alone.
+    pub async fn with_one_cluster() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = ledger(folder.path()).await;
+        Self::with_clusters(folder, ledger, &["prod"], POLICIES, RefusalLimits::default(), NOON).await
+    }
+
     /// On SQLite, whatever the other tests run on: for what is done to the file behind its back.
     pub async fn on_sqlite() -> Self {
         let folder = tempfile::tempdir().unwrap();
@@ -102,8 +109,19 @@ impl TestApp {
         refusals: RefusalLimits,
         begin: Time,
     ) -> Self {
+        Self::with_clusters(folder, (settings, database), &["prod", "test"], policies, refusals, begin).await
+    }
+
+    async fn with_clusters(
+        folder: tempfile::TempDir,
+        (settings, database): (StoreSettings, Option<TestDatabase>),
+        clusters: &[&str],
+        policies: &str,
+        refusals: RefusalLimits,
+        begin: Time,
+    ) -> Self {
         let store = Store::open(&settings).await.unwrap();
-        let clusters = ["prod", "test"].map(|name| cluster(folder.path(), name, begin)).to_vec();
+        let clusters = clusters.iter().map(|name| cluster(folder.path(), name, begin)).collect();
         let rows = PolicyFile::read(policies.as_bytes()).unwrap().policies;
         store.replace_policies(&rows, None, None, NOON, &operator()).await.unwrap();
         let app = App::start(clusters, store, Clock::fixed(begin), Metrics::default()).await.unwrap();

@@ -17,6 +17,10 @@ use crate::ca::secret_file;
 
 /// A service that sends nothing for so long is given up.
 const PATIENCE: Duration = Duration::from_mins(1);
+/// How often a service that is busy is asked, all in all: exports of others end.
+const TRIES: u32 = 12;
+/// The longest pause between two tries, in seconds, whatever the service says.
+const LONGEST_PAUSE: u64 = 10;
 /// The longest head of an answer, in octets.
 const LONGEST_HEAD: u64 = 64 * 1_024;
 /// The longest line of a body, in octets: a refusal with a hundred violations is far below.
@@ -87,7 +91,23 @@ impl Client {
         }
     }
 
+    /// The body of a 200. Who is told to come back does.
     fn get(&self, path: &str) -> Result<Box<dyn Read + Send>> {
+        let mut tries = 1;
+        loop {
+            let refused = match self.ask(path)? {
+                Answer::Body(body) => return Ok(body),
+                Answer::Refused(refused) => refused,
+            };
+            match refused.pause.filter(|_| tries < TRIES) {
+                Some(pause) => std::thread::sleep(pause),
+                None => bail!("the service answers {}: {}", refused.status, refused.detail),
+            }
+            tries = tries.saturating_add(1);
+        }
+    }
+
+    fn ask(&self, path: &str) -> Result<Answer> {
         let mut stream = self.connect().with_context(|| format!("{}:{}", self.host, self.port))?;
         let mut request = String::new();
         // Writing into a String does not fail.
@@ -160,8 +180,22 @@ fn configuration(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>> {
     Ok(Arc::new(builder.with_root_certificates(roots).with_no_client_auth()))
 }
 
-/// The body of a 200; of anything else the problem's sentence as an error.
-fn answer(mut stream: BufReader<Box<dyn Stream>>) -> Result<Box<dyn Read + Send>> {
+/// What came back.
+enum Answer {
+    /// Of a 200.
+    Body(Box<dyn Read + Send>),
+    Refused(Refused),
+}
+
+/// Anything but a 200, with the problem's sentence.
+struct Refused {
+    status: String,
+    detail: String,
+    /// How long to wait before asking again, where that helps.
+    pause: Option<Duration>,
+}
+
+fn answer(mut stream: BufReader<Box<dyn Stream>>) -> Result<Answer> {
     let mut head = (&mut stream).take(LONGEST_HEAD);
     let (mut line, mut lines) = (String::new(), Vec::new());
     while head.read_line(&mut line)? > 0 && !line.trim_end().is_empty() {
@@ -181,13 +215,15 @@ fn answer(mut stream: BufReader<Box<dyn Stream>>) -> Result<Box<dyn Read + Send>
         None => Box::new(stream),
     };
     if status == "200" {
-        return Ok(body);
+        return Ok(Answer::Body(body));
     }
+    let seconds = field("retry-after").filter(|_| status == "503").and_then(|seconds| seconds.parse().ok());
     let mut text = String::new();
     let _ = body.by_ref().take(LONGEST_HEAD).read_to_string(&mut text);
     let problem: Value = serde_json::from_str(&text).unwrap_or_default();
-    let detail = problem.get("detail").and_then(Value::as_str).unwrap_or("no reason was given");
-    bail!("the service answers {status}: {detail}")
+    let detail = problem.get("detail").and_then(Value::as_str).unwrap_or("no reason was given").to_owned();
+    let pause = seconds.map(|seconds: u64| Duration::from_secs(seconds.min(LONGEST_PAUSE)));
+    Ok(Answer::Refused(Refused { status, detail, pause }))
 }
 
 /// A body of a known length; one that ends early is an error.
@@ -261,8 +297,38 @@ mod tests {
     fn body(answer: &str) -> Result<String> {
         let stream: Box<dyn Stream> = Box::new(Cursor::new(answer.as_bytes().to_vec()));
         let mut text = String::new();
-        super::answer(BufReader::new(stream))?.read_to_string(&mut text)?;
+        match super::answer(BufReader::new(stream))? {
+            Answer::Body(mut body) => body.read_to_string(&mut text)?,
+            Answer::Refused(refused) => bail!("{}: {}", refused.status, refused.detail),
+        };
         Ok(text)
+    }
+
+    /// A service on loopback that gives one of these answers to each connection, and a client for it.
+    fn serving(answers: &'static [&'static str]) -> (Client, std::thread::JoinHandle<()>) {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let (host, port) = ("127.0.0.1".to_owned(), listener.local_addr().unwrap().port());
+        let served = std::thread::spawn(move || {
+            for answer in answers {
+                let (mut stream, _) = listener.accept().unwrap();
+                let lines = BufReader::new(stream.try_clone().unwrap()).lines();
+                lines.map(Result::unwrap).take_while(|line| !line.is_empty()).for_each(drop);
+                stream.write_all(answer.as_bytes()).unwrap();
+            }
+        });
+        (Client { host, port, base: String::new(), token: "cs1_x".to_owned(), tls: None }, served)
+    }
+
+    #[test]
+    fn a_service_that_is_busy_is_asked_again_and_one_that_refuses_is_not() {
+        const BUSY: &str = "HTTP/1.1 503 Busy\r\nRetry-After: 0\r\nContent-Length: 0\r\n\r\n";
+        const GOOD: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
+        const BAD: &str =
+            "HTTP/1.1 403 No\r\nRetry-After: 0\r\nContent-Length: 22\r\n\r\n{\"detail\":\"not yours\"}";
+        let (client, served) = serving(&[BUSY, BUSY, GOOD, BAD]);
+        assert_eq!(client.json("/").unwrap(), serde_json::json!({}));
+        assert_eq!(client.json("/").unwrap_err().to_string(), "the service answers 403: not yours");
+        served.join().unwrap();
     }
 
     #[test]
@@ -287,7 +353,7 @@ mod tests {
     #[test]
     fn a_problem_is_told_in_its_own_words() {
         let answer = "HTTP/1.1 403 Forbidden\r\nContent-Length: 22\r\n\r\n{\"detail\":\"not yours\"}";
-        assert_eq!(body(answer).unwrap_err().to_string(), "the service answers 403: not yours");
+        assert_eq!(body(answer).unwrap_err().to_string(), "403: not yours");
     }
 
     #[test]

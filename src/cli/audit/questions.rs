@@ -1,6 +1,6 @@
 //! The filters as flags. Each has the name and the meaning that it has in the API.
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 
 use super::follow;
 use super::output::{Output, Printer};
@@ -172,9 +172,6 @@ impl Listing {
             limit: self.limit.map(u64::from),
         };
         let mut printer = Printer::new(self.output, what);
-        if self.follow && self.output == Output::Json {
-            bail!("--follow has no end, and JSON would have none: take -o ndjson, csv or table");
-        }
         if self.follow {
             printer.begin()?;
             return follow::run(source, what, &texts, stretch, &mut printer).await;

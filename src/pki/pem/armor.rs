@@ -21,6 +21,11 @@ impl Block<'_> {
         matches!(self.label, b"CERTIFICATE REQUEST" | b"NEW CERTIFICATE REQUEST")
     }
 
+    /// The request, or what `openssl req -pubkey` and `openssl ecparam` write into the same file.
+    pub fn may_stand_beside(&self) -> bool {
+        self.is_request() || self.is_public_key() || self.label == b"EC PARAMETERS"
+    }
+
     pub fn is_certificate(&self) -> bool {
         matches!(
             self.label,

@@ -42,6 +42,30 @@ async fn what_is_no_refusal_is_not_recorded() {
 }
 
 #[tokio::test]
+async fn a_refusal_names_its_cluster_also_where_it_was_left_out() {
+    let app = TestApp::with_one_cluster().await;
+    let (alice, auditor) = (app.alice().await, app.auditor().await);
+    alice.sign("", csr("/CN=bob")).await.refused(403, "policy_denied");
+    alice.sign("", csr("/CN=alice/CN=bob")).await.refused(422, "csr_cn_repeated");
+    alice.sign("", "hello").await.refused(422, "body_not_a_csr");
+    let found = auditor.get("/v1/refusals?cluster=prod").await.expect(200);
+    assert_eq!(found["items"].as_array().unwrap().len(), 3, "{found}");
+}
+
+#[tokio::test]
+async fn a_cluster_or_a_person_that_cannot_be_is_a_400_whatever_the_body_is() {
+    let app = TestApp::new().await;
+    let portal = app.portal().await;
+    for body in ["hello".to_owned(), csr("/CN=a/CN=b"), csr("/CN=root")] {
+        portal.sign("?cluster=prd", body.clone()).await.refused(400, "cluster_unknown");
+        portal.sign("", body.clone()).await.refused(400, "cluster_required");
+        portal.sign("?cluster=prod&on_behalf_of=%20x", body).await.refused(400, "parameter_invalid");
+    }
+    let list = app.auditor().await.get("/v1/refusals").await.expect(200);
+    assert_eq!(list["items"].as_array().unwrap().len(), 0, "{list}");
+}
+
+#[tokio::test]
 async fn a_requester_sees_its_own_refusals_only() {
     let app = TestApp::new().await;
     let (alice, bob) = (app.alice().await, app.bob().await);

@@ -74,5 +74,22 @@ async fn a_user_is_told_with_what_is_live_and_what_was() {
     assert!(own["latest_refusals"][0].get("policies").is_none());
     alice.get("/v1/users/bob").await.refused(404, "not_found");
     auditor.get("/v1/users/alic").await.refused(404, "not_found");
+    for nobody in ["alice%00", "%20alice", "al%E2%80%8Bice"] {
+        auditor.get(&format!("/v1/users/{nobody}")).await.refused(400, "parameter_invalid");
+    }
     app.admin().await.get("/v1/users/alice").await.refused(403, "role_missing");
+}
+
+#[tokio::test]
+async fn several_charts_at_once_wait_for_each_other_and_not_for_exports() {
+    let (app, _, auditor) = filled().await;
+    let _exports = app.app.exports.try_acquire_many(2).unwrap();
+    let counting = app.app.counting.try_acquire().unwrap();
+    let charts = async { tokio::join!(counts(&auditor, "by=day"), counts(&auditor, "by=caller")) };
+    let end_of_others = async {
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        drop(counting);
+    };
+    let (charts, ()) = tokio::join!(charts, end_of_others);
+    assert_eq!((charts.0.len(), charts.1.len()), (2, 2));
 }
