@@ -9,6 +9,7 @@ pub mod decision;
 pub mod file;
 mod index;
 mod lifetime;
+mod limits;
 mod nearest;
 pub mod pattern;
 pub mod permissions;
@@ -17,6 +18,7 @@ pub mod reserved;
 pub mod row;
 mod rule;
 pub mod set;
+mod windows;
 
 #[cfg(test)]
 mod look_alikes;
@@ -26,6 +28,7 @@ mod properties;
 mod testing;
 
 pub use decision::{Approved, Ask, Claim, Refusal, Refused, Violation};
+pub use limits::{Limit, LimitKind, Spent};
 pub use file::PolicyFile;
 pub use permissions::Permission;
 pub use row::{Effect, PolicyRow};

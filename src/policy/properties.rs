@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::testing::{NOW, clusters, name, oidc, portal, row};
 use super::{Approved, Ask, Clusters, Effect, PolicyRow, PolicySet, Refused};
-use crate::caller::{Caller, CallerGroup, CallerKind};
+use crate::caller::{Caller, CallerGroup, CallerKind, Claims};
 use crate::pki::csr::CertRequest;
 use crate::pki::key::KeyKind;
 use crate::pki::name::{ShortName, fold};
@@ -117,6 +117,7 @@ fn callers() -> impl Strategy<Value = Caller> {
         source: ShortName::parse("prod").ok(),
         name: "a:b".into(),
         groups: vec![CallerGroup { source: ShortName::parse("corp").expect("a name"), name: "dev".into() }],
+        claims: Claims::new(),
     };
     prop::sample::select(vec![
         portal(),
