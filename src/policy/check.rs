@@ -459,7 +459,15 @@ mod tests {
 
     #[test]
     fn a_required_group_is_spelled_out_with_its_source() {
-        for text in ["dev", "group:corp", "group:corp:", "group:*:dev", "group:corp:de*", "oidc:corp:alice", "token:a"] {
+        for text in [
+            "dev",
+            "group:corp",
+            "group:corp:",
+            "group:*:dev",
+            "group:corp:de*",
+            "oidc:corp:alice",
+            "token:a",
+        ] {
             assert_eq!(with("required_groups", json!([text])), ["required_groups"], "{text}");
         }
         assert!(with("required_groups", json!(["group:corp:dev", "group:corp:a:b"])).is_empty());

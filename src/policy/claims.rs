@@ -440,11 +440,11 @@ fn probe<'a>(value: &'a str, reading: Reading, class: NameClass, within: &'a Row
     Probe { value, star: reading.star(), reach, within: Some(within) }
 }
 
-fn is(
-    set: &PolicySet,
-    asker: Asker<'_>,
+fn is<'a>(
+    set: &'a PolicySet,
+    asker: Asker<'a>,
     reading: Reading,
-) -> impl Fn(usize, &Variable, &str) -> bool + use<'_> {
+) -> impl Fn(usize, &Variable, &str) -> bool + use<'a> {
     move |row, variable, text| {
         set.rules.get(row).is_some_and(|rule| rule.variable_is(variable, text, asker, reading))
     }

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::callers::{CallerPattern, Subject};
 use super::Effect;
+use super::callers::{CallerPattern, Subject};
 use super::pattern::{Pattern, Star, Variable};
 use super::rule::{Reading, Rule};
 use crate::caller::{Caller, CallerKind};

@@ -21,6 +21,8 @@ pub mod set;
 mod windows;
 
 #[cfg(test)]
+mod conditions;
+#[cfg(test)]
 mod look_alikes;
 #[cfg(test)]
 mod properties;
@@ -28,8 +30,8 @@ mod properties;
 mod testing;
 
 pub use decision::{Approved, Ask, Claim, Refusal, Refused, Violation};
-pub use limits::{Limit, LimitKind, Spent};
 pub use file::PolicyFile;
+pub use limits::{Limit, LimitKind, Spent};
 pub use permissions::Permission;
 pub use row::{Effect, PolicyRow};
 pub use set::{ClusterRules, Clusters, PolicySet, RowError};

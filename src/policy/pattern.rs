@@ -56,7 +56,10 @@ impl Variable {
             "caller" => Some(Self::Caller),
             "on_behalf_of" => Some(Self::OnBehalfOf),
             "caller.groups" => Some(Self::CallerGroups),
-            _ => word.strip_prefix("caller.claim.").filter(|name| is_claim(name)).map(|name| Self::Claim(name.to_owned())),
+            _ => word
+                .strip_prefix("caller.claim.")
+                .filter(|name| is_claim(name))
+                .map(|name| Self::Claim(name.to_owned())),
         }
     }
 }
@@ -307,7 +310,9 @@ mod tests {
 
     #[test]
     fn a_claim_is_named_by_a_word_or_a_url() {
-        for claim in ["email", "preferred_username", "https://example.com/team:a-b", &"x".repeat(LONGEST_CLAIM)] {
+        for claim in
+            ["email", "preferred_username", "https://example.com/team:a-b", &"x".repeat(LONGEST_CLAIM)]
+        {
             let pattern = Pattern::parse(&format!("x-{{caller.claim.{claim}}}"), Star::Printable);
             assert_eq!(pattern.expect(claim).variable(), Some(&Variable::Claim(claim.to_owned())));
         }

@@ -100,7 +100,8 @@ impl Offered {
     /// out is told.
     fn add(&mut self, rule: &Rule, field: Field, asker: Asker<'_>, ordinary: impl Fn(&Name) -> bool) {
         let (patterns, except) = field(rule);
-        let offers = patterns.into_iter().flatten().flat_map(|pattern| shown(rule, pattern, asker, &ordinary));
+        let offers =
+            patterns.into_iter().flatten().flat_map(|pattern| shown(rule, pattern, asker, &ordinary));
         for offer in offers {
             if offer.open {
                 self.except.extend(except.iter().map(|pattern| pattern.as_str().to_owned()));

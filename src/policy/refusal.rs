@@ -180,7 +180,9 @@ impl<'c, 'a> Told<'c, 'a> {
         let caller = self.case.asker.caller;
         match condition {
             Condition::Limit if !self.case.is_spent(place) => None,
-            Condition::Limit => self.spent.iter().find(|spent| spent.row == rule.name).map(|spent| self.limit(spent)),
+            Condition::Limit => {
+                self.spent.iter().find(|spent| spent.row == rule.name).map(|spent| self.limit(spent))
+            }
             Condition::Window => {
                 let windows = rule.when.as_ref()?;
                 let opens = windows.opens_at(self.case.now)?;
@@ -191,13 +193,17 @@ impl<'c, 'a> Told<'c, 'a> {
                 let missing = rule.required_groups.iter().filter(|group| !caller.groups.contains(group));
                 let missing: Vec<String> = missing.map(ToString::to_string).collect();
                 let missing = missing.join(", ");
-                Some(format!("gives `{name}` only with {missing}, which this caller's credential does not show"))
+                Some(format!(
+                    "gives `{name}` only with {missing}, which this caller's credential does not show"
+                ))
             }
             Condition::Except => {
                 let user = self.ask.request.user();
                 let excepts = |patterns, name: &Name| rule.excepts(patterns, name.as_str(), self.case.asker);
                 match wish {
-                    _ if excepts(&rule.except_users, user) => Some(format!("leaves out the user name `{user}`")),
+                    _ if excepts(&rule.except_users, user) => {
+                        Some(format!("leaves out the user name `{user}`"))
+                    }
                     Wish::Group(group) if excepts(&rule.except_groups, group) => {
                         Some(format!("leaves out the group `{group}`"))
                     }
@@ -211,7 +217,10 @@ impl<'c, 'a> Told<'c, 'a> {
         let (user, until) = (self.ask.request.user(), spent.until);
         match spent.limit {
             LimitKind::Active(most) => {
-                format!("gives `{user}` at most {}: try again at {until}, when one has ended", certificates(most, "at a time"))
+                format!(
+                    "gives `{user}` at most {}: try again at {until}, when one has ended",
+                    certificates(most, "at a time")
+                )
             }
             LimitKind::PerHour(most) => {
                 format!("gives `{user}` at most {}: try again at {until}", certificates(most, "an hour"))

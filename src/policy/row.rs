@@ -140,8 +140,7 @@ policies:
         let rows: PolicyFile = serde_saphyr::from_str(FILE).expect("rows");
         let json = serde_json::to_value(&rows.policies[1]).expect("json");
         let fields: Vec<&str> = json.as_object().expect("a mapping").keys().map(String::as_str).collect();
-        let written =
-            ["callers", "clusters", "description", "effect", "enabled", "explain", "name", "users"];
+        let written = ["callers", "clusters", "description", "effect", "enabled", "explain", "name", "users"];
         let mut fields = fields;
         fields.sort_unstable();
         assert_eq!(fields, written);
@@ -186,8 +185,7 @@ policies:
 
     #[test]
     fn unknown_and_repeated_fields_are_errors() {
-        for line in
-            [
+        for line in [
             "group: [a]",
             "users: [b]",
             "effect: deny",
@@ -198,8 +196,7 @@ policies:
             "when: mon-fri 08:00-18:00 UTC",
             "max_active: -1",
             "per_hour: 1.5",
-        ]
-        {
+        ] {
             assert!(serde_saphyr::from_str::<PolicyFile>(&with(line)).is_err(), "{line}");
         }
         for effect in ["Allow", "permit"] {

@@ -185,7 +185,11 @@ impl Rule {
     /// In a list that gives something, names of another source than the row speaks of are nobody's:
     /// the same name is another person there. One that takes something away takes every name that
     /// the credential shows.
-    fn groups_of<'a>(&'a self, caller: &'a Caller, reading: Reading) -> impl Iterator<Item = &'a CallerGroup> {
+    fn groups_of<'a>(
+        &'a self,
+        caller: &'a Caller,
+        reading: Reading,
+    ) -> impl Iterator<Item = &'a CallerGroup> {
         let ours = self.speaks_of(caller);
         let foreign = reading == Reading::Wide;
         caller

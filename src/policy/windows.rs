@@ -34,7 +34,9 @@ impl Window {
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let words: Vec<&str> = text.split(' ').collect();
         let &[days, times, zone] = words.as_slice() else {
-            return Err("write days, times and a time zone, as in mon-fri 08:00-18:00 Europe/Berlin".to_owned());
+            return Err(
+                "write days, times and a time zone, as in mon-fri 08:00-18:00 Europe/Berlin".to_owned()
+            );
         };
         let days = read_days(days)?;
         let (begin, end) = read_times(times)?;
@@ -161,7 +163,10 @@ fn within_week(start: u32, end: u32) -> impl Iterator<Item = Stretch> {
 
 fn read_days(text: &str) -> Result<Vec<u32>, String> {
     let wrong = || {
-        format!("`{}` are no days: write mon, tue, wed, thu, fri, sat, sun, mon-fri or sat,sun", text.escape_debug())
+        format!(
+            "`{}` are no days: write mon, tue, wed, thu, fri, sat, sun, mon-fri or sat,sun",
+            text.escape_debug()
+        )
     };
     let place = |name: &str| DAYS.iter().zip(0..).find(|(day, _)| **day == name).map(|(_, place)| place);
     let mut days = Vec::new();
@@ -176,7 +181,8 @@ fn read_days(text: &str) -> Result<Vec<u32>, String> {
 }
 
 fn read_times(text: &str) -> Result<(u32, u32), String> {
-    let wrong = || format!("`{}` are no times: write them as in 08:00-18:00, up to 24:00", text.escape_debug());
+    let wrong =
+        || format!("`{}` are no times: write them as in 08:00-18:00, up to 24:00", text.escape_debug());
     let (begin, end) = text.split_once('-').ok_or_else(wrong)?;
     let (begin, end) = read_clock(begin).zip(read_clock(end)).ok_or_else(wrong)?;
     if begin == DAY || begin == end {
@@ -199,7 +205,9 @@ fn read_clock(text: &str) -> Option<u32> {
 
 fn read_zone(text: &str) -> Result<TimeZone, String> {
     let zone = ZONES.get(text).ok().filter(|zone| zone.iana_name() == Some(text));
-    zone.ok_or_else(|| format!("there is no time zone `{}`: write UTC, or one as in Europe/Berlin", text.escape_debug()))
+    zone.ok_or_else(|| {
+        format!("there is no time zone `{}`: write UTC, or one as in Europe/Berlin", text.escape_debug())
+    })
 }
 
 #[cfg(test)]

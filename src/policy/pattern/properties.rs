@@ -10,8 +10,22 @@ const STARS: [Star; 3] = [Star::Printable, Star::Segment, Star::Anything];
 
 /// Near to patterns: words, stars, braces, colons, letters beyond ASCII.
 fn texts() -> impl Strategy<Value = String> {
-    let pieces =
-        ["a", "ab", "*", "**", ":", "é", "ѕystem:", "system:", " ", "{", "}", "{caller}", "{on_behalf_of}", "{caller.claim.x}"];
+    let pieces = [
+        "a",
+        "ab",
+        "*",
+        "**",
+        ":",
+        "é",
+        "ѕystem:",
+        "system:",
+        " ",
+        "{",
+        "}",
+        "{caller}",
+        "{on_behalf_of}",
+        "{caller.claim.x}",
+    ];
     let near =
         prop::collection::vec(prop::sample::select(pieces.to_vec()), 0..6).prop_map(|pieces| pieces.concat());
     prop_oneof![4 => near, 1 => "\\PC{0,12}", 1 => ".{0,12}"]
