@@ -102,7 +102,7 @@ impl Check<'_> {
             required_groups: row
                 .required_groups
                 .as_ref()
-                .map(|list| self.list("required_groups", list, |text| read_group(text)))
+                .map(|list| self.list("required_groups", list, read_group))
                 .unwrap_or_default(),
             when: self.when(),
             people: row

@@ -43,14 +43,15 @@ fn told(refused: Result<Approved, Box<Refused>>) -> Vec<Violation> {
     }
 }
 
-/// The row and the sentence of the first violation.
-fn why(rows: &Value, caller: &Caller, user: &str, groups: &[&str]) -> (Option<String>, String) {
+/// The row, if one is named, and the sentence of the first violation.
+fn why(rows: &Value, caller: &Caller, user: &str, groups: &[&str]) -> (String, String) {
     let first = told(at(rows, caller, ask(user, groups), TUESDAY)).remove(0);
-    (first.rule, first.reason)
+    (named(&first).to_owned(), first.reason)
 }
 
-fn row(name: &str) -> Option<String> {
-    Some(name.to_owned())
+/// The row that a violation names; empty where it names none.
+fn named(told: &Violation) -> &str {
+    told.rule.as_deref().unwrap_or_default()
 }
 
 fn with_claim(mut caller: Caller, claim: &str, values: &[&str]) -> Caller {
@@ -67,10 +68,10 @@ fn a_name_that_an_allow_row_leaves_out_is_not_given_by_it() {
     assert!(!allows(&rows, &portal(), "root-1", &["dev"]));
     let violations = told(at(&rows, &portal(), ask("alice", &["dev", "db-admin"]), TUESDAY));
     assert_eq!(violations.len(), 1);
-    let told = (violations[0].claim, violations[0].rule.clone(), violations[0].reason.as_str());
-    assert_eq!(told, (Claim::Group, row("team"), "policy `team` leaves out the group `db-admin`"));
+    let told = (violations[0].claim, named(&violations[0]), violations[0].reason.as_str());
+    assert_eq!(told, (Claim::Group, "team", "policy `team` leaves out the group `db-admin`"));
     let reason = "policy `team` leaves out the user name `bob`".to_owned();
-    assert_eq!(why(&rows, &portal(), "bob", &["dev"]), (row("team"), reason));
+    assert_eq!(why(&rows, &portal(), "bob", &["dev"]), ("team".to_owned(), reason));
     let another = json!([rows[0], {"users": ["bob"], "groups": ["db-admin"]}]);
     assert!(allows(&another, &portal(), "bob", &["db-admin"]), "another row gives both");
 }
@@ -179,7 +180,7 @@ fn every_required_group_is_needed_and_only_the_callers_own_count() {
     let reason = "policy `on-call` gives `alice` only with group:corp:on-call, which this caller's credential does not show";
     assert_eq!(
         why(&rows, &oidc("corp", "alice", &["dev"]), "alice", &[]),
-        (row("on-call"), reason.to_owned())
+        ("on-call".to_owned(), reason.to_owned())
     );
 }
 
@@ -198,7 +199,7 @@ fn a_row_is_in_force_in_its_windows_only() {
     let rows = json!([{"name": "office", "when": [OFFICE]}]);
     assert!(at(&rows, &portal(), ask("alice", &[]), TUESDAY).is_ok());
     let violations = told(at(&rows, &portal(), ask("alice", &[]), "2026-06-05T16:00:00Z"));
-    assert_eq!(violations[0].rule, row("office"));
+    assert_eq!(named(&violations[0]), "office");
     assert_eq!(
         violations[0].reason,
         "policy `office` gives `alice` only mon-fri 08:00-18:00 Europe/Berlin: try again at 2026-06-08T06:00:00Z"
@@ -222,7 +223,7 @@ fn a_lifetime_ends_with_the_window() {
     assert_eq!(end(TUESDAY, 9 * HOUR), ("2026-06-02T16:00:00Z".to_owned(), vec![warning.to_owned()]));
     assert_eq!(end("2026-06-02T15:50:00Z", 9 * HOUR).0, "2026-06-02T16:00:00Z");
     let late = told(at(&rows, &portal(), ask("alice", &[]), "2026-06-02T15:51:00Z"));
-    assert_eq!((late[0].claim, late[0].rule.clone()), (Claim::Lifetime, row("office")));
+    assert_eq!((late[0].claim, named(&late[0])), (Claim::Lifetime, "office"));
     assert_eq!(
         late[0].reason,
         "the window of policy `office` ends in 9m, and no certificate lives under 10m"
@@ -270,7 +271,7 @@ fn a_row_whose_limit_is_used_up_allows_nothing_and_another_row_may() {
     assert_eq!(violations.len(), 2);
     let reason = "policy `few` gives `alice` at most 3 certificates at a time: try again at 2026-06-02T09:30:00Z, when \
         one has ended";
-    assert!(violations.iter().all(|told| told.rule == row("few") && told.reason == reason), "{violations:?}");
+    assert!(violations.iter().all(|told| named(told) == "few" && told.reason == reason), "{violations:?}");
     let hourly = [spent("few", LimitKind::PerHour(1))];
     let violations = told(without(&rows, &portal(), ask("alice", &["dev"]), TUESDAY, &hourly));
     let reason =
@@ -286,22 +287,22 @@ fn of_several_conditions_the_one_that_passes_soonest_is_told() {
         {"name": "c", "when": ["sun 00:00-24:00 UTC"]},
         {"name": "d", "when": ["sun 00:00-24:00 UTC"], "required_groups": ["group:corp:dev"]},
     ]);
-    assert_eq!(why(&rows, &portal(), "alice", &[]).0, row("c"));
+    assert_eq!(why(&rows, &portal(), "alice", &[]).0, "c");
     let rows = json!([rows[0], rows[1], rows[3]]);
-    assert_eq!(why(&rows, &portal(), "alice", &[]).0, row("b"));
+    assert_eq!(why(&rows, &portal(), "alice", &[]).0, "b");
     let rows = json!([rows[0], {"name": "e", "max_active": 1}]);
     let used_up = [spent("e", LimitKind::Active(1))];
     let violations = told(without(&rows, &portal(), ask("alice", &[]), TUESDAY, &used_up));
-    assert_eq!(violations[0].rule, row("e"));
+    assert_eq!(named(&violations[0]), "e");
 }
 
 #[test]
 fn the_conditions_of_other_callers_rows_and_of_deny_rows_are_not_told() {
     let rows = json!([{"callers": ["token:other"], "when": ["sun 00:00-24:00 UTC"]}]);
     let reason = "no policy gives this caller `alice` on cluster prod".to_owned();
-    assert_eq!(why(&rows, &portal(), "alice", &[]), (None, reason));
+    assert_eq!(why(&rows, &portal(), "alice", &[]), (String::new(), reason));
     let rows = json!([{"when": ["sun 00:00-24:00 UTC"]}, {"effect": "deny", "when": [OFFICE]}]);
-    assert_eq!(why(&rows, &portal(), "alice", &[]), (None, "denied by policy".to_owned()));
+    assert_eq!(why(&rows, &portal(), "alice", &[]), (String::new(), "denied by policy".to_owned()));
 }
 
 #[test]

@@ -268,23 +268,8 @@ impl PolicySet {
             (refusal::refusal(&case, ask, spent, &ruled), refusal::deny_rows(&case, &ruled))
         })?;
         let terms = terms(self, cluster, &grants, ask.ttl, now).map_err(bare)?;
-        let rows = self.deciding(&ruled);
+        let rows = deciding(&ruled);
         Ok(Given { terms, rows: self.names(&rows), limits: self.limits(&rows) })
-    }
-
-    /// The user name, which is ruled first, adds no row where one that decides on a group gives it
-    /// for as long.
-    fn deciding(&self, ruled: &[Ruled<'_, '_>]) -> RowSet {
-        let mut by_groups = RowSet::default();
-        for (_, ruling) in ruled.iter().skip(1) {
-            ruling.outcome.iter().flatten().for_each(|grant| by_groups.unite(&grant.rows));
-        }
-        let mut rows = by_groups.clone();
-        let user = ruled.iter().take(1).flat_map(|(_, ruling)| ruling.outcome.iter().flatten());
-        for grant in user.filter(|grant| !grant.rows.meets(&by_groups)) {
-            rows.unite(&grant.rows);
-        }
-        rows
     }
 
     fn limits(&self, rows: &RowSet) -> Vec<Limit> {
@@ -297,6 +282,21 @@ impl PolicySet {
             })
             .collect()
     }
+}
+
+/// The user name, which is ruled first, adds no row where one that decides on a group gives it
+/// for as long.
+fn deciding(ruled: &[Ruled<'_, '_>]) -> RowSet {
+    let mut by_groups = RowSet::default();
+    for (_, ruling) in ruled.iter().skip(1) {
+        ruling.outcome.iter().flatten().for_each(|grant| by_groups.unite(&grant.rows));
+    }
+    let mut rows = by_groups.clone();
+    let user = ruled.iter().take(1).flat_map(|(_, ruling)| ruling.outcome.iter().flatten());
+    for grant in user.filter(|grant| !grant.rows.meets(&by_groups)) {
+        rows.unite(&grant.rows);
+    }
+    rows
 }
 
 /// Every grant, if every claim is allowed and none denied.

@@ -63,7 +63,9 @@ impl PolicySet {
         let ordinary = |name: &Name| index.reserved.class(name) == NameClass::Ordinary;
         let offered = |field: Field| {
             let mut offered = Offered::default();
-            in_force.iter().for_each(|(rule, _)| offered.add(rule, field, asker, ordinary));
+            for (rule, _) in &in_force {
+                offered.add(rule, field, asker, ordinary);
+            }
             offered.except.retain(|text| !offered.texts.contains(text));
             offered
         };

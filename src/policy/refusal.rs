@@ -156,7 +156,7 @@ impl<'c, 'a> Told<'c, 'a> {
     fn unmet(&self, wish: Wish<'_>, name: &Name) -> Option<(Option<String>, String)> {
         let allowing = |(condition, scopes): &(Condition, Vec<Scope<'a>>)| {
             let ruling = rule(scopes, wish);
-            ruling.allows().then(|| (*condition, ruling))
+            if ruling.allows() { Some((*condition, ruling)) } else { None }
         };
         let (condition, ruling) = self.lifted.iter().find_map(allowing)?;
         let mut rows = RowSet::default();

@@ -45,7 +45,7 @@ async fn live_certificates_of_a_user_and_a_row_are_counted_until_they_end() {
     record(4, "alice", &["developers", "others"], HOUR).await.unwrap();
     let expected = Spent { row: two[0].row.clone(), limit: LimitKind::Active(2), until: after(HOUR + 1) };
     for now in [NOW, after(HOUR)] {
-        assert_eq!(spent(&ledger, &two, now).await, [expected.clone()]);
+        assert_eq!(spent(&ledger, &two, now).await, std::slice::from_ref(&expected));
     }
     left(&ledger, &two, after(HOUR + 1)).await;
     let one = [limit("developers", Some(1), None)];
@@ -63,7 +63,7 @@ async fn an_hour_counts_what_was_given_in_it_live_or_not() {
     }
     let expected = Spent { row: two[0].row.clone(), limit: LimitKind::PerHour(2), until: after(HOUR) };
     for now in [after(1_200), after(HOUR - 1)] {
-        assert_eq!(spent(&ledger, &two, now).await, [expected.clone()]);
+        assert_eq!(spent(&ledger, &two, now).await, std::slice::from_ref(&expected));
     }
     left(&ledger, &two, after(HOUR)).await;
     let both = [limit("developers", Some(1), Some(1))];
