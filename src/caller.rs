@@ -1,5 +1,6 @@
 //! Who asks: kind, source and name, as `token:portal` or `oidc:corp:alice`.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::pki::name::{Name, ShortName};
@@ -53,6 +54,10 @@ impl fmt::Display for CallerGroup {
     }
 }
 
+/// What a credential says of its holder, by the name of each claim that it makes. One that it does
+/// not make is not there; one without values is there and empty.
+pub type Claims = BTreeMap<String, Vec<String>>;
+
 /// The authenticated principal that sends a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
@@ -64,13 +69,17 @@ pub struct Caller {
     pub name: String,
     /// What its credential says that it belongs to.
     pub groups: Vec<CallerGroup>,
+    /// What else its credential says; only what its configured source vouches for. API tokens make
+    /// no claims.
+    pub claims: Claims,
 }
 
 impl Caller {
     /// The caller behind the API token `name`.
     #[must_use]
     pub fn token(name: &ShortName) -> Self {
-        Self { kind: CallerKind::Token, source: None, name: name.to_string(), groups: Vec::new() }
+        let name = name.to_string();
+        Self { kind: CallerKind::Token, source: None, name, groups: Vec::new(), claims: Claims::new() }
     }
 
     /// Reads `token:NAME`, `oidc:SOURCE:NAME`, `sa:CLUSTER:NAMESPACE:NAME`, `cert:CLUSTER:USER` or
@@ -98,7 +107,15 @@ impl Caller {
         if Name::parse(name).is_err() || (kind == CallerKind::ServiceAccount && !namespaced) {
             return Err(wrong());
         }
-        Ok(Self { kind, source: Some(source), name: name.to_owned(), groups: Vec::new() })
+        let name = name.to_owned();
+        Ok(Self { kind, source: Some(source), name, groups: Vec::new(), claims: Claims::new() })
+    }
+
+    /// Whether its credential tells to which groups of `source` it belongs: one that lists none may
+    /// have left them out.
+    #[must_use]
+    pub fn shows_groups_of(&self, source: &ShortName) -> bool {
+        self.groups.iter().any(|group| group.source == *source)
     }
 
     /// The name as something a certificate could carry, where it is one. What is no valid name

@@ -16,7 +16,7 @@ use countersign::pki::name::ShortName;
 use countersign::pki::serial::Serial;
 use countersign::policy::{Ask, Clusters, PolicyFile, PolicySet};
 use countersign::random;
-use countersign::store::{Issuance, Revisions, Store};
+use countersign::store::{Allowance, Issuance, Revisions, Store};
 
 use crate::database::Database;
 use crate::database::Engine;
@@ -129,7 +129,8 @@ impl Signer {
             address: Some([127, 0, 0, 1].into()),
         };
         let seen = Revisions::default();
-        Ok(Issuance { signed, at: now, origin, reason: None, seen, idempotency: None })
+        let allowance = Allowance::default();
+        Ok(Issuance { signed, at: now, origin, reason: None, allowance, seen, idempotency: None })
     }
 }
 

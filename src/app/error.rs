@@ -76,7 +76,9 @@ pub enum AppError {
     LedgerBusy,
     #[error("too many requests wait to be signed, so no certificate was sent: try again in a moment")]
     SigningBusy,
-    #[error("the policy or this caller's token changed during each of three attempts: try again")]
+    #[error(
+        "the policy, this caller's token or what a limit leaves changed during each of three attempts: try again"
+    )]
     PolicyChanging,
     #[error("this service's clock stands behind its newest record, so nothing is signed until it is right")]
     ClockBehind,
@@ -235,7 +237,9 @@ fn clock_off(database: Time) -> AppError {
 impl From<RecordError> for AppError {
     fn from(error: RecordError) -> Self {
         match error {
-            RecordError::Stale | RecordError::IdempotencyKeyTaken => Self::PolicyChanging,
+            RecordError::Stale | RecordError::IdempotencyKeyTaken | RecordError::LimitReached => {
+                Self::PolicyChanging
+            }
             RecordError::SerialTaken => Self::Internal("a random serial number came up twice".to_owned()),
             RecordError::KeyOwned => Self::KeyOwned,
             RecordError::KeyBlocked => Self::KeyBlocked,

@@ -7,9 +7,9 @@ use crate::ca::Signed;
 use crate::pki::csr::{self, CertRequest};
 use crate::pki::name::{Name, ShortName};
 use crate::pki::serial::Serial;
-use crate::policy::{Approved, Ask};
+use crate::policy::{Approved, Ask, Spent};
 use crate::random;
-use crate::store::{Issuance, RecordError, Recorded, RefusalError};
+use crate::store::{Allowance, Counted, Issuance, RecordError, Recorded, RefusalError};
 use crate::time::Time;
 
 use super::command::{Preview, SignCommand, SignOutcome};
@@ -106,7 +106,7 @@ impl App {
             }
             Claimed::Now(in_flight) => in_flight,
         };
-        let approved = self.decide(state, command, ask, now)?;
+        let (approved, allowance) = self.decide_within_limits(state, command, ask, now).await?;
         if command.dry_run {
             return self.preview(&approved, now).await;
         }
@@ -116,6 +116,7 @@ impl App {
             at: now,
             origin: command.origin.clone(),
             reason: command.reason.clone(),
+            allowance,
             seen: state.snapshot.revisions,
             idempotency,
         };
@@ -124,8 +125,11 @@ impl App {
                 self.metrics.issued(&recorded.cluster);
                 Ok(SignOutcome::Issued { certificate: Box::new(recorded), warnings })
             }
-            // Whoever took the key first has its certificate by now, and the next attempt finds it.
-            Err(RecordError::Stale | RecordError::IdempotencyKeyTaken) => Err(Stopped::Changed),
+            // Whoever took the key, or the last that a limit left, has its certificate by now, and the
+            // next attempt finds it.
+            Err(RecordError::Stale | RecordError::IdempotencyKeyTaken | RecordError::LimitReached) => {
+                Err(Stopped::Changed)
+            }
             Err(error) => Err(error.into()),
         }
     }
@@ -147,13 +151,35 @@ impl App {
         Ok(SignOutcome::Previewed(Box::new(Preview::of(approved))))
     }
 
-    /// The caller, the key and the policy, as they stand in `state`.
+    /// Decides; where a limit of a deciding row is used up, once more without that row. Each time there
+    /// is a row less, so it ends.
+    async fn decide_within_limits(
+        &self,
+        state: &State,
+        command: &SignCommand,
+        ask: Ask,
+        now: Time,
+    ) -> Result<(Approved, Allowance), Stopped> {
+        let mut spent = Vec::new();
+        let mut approved = self.decide(state, command, ask, now, &spent)?;
+        while !approved.limits().is_empty() {
+            match self.store.allowance(approved.user(), approved.limits(), now).await? {
+                Counted::Left(allowance) => return Ok((approved, allowance)),
+                Counted::UsedUp(more) => spent.extend(more),
+            }
+            approved = self.decide(state, command, approved.ask().clone(), now, &spent)?;
+        }
+        Ok((approved, Allowance::default()))
+    }
+
+    /// The caller, the key and the policy, as they stand in `state`. Rows in `spent` allow nothing.
     fn decide(
         &self,
         state: &State,
         command: &SignCommand,
         ask: Ask,
         now: Time,
+        spent: &[Spent],
     ) -> Result<Approved, AppError> {
         if ask.on_behalf_of.is_some() && !command.principal.on_behalf_of {
             return Err(AppError::OnBehalfOfNotAllowed);
@@ -162,7 +188,8 @@ impl App {
         if state.snapshot.blocked_keys.contains(&ask.request.key().spki_sha256()) {
             return Err(AppError::KeyBlocked);
         }
-        let decision = state.policies.decide(&self.rules, &command.principal.caller, ask, now);
+        let caller = &command.principal.caller;
+        let decision = state.policies.decide_without(&self.rules, caller, ask, now, spent);
         decision.map_err(|refused| AppError::from(*refused))
     }
 

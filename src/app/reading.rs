@@ -155,7 +155,7 @@ impl App {
             return Ok(Value::Array(Vec::new()));
         }
         let state = self.refresh().await?;
-        let permissions = state.policies.permissions(&self.rules, &principal.caller);
+        let permissions = state.policies.permissions(&self.rules, &principal.caller, self.clock.now());
         serde_json::to_value(permissions).map_err(|error| AppError::Internal(error.to_string()))
     }
 }

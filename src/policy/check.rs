@@ -1,12 +1,15 @@
 //! Checks one row as it is written, and compiles it.
 
+use std::sync::Arc;
+
 use super::callers::{CallerPattern, Subject};
 use super::pattern::{Pattern, Star, Variable};
 use super::reserved::{NameClass, ReservedNames};
-use super::rule::Rule;
+use super::rule::{Reading, Rule};
 use super::set::{Clusters, RowError};
+use super::windows::{Window, Windows};
 use super::{Effect, PolicyRow};
-use crate::caller::CallerKind;
+use crate::caller::{CallerGroup, CallerKind};
 use crate::pki::key::KeyKind;
 use crate::pki::name::{Name, ShortName};
 use crate::time::Lifetime;
@@ -53,19 +56,12 @@ impl<'a> Ground<'a> {
     }
 }
 
-/// The meaning of a star in names, and the one in callers.
-pub(super) fn stars(effect: Effect) -> (Star, Star) {
-    match effect {
-        Effect::Allow => (Star::Printable, Star::Segment),
-        Effect::Review | Effect::Deny => (Star::Anything, Star::Anything),
-    }
-}
-
 /// Compiles `row`, or says everything that is wrong with it.
 pub(super) fn compile(row: &PolicyRow, ground: &Ground<'_>) -> Result<Rule, Vec<RowError>> {
     let mut check = Check { row, ground, errors: Vec::new() };
     let rule = check.rule();
     check.effect();
+    check.limits();
     check.clusters(&rule);
     check.sources(&rule);
     check.variables(&rule);
@@ -90,25 +86,52 @@ impl Check<'_> {
     /// The row with every pattern that could be read.
     fn rule(&mut self) -> Rule {
         let row = self.row;
-        let (star, caller_star) = stars(row.effect);
+        let reading = Reading::of(row.effect);
+        let (star, except) = (reading.star(), Reading::of_except(row.effect).star());
         Rule {
             name: row.name.clone(),
             effect: row.effect,
             clusters: self.list("clusters", &row.clusters, |text| read(text, Star::Printable)),
             callers: self.list("callers", &row.callers, |text| {
-                CallerPattern::parse(text, caller_star).map_err(|error| error.to_string())
+                CallerPattern::parse(text, reading.caller_star()).map_err(|error| error.to_string())
             }),
             users: self.list("users", &row.users, |text| read_name(text, star)),
             groups: row.groups.as_ref().map(|list| self.list("groups", list, |text| read_name(text, star))),
+            except_users: self.except("except_users", row.except_users.as_deref(), except),
+            except_groups: self.except("except_groups", row.except_groups.as_deref(), except),
+            required_groups: row
+                .required_groups
+                .as_ref()
+                .map(|list| self.list("required_groups", list, read_group))
+                .unwrap_or_default(),
+            when: self.when(),
             people: row
                 .on_behalf_of
                 .as_ref()
                 .map(|list| self.list("on_behalf_of", list, |text| read_name(text, star))),
             max_ttl: row.max_ttl,
+            max_active: row.max_active,
+            per_hour: row.per_hour,
             keys: row.keys.as_ref().map(|list| self.list("keys", list, read_key)),
             description: row.description.clone(),
             explain: row.explain,
             enabled: row.enabled,
+        }
+    }
+
+    fn except(&mut self, field: &str, texts: Option<&[String]>, star: Star) -> Vec<Pattern> {
+        texts.map(|texts| self.list(field, texts, |text| read_name(text, star))).unwrap_or_default()
+    }
+
+    fn when(&mut self) -> Option<Arc<Windows>> {
+        let texts = self.row.when.as_ref()?;
+        let windows = self.list("when", texts, Window::parse);
+        match Windows::joined(texts, windows) {
+            Ok(windows) => Some(Arc::new(windows)),
+            Err(reason) => {
+                self.wrong("when", reason);
+                None
+            }
         }
     }
 
@@ -149,6 +172,21 @@ impl Check<'_> {
         }
     }
 
+    fn limits(&mut self) {
+        let row = self.row;
+        for (field, limit) in [("max_active", row.max_active), ("per_hour", row.per_hour)] {
+            if limit.is_some() && row.effect != Effect::Allow {
+                self.wrong(field, "only what an allow row gives is counted: leave it out");
+            }
+            if limit == Some(0) {
+                self.wrong(field, "0 allows nothing: write at least 1, or enabled: false");
+            }
+        }
+        if row.except_groups.is_some() && row.groups.is_none() {
+            self.wrong("except_groups", "a row without groups speaks of none: leave it out, or write groups");
+        }
+    }
+
     fn clusters(&mut self, rule: &Rule) {
         for pattern in &rule.clusters {
             let text = pattern.as_str();
@@ -184,15 +222,17 @@ impl Check<'_> {
         let fields = [
             ("users", Some(&rule.users)),
             ("groups", rule.groups.as_ref()),
+            ("except_users", Some(&rule.except_users)),
+            ("except_groups", Some(&rule.except_groups)),
             ("on_behalf_of", rule.people.as_ref()),
         ];
         for (field, patterns) in fields {
             for variable in patterns.into_iter().flatten().filter_map(Pattern::variable) {
                 match variable {
-                    Variable::Caller if !one_source => self.wrong(
+                    Variable::Caller | Variable::Claim(_) if !one_source => self.wrong(
                         field,
-                        "{caller} needs every entry of callers to be of one kind and one source: \
-                         the same name is another person elsewhere",
+                        "{caller} and {caller.claim.NAME} need every entry of callers to be of one kind and one \
+                         source: the same name is another person elsewhere",
                     ),
                     Variable::OnBehalfOf if field == "on_behalf_of" => {
                         self.wrong(field, "{on_behalf_of} matches itself: write * for anybody");
@@ -203,7 +243,7 @@ impl Check<'_> {
                     Variable::CallerGroups if field == "on_behalf_of" => {
                         self.wrong(field, "{caller.groups} are groups, and this names a person");
                     }
-                    Variable::Caller | Variable::OnBehalfOf | Variable::CallerGroups => {}
+                    Variable::Caller | Variable::OnBehalfOf | Variable::CallerGroups | Variable::Claim(_) => {}
                 }
             }
         }
@@ -248,6 +288,18 @@ fn read_name(text: &str, star: Star) -> Result<Pattern, String> {
     Ok(pattern)
 }
 
+/// An entry of `required_groups`, which is matched byte for byte.
+fn read_group(text: &str) -> Result<CallerGroup, String> {
+    let wrong = || "write one group of the caller's own, literally, as in group:corp:on-call".to_owned();
+    let read = CallerPattern::parse(text, Star::Segment).map_err(|error| error.to_string())?;
+    match (read.subject, read.source) {
+        (Subject::Group, Some(source)) if read.name.is_literal() => {
+            Ok(CallerGroup { source, name: read.name.as_str().to_owned() })
+        }
+        _ => Err(wrong()),
+    }
+}
+
 fn read_key(text: &str) -> Result<KeyKind, String> {
     KeyKind::parse(text).ok_or_else(|| {
         let known: Vec<&str> = KeyKind::ALL.iter().map(|kind| kind.as_str()).collect();
@@ -290,7 +342,17 @@ mod tests {
 
     #[test]
     fn an_empty_list_is_an_error() {
-        for field in ["clusters", "callers", "users", "groups", "on_behalf_of", "keys"] {
+        for field in [
+            "clusters",
+            "callers",
+            "users",
+            "groups",
+            "except_users",
+            "required_groups",
+            "when",
+            "on_behalf_of",
+            "keys",
+        ] {
             assert_eq!(with(field, json!([])), [field]);
             assert_eq!(wrong(json!({"name": "a", "effect": "deny", "enabled": false, field: []}))[0], field);
         }
@@ -368,6 +430,66 @@ mod tests {
             let row = json!({"name": "a", "effect": "allow", "callers": callers, "users": ["{caller}"],
                 "groups": ["home-{caller}"], "on_behalf_of": ["{caller}"]});
             assert_eq!(wrong(row), Vec::<String>::new(), "{callers}");
+        }
+    }
+
+    #[test]
+    fn a_claim_needs_one_kind_and_one_source() {
+        let row = |callers: &[&str], field: &str| {
+            let mut json = json!({"name": "a", "effect": "allow", "callers": callers, "groups": ["x"]});
+            json[field] = json!(["{caller.claim.team}"]);
+            wrong(json)
+        };
+        for field in ["users", "groups", "except_users", "except_groups"] {
+            assert_eq!(row(&["oidc:corp:*", "oidc:other:*"], field), [field]);
+            assert!(row(&["oidc:corp:*", "oidc:corp:alice"], field).is_empty(), "{field}");
+        }
+    }
+
+    #[test]
+    fn except_lists_hold_patterns_and_need_what_they_are_taken_from() {
+        for text in ["", " dev", "a\nb", "{x}", "{caller}*", "a}", "{on_behalf_of}"] {
+            assert_eq!(with("except_users", json!([text])), ["except_users"], "{text:?}");
+        }
+        assert_eq!(with("except_groups", json!(["dev"])), ["except_groups"]);
+        let row = json!({"name": "a", "effect": "deny", "users": ["*"], "groups": ["*"], "except_users": ["system:*"],
+            "except_groups": ["system:masters", "{caller.groups}"]});
+        assert!(wrong(row).is_empty());
+    }
+
+    #[test]
+    fn a_required_group_is_spelled_out_with_its_source() {
+        for text in [
+            "dev",
+            "group:corp",
+            "group:corp:",
+            "group:*:dev",
+            "group:corp:de*",
+            "oidc:corp:alice",
+            "token:a",
+        ] {
+            assert_eq!(with("required_groups", json!([text])), ["required_groups"], "{text}");
+        }
+        assert!(with("required_groups", json!(["group:corp:dev", "group:corp:a:b"])).is_empty());
+    }
+
+    #[test]
+    fn windows_are_days_times_and_one_zone() {
+        for text in ["mon", "mon 08:00-18:00", "mon 08:00-18:00 Berlin", "mon 18:00 UTC"] {
+            assert_eq!(with("when", json!([text])), ["when"], "{text}");
+        }
+        assert_eq!(with("when", json!(["mon 08:00-18:00 UTC", "tue 08:00-18:00 Europe/Berlin"])), ["when"]);
+        assert!(with("when", json!(["mon 08:00-18:00 UTC", "tue 08:00-18:00 UTC"])).is_empty());
+        let deny = json!({"name": "a", "effect": "deny", "when": ["sat-sun 00:00-24:00 Europe/Berlin"]});
+        assert!(wrong(deny).is_empty());
+    }
+
+    #[test]
+    fn a_limit_counts_what_an_allow_row_gives() {
+        for field in ["max_active", "per_hour"] {
+            assert_eq!(with(field, json!(0)), [field]);
+            assert!(with(field, json!(1)).is_empty(), "{field}");
+            assert_eq!(wrong(json!({"name": "a", "effect": "deny", field: 1})), [field]);
         }
     }
 

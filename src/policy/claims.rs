@@ -1,16 +1,22 @@
 //! One request's claims, each decided on its own on each cluster that would trust the certificate.
 
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use super::Clusters;
 use super::decision::Ask;
-use super::index::{Probe, Reach, RowSet};
+use super::index::{Index, Probe, Reach, RowSet};
+use super::limits::Spent;
 use super::pattern::Variable;
 use super::reserved::NameClass;
-use super::rule::Asker;
+use super::rule::{Asker, Reading};
 use super::set::{ClusterIndex, ClusterRules, PolicySet};
+use super::windows::Windows;
 use crate::caller::Caller;
 use crate::pki::key::KeyKind;
 use crate::pki::name::{Name, ShortName};
-use crate::time::Lifetime;
+use crate::time::{Lifetime, Time};
 
 /// What a certificate would say, one piece at a time.
 #[derive(Clone, Copy, Debug)]
@@ -44,6 +50,24 @@ pub(super) enum Fault {
     OtherKey,
 }
 
+/// Why an allow row that matches by its patterns gives nothing; what passes soonest comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Condition {
+    /// It has given what it may.
+    Limit,
+    /// Its windows are closed.
+    Window,
+    /// The caller is not in all the groups that it wants.
+    RequiredGroups,
+    /// It leaves the name out.
+    Except,
+}
+
+impl Condition {
+    /// Every one, in order.
+    pub(super) const ALL: [Self; 4] = [Self::Limit, Self::Window, Self::RequiredGroups, Self::Except];
+}
+
 /// What the policy says of one claim, over all clusters.
 #[derive(Clone, Debug)]
 pub(super) struct Ruling<'a> {
@@ -63,6 +87,7 @@ impl Ruling<'_> {
 pub(super) struct Case<'a> {
     pub(super) set: &'a PolicySet,
     pub(super) asker: Asker<'a>,
+    pub(super) now: Time,
     key: KeyKind,
     clusters: Vec<(&'a ClusterRules, &'a ClusterIndex)>,
     /// Allow rows whose `callers` match.
@@ -70,6 +95,10 @@ pub(super) struct Case<'a> {
     /// Allow rows whose `callers` and `on_behalf_of` match.
     allow: RowSet,
     deny: RowSet,
+    /// Allow rows that have given what they may.
+    spent: RowSet,
+    /// Conditions of allow rows up to this one are taken as met.
+    lifted: Option<Condition>,
 }
 
 impl<'a> Case<'a> {
@@ -79,17 +108,68 @@ impl<'a> Case<'a> {
         clusters: &'a Clusters,
         caller: &'a Caller,
         ask: &'a Ask,
+        now: Time,
+        spent: &[Spent],
     ) -> Option<Self> {
         let known = |rules: &'a ClusterRules| set.clusters.get(&rules.name).map(|index| (rules, index));
         let clusters = clusters.trusting(&ask.cluster).into_iter().map(known).collect::<Option<Vec<_>>>()?;
         clusters.first()?;
         let asker = Asker { caller, person: ask.on_behalf_of.as_ref() };
         let person = asker.person.map(Name::as_str);
-        let is = |row, variable, text: &str| is(set, asker, row, variable, text);
         let by_caller = set.allow.for_caller(caller);
-        let allow = set.allow.for_person(person, false, is).and(&by_caller);
-        let deny = set.deny.for_person(person, true, is).and(&set.deny.for_caller(caller));
-        Some(Self { set, asker, key: ask.request.key().kind(), clusters, by_caller, allow, deny })
+        let allow = set.allow.for_person(person, false, is(set, asker, set.allow.reading)).and(&by_caller);
+        let deny = set.deny.for_person(person, true, is(set, asker, set.deny.reading));
+        let deny = deny.and(&set.deny.for_caller(caller));
+        let spent = set.places(spent.iter().map(|spent| &spent.row));
+        let key = ask.request.key().kind();
+        Some(Self { set, asker, now, key, clusters, by_caller, allow, deny, spent, lifted: None })
+    }
+
+    /// The same, with the conditions of allow rows up to this one taken as met.
+    pub(super) fn but_for(&self, condition: Condition) -> Self {
+        Self { lifted: Some(condition), ..self.clone() }
+    }
+
+    /// Whether an allow row for this caller and person has more conditions than patterns.
+    pub(super) fn has_conditions(&self) -> bool {
+        let index = &self.set.allow;
+        let excepts = !(index.except_users.is_empty() && index.except_groups.is_empty());
+        excepts || self.allow.meets(&index.conditional)
+    }
+
+    /// Whether the allow row at `place` has given what it may.
+    pub(super) fn is_spent(&self, place: usize) -> bool {
+        self.spent.contains(place)
+    }
+
+    fn heeds(&self, condition: Condition) -> bool {
+        self.lifted.is_none_or(|lifted| condition > lifted)
+    }
+
+    /// Takes out of `rows` those of `index` whose conditions are not met; returns how long the
+    /// windows of the others stay open, by place.
+    fn keep_holding(&self, index: &Index, rows: &mut RowSet) -> Vec<(usize, Lifetime)> {
+        let mut open = Vec::new();
+        if !rows.meets(&index.conditional) {
+            return open;
+        }
+        let heeds = |condition| index.reading == Reading::Wide || self.heeds(condition);
+        let mut known: HashMap<*const Windows, Option<Lifetime>> = HashMap::new();
+        for place in rows.clone().and(&index.conditional).iter() {
+            let Some(rule) = self.set.rules.get(place) else { continue };
+            let left = rule.when.as_ref().filter(|_| heeds(Condition::Window)).map(|windows| {
+                *known.entry(Arc::as_ptr(windows)).or_insert_with(|| windows.open_for(self.now))
+            });
+            let spent = heeds(Condition::Limit) && self.spent.contains(place);
+            let admits = !heeds(Condition::RequiredGroups) || rule.admits(self.asker.caller);
+            match left {
+                _ if spent || !admits => rows.remove(place),
+                Some(None) => rows.remove(place),
+                Some(Some(left)) => open.push((place, left)),
+                None => {}
+            }
+        }
+        open
     }
 
     /// The same, with no regard to whom the request names; `None` where that makes no difference.
@@ -103,9 +183,13 @@ impl<'a> Case<'a> {
         self.clusters.first().map(|(rules, _)| *rules)
     }
 
-    /// The allow rows of the asked cluster for this caller and person, whatever the names.
+    /// The allow rows of the asked cluster for this caller and person whose conditions are met,
+    /// whatever the names.
     pub(super) fn rows(&self) -> RowSet {
-        self.clusters.first().map(|(_, index)| self.allow.clone().and(&index.rows)).unwrap_or_default()
+        let rows = self.clusters.first().map(|(_, index)| self.allow.clone().and(&index.rows));
+        let mut rows = rows.unwrap_or_default();
+        self.keep_holding(&self.set.allow, &mut rows);
+        rows
     }
 
     /// Whether `name` is ordinary on every cluster.
@@ -142,6 +226,10 @@ pub(super) struct Scope<'a> {
     cluster: &'a ClusterRules,
     index: &'a ClusterIndex,
     class: NameClass,
+    /// Whether `except_groups` of allow rows are looked at.
+    excepting: bool,
+    /// How long the windows of allow rows stay open, by place.
+    open: Vec<(usize, Lifetime)>,
     /// Allow rows that match in everything but groups and key.
     pub(super) unkeyed: RowSet,
     /// Those that take the key.
@@ -154,27 +242,29 @@ pub(super) struct Scope<'a> {
 impl<'a> Scope<'a> {
     fn new(case: &Case<'a>, cluster: &'a ClusterRules, index: &'a ClusterIndex, user: &Name) -> Self {
         let (set, asker) = (case.set, case.asker);
-        let is = |row, variable, text: &str| is(set, asker, row, variable, text);
         let class = index.reserved.class(user);
-        let mut deny = RowSet::default();
-        let of_deny = Probe {
-            value: user.as_str(),
-            star: set.deny.star,
-            reach: Reach::Every,
-            within: Some(&case.deny),
+        let by_user = |rows: &Index, within: &RowSet| {
+            let mut found = RowSet::default();
+            let probe = probe(user.as_str(), rows.reading, class, within);
+            rows.users.find(probe, &mut found, is(set, asker, rows.reading));
+            found.and(within).and(&index.rows)
         };
-        set.deny.users.find(of_deny, &mut deny, is);
-        let mut unkeyed = RowSet::default();
-        let of_allow =
-            Probe { star: set.allow.star, reach: reach(class), within: Some(&case.allow), ..of_deny };
-        set.allow.users.find(of_allow, &mut unkeyed, is);
+        let mut deny = by_user(&set.deny, &case.deny);
+        take_out_excepted_users(set, asker, &set.deny, user, class, &mut deny);
+        case.keep_holding(&set.deny, &mut deny);
+        let mut unkeyed = by_user(&set.allow, &case.allow);
         if class != NameClass::Ordinary {
             unkeyed.keep(&set.spelled_out);
         }
-        let unkeyed = unkeyed.and(&case.allow).and(&index.rows);
+        let excepting = case.heeds(Condition::Except);
+        if excepting {
+            take_out_excepted_users(set, asker, &set.allow, user, class, &mut unkeyed);
+        }
+        let open = case.keep_holding(&set.allow, &mut unkeyed);
         let allow = set.taking(case.key).map(|rows| unkeyed.clone().and(rows)).unwrap_or_default();
-        let deny = deny.and(&case.deny).and(&index.rows);
-        let mut scope = Self { set, asker, cluster, index, class, unkeyed, allow, any_group: None, deny };
+        let any_group = None;
+        let mut scope =
+            Self { set, asker, cluster, index, class, excepting, open, unkeyed, allow, any_group, deny };
         scope.any_group = scope.best(&scope.allow.clone().and(set.allow.groups.any()));
         scope
     }
@@ -187,18 +277,27 @@ impl<'a> Scope<'a> {
         let index = &self.set.deny;
         let mut found = RowSet::default();
         match wish {
-            Wish::User => {
-                found.unite(&index.bare);
-                found.unite(index.groups.any());
-            }
+            Wish::User => found.unite(&index.bare),
             Wish::Group(group) => {
-                let reach = Reach::Every;
-                let probe =
-                    Probe { value: group.as_str(), star: index.star, reach, within: Some(&self.deny) };
-                index.groups.find(probe, &mut found, self.is());
+                let class = self.index.reserved.class(group);
+                let probe = probe(group.as_str(), index.reading, class, &self.deny);
+                index.groups.find(probe, &mut found, is(self.set, self.asker, index.reading));
+                found.keep(&self.deny);
+                found.take_out(&self.excepted(index, group, class, &found));
             }
         }
         found.and(&self.deny)
+    }
+
+    /// Those of `rows` that leave the group out.
+    fn excepted(&self, index: &Index, group: &Name, class: NameClass, rows: &RowSet) -> RowSet {
+        let mut found = RowSet::default();
+        if !index.except_groups.is_empty() {
+            let reading = index.except_reading;
+            let probe = probe(group.as_str(), reading, class, rows);
+            index.except_groups.find(probe, &mut found, is(self.set, self.asker, reading));
+        }
+        found
     }
 
     fn grant(&self, wish: Wish<'_>) -> Result<Grant<'a>, Fault> {
@@ -220,10 +319,13 @@ impl<'a> Scope<'a> {
     }
 
     fn grant_group(&self, group: &Name, class: NameClass) -> Option<Grant<'a>> {
-        let narrow = self.best(&self.naming(group, class).and(&self.allow));
-        let any = self
-            .any_group
-            .as_ref()
+        let excepted = self.excepted_by_allow(group, class);
+        let mut narrow = self.naming(group, class).and(&self.allow);
+        narrow.take_out(&excepted);
+        let narrow = self.best(&narrow);
+        let any = self.best_of_any(&excepted);
+        let any = any
+            .as_deref()
             .filter(|_| class == NameClass::Ordinary && self.set.allow.star.covers(group.as_str()));
         match (narrow, any) {
             (None, any) => any.cloned(),
@@ -236,13 +338,31 @@ impl<'a> Scope<'a> {
         }
     }
 
+    /// Allow rows that leave the group out.
+    fn excepted_by_allow(&self, group: &Name, class: NameClass) -> RowSet {
+        if !self.excepting {
+            return RowSet::default();
+        }
+        self.excepted(&self.set.allow, group, class, &self.unkeyed)
+    }
+
+    /// The best of the rows with a bare star in `groups` that do not leave the group out.
+    fn best_of_any(&self, excepted: &RowSet) -> Option<Cow<'_, Grant<'a>>> {
+        let any = self.set.allow.groups.any();
+        if !excepted.meets(any) {
+            return self.any_group.as_ref().map(Cow::Borrowed);
+        }
+        let mut rows = self.allow.clone().and(any);
+        rows.take_out(excepted);
+        self.best(&rows).map(Cow::Owned)
+    }
+
     /// Allow rows with a pattern for the group that is not the bare star.
     fn naming(&self, group: &Name, class: NameClass) -> RowSet {
         let index = &self.set.allow;
         let mut found = RowSet::default();
-        let within = Some(&self.unkeyed);
-        let probe = Probe { value: group.as_str(), star: index.star, reach: reach(class), within };
-        index.groups.find_narrow(probe, &mut found, self.is());
+        let probe = probe(group.as_str(), index.reading, class, &self.unkeyed);
+        index.groups.find_narrow(probe, &mut found, is(self.set, self.asker, index.reading));
         if class != NameClass::Ordinary {
             found.keep(&self.set.spelled_out);
         }
@@ -257,6 +377,7 @@ impl<'a> Scope<'a> {
                 if class == NameClass::Ordinary && self.set.allow.star.covers(group.as_str()) {
                     found.unite(self.set.allow.groups.any());
                 }
+                found.take_out(&self.excepted_by_allow(group, class));
                 !found.and(&self.unkeyed).is_empty()
             }
         };
@@ -272,7 +393,8 @@ impl<'a> Scope<'a> {
         let mut best: Option<Grant<'a>> = None;
         for place in rows.iter() {
             let Some(rule) = self.set.rules.get(place) else { continue };
-            let lifetime = rule.lifetime(self.cluster.max_ttl);
+            let open = rule.when.as_ref().and_then(|_| self.open_for(place));
+            let lifetime = rule.lifetime(self.cluster.max_ttl, open);
             match &mut best {
                 Some(best) if best.lifetime > lifetime => {}
                 Some(best) if best.lifetime == lifetime => best.rows.insert(place),
@@ -286,17 +408,44 @@ impl<'a> Scope<'a> {
         best
     }
 
-    fn is(&self) -> impl Fn(usize, Variable, &str) -> bool {
-        let (set, asker) = (self.set, self.asker);
-        move |row, variable, text| is(set, asker, row, variable, text)
+    /// How long the windows of the allow row at `place` stay open, where it has some.
+    fn open_for(&self, place: usize) -> Option<Lifetime> {
+        let found = self.open.binary_search_by_key(&place, |(row, _)| *row).ok()?;
+        self.open.get(found).map(|(_, left)| *left)
     }
 }
 
-/// A reserved name is matched by a pattern that spells it out, and by no other.
-fn reach(class: NameClass) -> Reach {
-    if class == NameClass::Ordinary { Reach::Every } else { Reach::Literal }
+fn take_out_excepted_users(
+    set: &PolicySet,
+    asker: Asker<'_>,
+    index: &Index,
+    user: &Name,
+    class: NameClass,
+    rows: &mut RowSet,
+) {
+    if index.except_users.is_empty() {
+        return;
+    }
+    let mut found = RowSet::default();
+    let reading = index.except_reading;
+    index.except_users.find(probe(user.as_str(), reading, class, rows), &mut found, is(set, asker, reading));
+    rows.take_out(&found);
 }
 
-fn is(set: &PolicySet, asker: Asker<'_>, row: usize, variable: Variable, text: &str) -> bool {
-    set.rules.get(row).is_some_and(|rule| rule.variable_is(variable, text, asker))
+/// Looks for the name in a list that is read so. What gives a reserved name is a pattern that spells
+/// it out, and no other.
+fn probe<'a>(value: &'a str, reading: Reading, class: NameClass, within: &'a RowSet) -> Probe<'a> {
+    let open = reading == Reading::Wide || class == NameClass::Ordinary;
+    let reach = if open { Reach::Every } else { Reach::Literal };
+    Probe { value, star: reading.star(), reach, within: Some(within) }
+}
+
+fn is<'a>(
+    set: &'a PolicySet,
+    asker: Asker<'a>,
+    reading: Reading,
+) -> impl Fn(usize, &Variable, &str) -> bool + use<'a> {
+    move |row, variable, text| {
+        set.rules.get(row).is_some_and(|rule| rule.variable_is(variable, text, asker, reading))
+    }
 }

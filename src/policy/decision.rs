@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::claims::{Case, Grant, Wish, rule};
 use super::index::RowSet;
 use super::lifetime::{Terms, terms};
+use super::limits::{Limit, Spent};
 use super::refusal::{self, Ruled};
 use super::set::{Clusters, PolicySet};
 use crate::caller::Caller;
@@ -34,6 +35,7 @@ pub struct Approved {
     not_after: Time,
     revision: i64,
     rows: Vec<ShortName>,
+    limits: Vec<Limit>,
     warnings: Vec<String>,
 }
 
@@ -41,7 +43,8 @@ impl Approved {
     /// A decision that nobody took.
     #[cfg(test)]
     pub(crate) fn for_tests(ask: Ask, not_before: Time, not_after: Time) -> Self {
-        Self { ask, not_before, not_after, revision: 1, rows: Vec::new(), warnings: Vec::new() }
+        let (rows, limits, warnings) = (Vec::new(), Vec::new(), Vec::new());
+        Self { ask, not_before, not_after, revision: 1, rows, limits, warnings }
     }
 
     /// The same decision as one of these rows, at this revision.
@@ -107,6 +110,12 @@ impl Approved {
         &self.rows
     }
 
+    /// The limits of the deciding rows: the decision stands where none is used up.
+    #[must_use]
+    pub fn limits(&self) -> &[Limit] {
+        &self.limits
+    }
+
     /// The request's warnings, and a cut lifetime.
     #[must_use]
     pub fn warnings(&self) -> &[String] {
@@ -149,8 +158,8 @@ pub struct Violation {
     pub claim: Claim,
     /// The name, kind or lifetime that was asked; empty where nobody was named.
     pub value: String,
-    /// The deny row, where the requester may know it, or a built-in rule: `looks_reserved`,
-    /// `never_issued`, `node_identities` or `reserved`.
+    /// The deny row, where the requester may know it; the allow row that would give it under another
+    /// condition; or a built-in rule: `looks_reserved`, `never_issued`, `node_identities` or `reserved`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rule: Option<String>,
     /// One sentence.
@@ -195,6 +204,7 @@ pub struct Refused {
 struct Given {
     terms: Terms,
     rows: Vec<ShortName>,
+    limits: Vec<Limit>,
 }
 
 impl PolicySet {
@@ -210,11 +220,26 @@ impl PolicySet {
         ask: Ask,
         now: Time,
     ) -> Result<Approved, Box<Refused>> {
-        match self.judge(clusters, caller, &ask, now) {
-            Ok(Given { terms, rows }) => {
+        self.decide_without(clusters, caller, ask, now, &[])
+    }
+
+    /// The same, where the rows in `spent` allow nothing.
+    ///
+    /// # Errors
+    /// As [`PolicySet::decide`].
+    pub fn decide_without(
+        &self,
+        clusters: &Clusters,
+        caller: &Caller,
+        ask: Ask,
+        now: Time,
+        spent: &[Spent],
+    ) -> Result<Approved, Box<Refused>> {
+        match self.judge(clusters, caller, &ask, now, spent) {
+            Ok(Given { terms, rows, limits }) => {
                 let warnings = ask.request.warnings().iter().cloned().chain(terms.warning).collect();
                 let (not_before, not_after) = (terms.not_before, terms.not_after);
-                Ok(Approved { ask, not_before, not_after, revision: self.revision, rows, warnings })
+                Ok(Approved { ask, not_before, not_after, revision: self.revision, rows, limits, warnings })
             }
             Err((refusal, rows)) => Err(Box::new(Refused { ask, refusal, revision: self.revision, rows })),
         }
@@ -226,6 +251,7 @@ impl PolicySet {
         caller: &Caller,
         ask: &Ask,
         now: Time,
+        spent: &[Spent],
     ) -> Result<Given, (Refusal, Vec<ShortName>)> {
         let bare = |refusal| (refusal, Vec::new());
         let key = ask.request.key().spki_sha256();
@@ -233,31 +259,44 @@ impl PolicySet {
             return Err(bare(Refusal::KeyIsCa));
         }
         let unknown = || bare(refusal::of_unknown_cluster(ask));
-        let case = Case::new(self, clusters, caller, ask).ok_or_else(unknown)?;
+        let case = Case::new(self, clusters, caller, ask, now, spent).ok_or_else(unknown)?;
         let cluster = case.asked_cluster().ok_or_else(unknown)?;
         let scopes = case.for_user(ask.request.user());
         let wishes = std::iter::once(Wish::User).chain(ask.request.groups().iter().map(Wish::Group));
         let ruled: Vec<Ruled<'_, '_>> = wishes.map(|wish| (wish, rule(&scopes, wish))).collect();
-        let grants = granted(&ruled)
-            .ok_or_else(|| (refusal::refusal(&case, ask, &ruled), refusal::deny_rows(&case, &ruled)))?;
+        let grants = granted(&ruled).ok_or_else(|| {
+            (refusal::refusal(&case, ask, spent, &ruled), refusal::deny_rows(&case, &ruled))
+        })?;
         let terms = terms(self, cluster, &grants, ask.ttl, now).map_err(bare)?;
-        Ok(Given { terms, rows: self.deciding(&ruled) })
+        let rows = deciding(&ruled);
+        Ok(Given { terms, rows: self.names(&rows), limits: self.limits(&rows) })
     }
 
-    /// The user name, which is ruled first, adds no row where one that decides on a group gives it
-    /// for as long.
-    fn deciding(&self, ruled: &[Ruled<'_, '_>]) -> Vec<ShortName> {
-        let mut by_groups = RowSet::default();
-        for (_, ruling) in ruled.iter().skip(1) {
-            ruling.outcome.iter().flatten().for_each(|grant| by_groups.unite(&grant.rows));
-        }
-        let mut rows = by_groups.clone();
-        let user = ruled.iter().take(1).flat_map(|(_, ruling)| ruling.outcome.iter().flatten());
-        for grant in user.filter(|grant| !grant.rows.meets(&by_groups)) {
-            rows.unite(&grant.rows);
-        }
-        self.names(&rows)
+    fn limits(&self, rows: &RowSet) -> Vec<Limit> {
+        let limited = self.in_set(rows).filter(|rule| rule.is_limited());
+        limited
+            .map(|rule| Limit {
+                row: rule.name.clone(),
+                max_active: rule.max_active,
+                per_hour: rule.per_hour,
+            })
+            .collect()
     }
+}
+
+/// The user name, which is ruled first, adds no row where one that decides on a group gives it
+/// for as long.
+fn deciding(ruled: &[Ruled<'_, '_>]) -> RowSet {
+    let mut by_groups = RowSet::default();
+    for (_, ruling) in ruled.iter().skip(1) {
+        ruling.outcome.iter().flatten().for_each(|grant| by_groups.unite(&grant.rows));
+    }
+    let mut rows = by_groups.clone();
+    let user = ruled.iter().take(1).flat_map(|(_, ruling)| ruling.outcome.iter().flatten());
+    for grant in user.filter(|grant| !grant.rows.meets(&by_groups)) {
+        rows.unite(&grant.rows);
+    }
+    rows
 }
 
 /// Every grant, if every claim is allowed and none denied.

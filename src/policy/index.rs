@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 
+use super::Effect;
 use super::callers::{CallerPattern, Subject};
 use super::pattern::{Pattern, Star, Variable};
-use super::rule::Rule;
+use super::rule::{Reading, Rule};
 use crate::caller::{Caller, CallerKind};
 use crate::pki::name::ShortName;
 
@@ -22,6 +23,13 @@ impl RowSet {
         }
         if let Some(bits) = self.words.get_mut(word) {
             *bits |= bit;
+        }
+    }
+
+    pub(super) fn remove(&mut self, row: usize) {
+        let (word, bit) = place(row);
+        if let Some(bits) = self.words.get_mut(word) {
+            *bits &= !bit;
         }
     }
 
@@ -49,6 +57,11 @@ impl RowSet {
     pub(super) fn keep(&mut self, other: &Self) {
         self.words.truncate(other.words.len());
         self.words.iter_mut().zip(&other.words).for_each(|(mine, theirs)| *mine &= theirs);
+    }
+
+    /// Keeps what is not in `other`.
+    pub(super) fn take_out(&mut self, other: &Self) {
+        self.words.iter_mut().zip(&other.words).for_each(|(mine, theirs)| *mine &= !theirs);
     }
 
     pub(super) fn and(mut self, other: &Self) -> Self {
@@ -152,7 +165,7 @@ impl FieldIndex {
         &self,
         probe: Probe<'_>,
         found: &mut RowSet,
-        is: impl Fn(usize, Variable, &str) -> bool,
+        is: impl Fn(usize, &Variable, &str) -> bool,
     ) {
         self.find_narrow(probe, found, is);
         if probe.reach == Reach::Every && probe.star.covers(probe.value) {
@@ -165,7 +178,7 @@ impl FieldIndex {
         &self,
         probe: Probe<'_>,
         found: &mut RowSet,
-        is: impl Fn(usize, Variable, &str) -> bool,
+        is: impl Fn(usize, &Variable, &str) -> bool,
     ) {
         if let Some(rows) = self.literals.get(probe.value) {
             for row in rows {
@@ -189,6 +202,11 @@ impl FieldIndex {
         }
     }
 
+    /// Whether no row has a pattern here.
+    pub(super) fn is_empty(&self) -> bool {
+        self.literals.is_empty() && self.any.is_empty() && self.nodes.is_empty()
+    }
+
     /// Rows with a bare star.
     pub(super) fn any(&self) -> &RowSet {
         &self.any
@@ -210,32 +228,44 @@ impl FieldIndex {
 pub(super) struct Index {
     callers: HashMap<Option<ShortName>, Vec<(CallerKind, FieldIndex)>>,
     caller_groups: HashMap<ShortName, FieldIndex>,
-    caller_star: Star,
+    /// How the lists below are read.
+    pub(super) reading: Reading,
     pub(super) star: Star,
     pub(super) users: FieldIndex,
     /// Every group pattern but the bare star, which [`FieldIndex::any`] holds.
     pub(super) groups: FieldIndex,
     people: FieldIndex,
+    /// Of what rows do not speak, and how those lists are read.
+    pub(super) except_users: FieldIndex,
+    pub(super) except_groups: FieldIndex,
+    pub(super) except_reading: Reading,
     /// Rows without `on_behalf_of`.
     impersonal: RowSet,
-    /// Rows without `groups`.
+    /// Rows that speak of the user name alone, or of it and every group.
     pub(super) bare: RowSet,
+    /// Rows with `required_groups`, `when`, or a limit.
+    pub(super) conditional: RowSet,
     /// Every row of the index.
     pub(super) all: RowSet,
 }
 
 impl Index {
-    pub(super) fn new(star: Star, caller_star: Star) -> Self {
+    pub(super) fn new(effect: Effect) -> Self {
+        let reading = Reading::of(effect);
         Self {
             callers: HashMap::new(),
             caller_groups: HashMap::new(),
-            caller_star,
-            star,
+            reading,
+            star: reading.star(),
             users: FieldIndex::default(),
             groups: FieldIndex::default(),
             people: FieldIndex::default(),
+            except_users: FieldIndex::default(),
+            except_groups: FieldIndex::default(),
+            except_reading: Reading::of_except(effect),
             impersonal: RowSet::default(),
             bare: RowSet::default(),
+            conditional: RowSet::default(),
             all: RowSet::default(),
         }
     }
@@ -244,9 +274,14 @@ impl Index {
         self.all.insert(row);
         rule.callers.iter().for_each(|caller| self.insert_caller(row, caller));
         rule.users.iter().for_each(|pattern| self.users.insert(row, pattern));
-        match &rule.groups {
-            Some(groups) => groups.iter().for_each(|pattern| self.groups.insert(row, pattern)),
-            None => self.bare.insert(row),
+        rule.groups.iter().flatten().for_each(|pattern| self.groups.insert(row, pattern));
+        rule.except_users.iter().for_each(|pattern| self.except_users.insert(row, pattern));
+        rule.except_groups.iter().for_each(|pattern| self.except_groups.insert(row, pattern));
+        if rule.speaks_of_bare_name() {
+            self.bare.insert(row);
+        }
+        if rule.is_conditional() {
+            self.conditional.insert(row);
         }
         match &rule.people {
             Some(people) => people.iter().for_each(|pattern| self.people.insert(row, pattern)),
@@ -266,7 +301,8 @@ impl Index {
     /// The rows whose `callers` match.
     pub(super) fn for_caller(&self, caller: &Caller) -> RowSet {
         let mut found = RowSet::default();
-        let probe = |value| Probe { value, star: self.caller_star, reach: Reach::Every, within: None };
+        let star = self.reading.caller_star();
+        let probe = |value| Probe { value, star, reach: Reach::Every, within: None };
         let kinds = self.callers.get(&caller.source).map_or(&[][..], Vec::as_slice);
         for (_, index) in kinds.iter().filter(|(kind, _)| *kind == caller.kind) {
             index.find(probe(&caller.name), &mut found, |_, _, _| false);
@@ -285,7 +321,7 @@ impl Index {
         &self,
         person: Option<&str>,
         unnamed_too: bool,
-        is: impl Fn(usize, Variable, &str) -> bool,
+        is: impl Fn(usize, &Variable, &str) -> bool,
     ) -> RowSet {
         let mut found = RowSet::default();
         if let Some(person) = person {

@@ -4,6 +4,7 @@ use super::claims::Grant;
 use super::decision::{Claim, Refusal, Violation};
 use super::index::RowSet;
 use super::set::{ClusterRules, PolicySet};
+use crate::pki::name::ShortName;
 use crate::time::{Lifetime, Time};
 
 /// How much earlier than the decision a certificate begins, for clocks that are behind; in seconds.
@@ -28,7 +29,7 @@ pub(super) fn terms(
     let wanted = asked.unwrap_or(cluster.default_ttl).min(Lifetime::MOST);
     let cap = grants.iter().map(|grant| grant.lifetime).fold(cluster.max_ttl, Lifetime::min);
     if wanted.min(cap) < Lifetime::LEAST {
-        return Err(too_short(wanted, cap));
+        return Err(too_short(wanted, cap, closing(set, grants, cap)));
     }
     let left = left(cluster, now)?;
     let given = wanted.min(cap).min(left);
@@ -54,9 +55,12 @@ fn left(cluster: &ClusterRules, now: Time) -> Result<Lifetime, Refusal> {
     if left < Lifetime::LEAST { Err(Refusal::CaExpiring) } else { Ok(left) }
 }
 
-fn too_short(wanted: Lifetime, cap: Lifetime) -> Refusal {
+/// `closing`: the row whose window ends so soon, where it is one.
+fn too_short(wanted: Lifetime, cap: Lifetime, closing: Option<&ShortName>) -> Refusal {
     let least = Lifetime::LEAST;
-    let reason = if cap < least {
+    let reason = if let (true, Some(row)) = (cap < least, closing) {
+        format!("the window of policy `{row}` ends in {cap}, and no certificate lives under {least}")
+    } else if cap < least {
         format!("the policy gives at most {cap}, and no certificate lives under {least}")
     } else {
         format!("no certificate lives under {least}: ask for more")
@@ -64,7 +68,7 @@ fn too_short(wanted: Lifetime, cap: Lifetime) -> Refusal {
     Refusal::Policy(vec![Violation {
         claim: Claim::Lifetime,
         value: wanted.to_string(),
-        rule: None,
+        rule: closing.filter(|_| cap < least).map(ToString::to_string),
         reason,
         allowed: Vec::new(),
     }])
@@ -90,5 +94,15 @@ fn giver(set: &PolicySet, asked: &ClusterRules, grants: &[&Grant<'_>], cap: Life
         return format!("cluster {} gives at most {cap}", asked.name);
     }
     let names: Vec<String> = set.names(&rows).iter().map(|name| format!("`{name}`")).collect();
-    format!("policy {} gives at most {cap}", names.join(", "))
+    let until = if closing(set, grants, cap).is_some() { ", until its window ends" } else { "" };
+    format!("policy {} gives at most {cap}{until}", names.join(", "))
+}
+
+/// The first row that would give more than `cap` if its windows stayed open.
+fn closing<'a>(set: &'a PolicySet, grants: &[&Grant<'_>], cap: Lifetime) -> Option<&'a ShortName> {
+    let closing = |grant: &Grant<'_>| {
+        let mut rules = set.in_set(&grant.rows).filter(|rule| rule.when.is_some());
+        rules.find(|rule| rule.lifetime(grant.cluster.max_ttl, None) > cap).map(|rule| &rule.name)
+    };
+    grants.iter().filter(|grant| grant.lifetime == cap).find_map(|grant| closing(grant))
 }

@@ -9,6 +9,7 @@ pub mod decision;
 pub mod file;
 mod index;
 mod lifetime;
+mod limits;
 mod nearest;
 pub mod pattern;
 pub mod permissions;
@@ -17,7 +18,10 @@ pub mod reserved;
 pub mod row;
 mod rule;
 pub mod set;
+mod windows;
 
+#[cfg(test)]
+mod conditions;
 #[cfg(test)]
 mod look_alikes;
 #[cfg(test)]
@@ -27,6 +31,7 @@ mod testing;
 
 pub use decision::{Approved, Ask, Claim, Refusal, Refused, Violation};
 pub use file::PolicyFile;
+pub use limits::{Limit, LimitKind, Spent};
 pub use permissions::Permission;
 pub use row::{Effect, PolicyRow};
 pub use set::{ClusterRules, Clusters, PolicySet, RowError};

@@ -34,7 +34,7 @@ impl Star {
 }
 
 /// What a pattern may leave open until there is a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Variable {
     /// `{caller}`: the caller's name.
     Caller,
@@ -42,20 +42,32 @@ pub enum Variable {
     OnBehalfOf,
     /// `{caller.groups}`: each group that the caller's credential shows.
     CallerGroups,
+    /// `{caller.claim.NAME}`: each value of that claim of the caller's credential.
+    Claim(String),
 }
 
-impl Variable {
-    const ALL: [Self; 3] = [Self::Caller, Self::OnBehalfOf, Self::CallerGroups];
+/// The longest name of a claim, in bytes.
+const LONGEST_CLAIM: usize = 128;
 
-    /// As it is written in a pattern.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Caller => "{caller}",
-            Self::OnBehalfOf => "{on_behalf_of}",
-            Self::CallerGroups => "{caller.groups}",
+impl Variable {
+    /// Reads what stands between the braces.
+    fn parse(word: &str) -> Option<Self> {
+        match word {
+            "caller" => Some(Self::Caller),
+            "on_behalf_of" => Some(Self::OnBehalfOf),
+            "caller.groups" => Some(Self::CallerGroups),
+            _ => word
+                .strip_prefix("caller.claim.")
+                .filter(|name| is_claim(name))
+                .map(|name| Self::Claim(name.to_owned())),
         }
     }
+}
+
+/// Names of claims are short words or URLs (RFC 7519 section 4.2).
+fn is_claim(name: &str) -> bool {
+    let sound = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.:/".contains(&byte);
+    (1..=LONGEST_CLAIM).contains(&name.len()) && name.bytes().all(sound)
 }
 
 /// One pattern, read once. It matches a whole value or does not match.
@@ -142,8 +154,8 @@ impl Pattern {
 
     /// The variable in it.
     #[must_use]
-    pub fn variable(&self) -> Option<Variable> {
-        match self.shape {
+    pub fn variable(&self) -> Option<&Variable> {
+        match &self.shape {
             Shape::Variable { variable, .. } => Some(variable),
             Shape::Literal | Shape::Wild { .. } => None,
         }
@@ -161,7 +173,7 @@ impl Pattern {
     /// Whether it matches the whole of `value`, in time linear in it. `is` tells whether a variable
     /// has that value.
     #[must_use]
-    pub fn matches(&self, value: &str, is: impl Fn(Variable, &str) -> bool) -> bool {
+    pub fn matches(&self, value: &str, is: impl Fn(&Variable, &str) -> bool) -> bool {
         match &self.shape {
             Shape::Literal => self.text == value,
             Shape::Wild { first, middle, last, star } => value
@@ -171,7 +183,7 @@ impl Pattern {
             Shape::Variable { before, variable, after } => value
                 .strip_prefix(before.as_str())
                 .and_then(|rest| rest.strip_suffix(after.as_str()))
-                .is_some_and(|middle| is(*variable, middle)),
+                .is_some_and(|middle| is(variable, middle)),
         }
     }
 }
@@ -184,12 +196,15 @@ pub enum PatternError {
     Empty,
     /// A brace outside a variable.
     #[error(
-        "`{{` and `}}` only stand around a variable: {{caller}}, {{on_behalf_of}} or {{caller.groups}}; \
-         write * for a name that has braces"
+        "`{{` and `}}` only stand around a variable: {{caller}}, {{on_behalf_of}}, {{caller.groups}} or \
+         {{caller.claim.NAME}}; write * for a name that has braces"
     )]
     StrayBrace,
     /// A variable that there is not.
-    #[error("there is no variable {{{0}}}: it is one of {{caller}}, {{on_behalf_of}} and {{caller.groups}}")]
+    #[error(
+        "there is no variable {{{0}}}: it is one of {{caller}}, {{on_behalf_of}}, {{caller.groups}} and \
+         {{caller.claim.NAME}}"
+    )]
     UnknownVariable(String),
     /// More than one variable.
     #[error("a pattern has one variable at most: write one pattern for each")]
@@ -204,11 +219,10 @@ fn with_variable(before: &str, rest: &str) -> Result<Shape, PatternError> {
     if before.contains('}') || word.contains('{') {
         return Err(PatternError::StrayBrace);
     }
-    let variable = Variable::ALL
-        .into_iter()
-        .find(|known| known.as_str().trim_matches(['{', '}']) == word)
+    let variable = Variable::parse(word)
         .ok_or_else(|| PatternError::UnknownVariable(word.escape_debug().to_string()))?;
-    if Variable::ALL.iter().any(|known| after.contains(known.as_str())) {
+    let second = after.split_once('{').and_then(|(_, rest)| rest.split_once('}'));
+    if second.is_some_and(|(word, _)| Variable::parse(word).is_some()) {
         return Err(PatternError::SeveralVariables);
     }
     if after.contains(['{', '}']) {
@@ -288,10 +302,22 @@ mod tests {
     #[test]
     fn a_variable_is_put_in_as_a_literal() {
         let pattern = Pattern::parse("x-{caller}", Star::Printable).expect("a pattern");
-        let is = |variable, text: &str| variable == Variable::Caller && text == "a*";
+        let is = |variable: &Variable, text: &str| *variable == Variable::Caller && text == "a*";
         assert!(pattern.matches("x-a*", is));
         assert!(!pattern.matches("x-ab", is));
         assert_eq!(pattern.filled("a*"), "x-a*");
+    }
+
+    #[test]
+    fn a_claim_is_named_by_a_word_or_a_url() {
+        for claim in
+            ["email", "preferred_username", "https://example.com/team:a-b", &"x".repeat(LONGEST_CLAIM)]
+        {
+            let pattern = Pattern::parse(&format!("x-{{caller.claim.{claim}}}"), Star::Printable);
+            assert_eq!(pattern.expect(claim).variable(), Some(&Variable::Claim(claim.to_owned())));
+        }
+        let long = format!("{{caller.claim.{}}}", "x".repeat(LONGEST_CLAIM + 1));
+        assert!(Pattern::parse(&long, Star::Printable).is_err());
     }
 
     #[test]
@@ -306,6 +332,11 @@ mod tests {
             ("{}", PatternError::UnknownVariable(String::new())),
             ("{user}", PatternError::UnknownVariable("user".into())),
             ("{Caller}", PatternError::UnknownVariable("Caller".into())),
+            ("{caller.claim}", PatternError::UnknownVariable("caller.claim".into())),
+            ("{caller.claim.}", PatternError::UnknownVariable("caller.claim.".into())),
+            ("{caller.claim.a b}", PatternError::UnknownVariable("caller.claim.a b".into())),
+            ("{caller.claim.a}{caller.claim.b}", PatternError::SeveralVariables),
+            ("{caller.claim.a}*", PatternError::StarWithVariable),
             ("{caller}{caller}", PatternError::SeveralVariables),
             ("{caller}-{on_behalf_of}", PatternError::SeveralVariables),
             ("{caller}*", PatternError::StarWithVariable),

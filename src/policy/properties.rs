@@ -4,8 +4,8 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::testing::{NOW, clusters, name, oidc, portal, row};
-use super::{Approved, Ask, Clusters, Effect, PolicyRow, PolicySet, Refused};
-use crate::caller::{Caller, CallerGroup, CallerKind};
+use super::{Approved, Ask, Clusters, Effect, LimitKind, PolicyRow, PolicySet, Refused, Spent};
+use crate::caller::{Caller, CallerGroup, CallerKind, Claims};
 use crate::pki::csr::CertRequest;
 use crate::pki::key::KeyKind;
 use crate::pki::name::{ShortName, fold};
@@ -31,7 +31,7 @@ const NAMES: [&str; 16] = [
     "a:b",
 ];
 
-const PATTERNS: [&str; 18] = [
+const PATTERNS: [&str; 20] = [
     "*",
     "alice",
     "bob",
@@ -50,7 +50,21 @@ const PATTERNS: [&str; 18] = [
     "{on_behalf_of}",
     "{caller.groups}",
     "corp:*",
+    "{caller.claim.team}",
+    "dev-{caller.claim.team}",
 ];
+
+/// Each with the seconds that it stays open at [`NOW`], a Friday, 09:00 in Berlin.
+const WINDOWS: [(&str, Option<u32>); 5] = [
+    ("mon-fri 08:00-18:00 Europe/Berlin", Some(9 * 3_600)),
+    ("thu-fri 22:00-10:30 Europe/Berlin", Some(5_400)),
+    ("fri 08:59-09:01 Europe/Berlin", Some(60)),
+    ("fri 08:00-09:00 Europe/Berlin", None),
+    ("sat-sun 00:00-24:00 Europe/Berlin", None),
+];
+
+const REQUIRED: [&str; 5] =
+    ["group:corp:dev", "group:corp:dev", "group:corp:ops", "group:other:dev", "group:corp:system:masters"];
 
 const CALLERS: [&str; 9] = [
     "token:portal",
@@ -71,7 +85,49 @@ fn pick(
     prop::collection::vec(prop::sample::select(from), counts)
 }
 
+/// What a row may say beside its patterns, by field.
+fn conditions() -> impl Strategy<Value = Vec<(&'static str, Value)>> {
+    let some = |chance| prop::bool::weighted(chance);
+    let windows: Vec<&str> = WINDOWS.iter().map(|(text, _)| *text).collect();
+    (
+        (some(0.2), pick(&PATTERNS[1..], 1..3)),
+        (some(0.3), pick(&PATTERNS[1..], 1..3)),
+        (some(0.2), pick(&REQUIRED, 1..3)),
+        (some(0.15), prop::sample::select(windows)),
+        (some(0.15), 1_u32..4),
+        (some(0.15), 1_u32..4),
+    )
+        .prop_map(|(users, groups, required, when, active, hourly)| {
+            let given = [
+                ("except_users", users.0, json!(users.1)),
+                ("except_groups", groups.0, json!(groups.1)),
+                ("required_groups", required.0, json!(required.1)),
+                ("when", when.0, json!([when.1])),
+                ("max_active", active.0, json!(active.1)),
+                ("per_hour", hourly.0, json!(hourly.1)),
+            ];
+            given.into_iter().filter(|(_, given, _)| *given).map(|(field, _, value)| (field, value)).collect()
+        })
+}
+
 fn a_row() -> impl Strategy<Value = Value> {
+    (a_row_of_patterns(), prop::option::weighted(0.4, conditions())).prop_map(|(mut row, conditions)| {
+        let denies = row["effect"] == "deny";
+        for (field, value) in conditions.into_iter().flatten() {
+            let fits = match field {
+                "except_groups" => row.get("groups").is_some(),
+                "max_active" | "per_hour" => !denies,
+                _ => true,
+            };
+            if fits {
+                row[field] = value;
+            }
+        }
+        row
+    })
+}
+
+fn a_row_of_patterns() -> impl Strategy<Value = Value> {
     (
         prop::bool::weighted(0.12),
         pick(&["prod", "dev", "*", "*", "*", "p*"], 1..3),
@@ -117,8 +173,15 @@ fn callers() -> impl Strategy<Value = Caller> {
         source: ShortName::parse("prod").ok(),
         name: "a:b".into(),
         groups: vec![CallerGroup { source: ShortName::parse("corp").expect("a name"), name: "dev".into() }],
+        claims: Claims::new(),
+    };
+    let claiming = |mut caller: Caller, teams: &[&str]| {
+        caller.claims.insert("team".to_owned(), teams.iter().map(ToString::to_string).collect());
+        caller
     };
     prop::sample::select(vec![
+        claiming(oidc("corp", "alice", &["dev", "ops"]), &["1", "bob", "system:masters"]),
+        claiming(oidc("corp", "bob", &[]), &[]),
         portal(),
         oidc("corp", "alice", &["dev", "kubeadm:cluster-admins", "system:masters"]),
         oidc("corp", "a*", &["ops", "a*"]),
@@ -180,6 +243,13 @@ fn group_names(ask: &Ask) -> Vec<&str> {
     ask.request.groups().iter().map(crate::pki::name::Name::as_str).collect()
 }
 
+/// Some of the rows with limits, as if they were used up.
+fn used_up(rows: &[PolicyRow], which: u16) -> Vec<Spent> {
+    let limited = rows.iter().filter(|row| row.max_active.or(row.per_hour).is_some());
+    let some = limited.enumerate().filter(|(place, _)| which & (1 << (place % 16)) != 0);
+    some.map(|(_, row)| Spent { row: row.name.clone(), limit: LimitKind::Active(1), until: NOW }).collect()
+}
+
 /// The decision by its definition: every row is looked at for every claim, as text.
 mod slowly {
     use super::*;
@@ -190,6 +260,7 @@ mod slowly {
         world: &Clusters,
         caller: &Caller,
         ask: &Ask,
+        spent: &[Spent],
     ) -> Option<(u32, Vec<String>)> {
         let asked = world.rules.iter().find(|rules| rules.name == ask.cluster)?;
         let mut seconds = ask.ttl.unwrap_or(asked.default_ttl).seconds();
@@ -206,6 +277,10 @@ mod slowly {
                         && row.clusters.iter().any(|pattern| wild(pattern, cluster.name.as_str(), |_| true))
                         && person(row, caller, ask)
                         && names(row, caller, ask, claim, &cluster.reserved)
+                        && !excepted(row, caller, ask, claim, &cluster.reserved)
+                        && admits(row, caller)
+                        && open(row).is_some()
+                        && spent.iter().all(|spent| spent.row != row.name)
                         && row.callers.iter().any(|entry| calls(row, entry, caller))
                 };
                 if rows.iter().filter(speaks).any(|row| row.effect == Effect::Deny) {
@@ -221,7 +296,8 @@ mod slowly {
                         && row.keys.as_ref().is_none_or(|keys| keys.iter().any(|key| key == kind))
                 };
                 let gives = |row: &PolicyRow| {
-                    row.max_ttl.map_or(u32::MAX, Lifetime::seconds).min(cluster.max_ttl.seconds())
+                    let own = row.max_ttl.map_or(u32::MAX, Lifetime::seconds);
+                    own.min(cluster.max_ttl.seconds()).min(open(row).unwrap_or(0))
                 };
                 let matching: Vec<&PolicyRow> = rows.iter().filter(speaks).filter(allows).collect();
                 let most = matching.iter().map(|row| gives(row)).max()?;
@@ -238,7 +314,7 @@ mod slowly {
         deciding.extend(by_user.into_iter().flatten());
         deciding.sort();
         deciding.dedup();
-        Some((seconds, deciding))
+        (seconds >= 600).then_some((seconds, deciding))
     }
 
     fn wild(pattern: &str, value: &str, star: impl Fn(char) -> bool + Copy) -> bool {
@@ -252,9 +328,39 @@ mod slowly {
         value.strip_prefix(first).is_some_and(|value| wild(rest, value, star))
     }
 
-    fn star(row: &PolicyRow) -> impl Fn(char) -> bool + Copy + use<> {
-        let denies = row.effect == Effect::Deny;
-        move |c| denies || (' '..='~').contains(&c)
+    fn star(wide: bool) -> impl Fn(char) -> bool + Copy {
+        move |c| wide || (' '..='~').contains(&c)
+    }
+
+    /// Seconds until no window is open.
+    fn open(row: &PolicyRow) -> Option<u32> {
+        let Some(texts) = &row.when else { return Some(u32::MAX) };
+        WINDOWS.iter().find(|(text, _)| texts[0] == *text).expect("a known window").1
+    }
+
+    fn admits(row: &PolicyRow, caller: &Caller) -> bool {
+        let shown: Vec<String> = caller.groups.iter().map(ToString::to_string).collect();
+        row.required_groups.iter().flatten().all(|group| {
+            let source = format!("group:{}:", group.split(':').nth(1).expect("a source"));
+            let unknown = !shown.iter().any(|text| text.starts_with(&source));
+            shown.contains(group) || (row.effect == Effect::Deny && unknown)
+        })
+    }
+
+    fn excepted(
+        row: &PolicyRow,
+        caller: &Caller,
+        ask: &Ask,
+        claim: Option<&str>,
+        reserved: &[String],
+    ) -> bool {
+        let wide = row.effect == Effect::Allow;
+        let takes_out = |patterns: &Option<Vec<String>>, name: &str| {
+            let strict = !wide && is_reserved(name, reserved);
+            patterns.iter().flatten().any(|pattern| given(row, pattern, name, caller, ask, wide, strict))
+        };
+        takes_out(&row.except_users, ask.request.user().as_str())
+            || claim.is_some_and(|group| takes_out(&row.except_groups, group))
     }
 
     fn calls(row: &PolicyRow, entry: &str, caller: &Caller) -> bool {
@@ -266,7 +372,7 @@ mod slowly {
         let one = |prefix: &str, name: &str| {
             entry
                 .strip_prefix(prefix)
-                .is_some_and(|pattern| wild(pattern, name, |c| denies || (star(row)(c) && c != ':')))
+                .is_some_and(|pattern| wild(pattern, name, |c| denies || (star(denies)(c) && c != ':')))
         };
         one(&own, &caller.name)
             || caller.groups.iter().any(|group| one(&format!("group:{}:", group.source), &group.name))
@@ -278,7 +384,8 @@ mod slowly {
             (None, Some(_)) => row.effect == Effect::Deny,
             (Some(_), None) => false,
             (Some(patterns), Some(person)) => {
-                patterns.iter().any(|pattern| given(row, pattern, person.as_str(), caller, ask, false))
+                let wide = row.effect == Effect::Deny;
+                patterns.iter().any(|pattern| given(row, pattern, person.as_str(), caller, ask, wide, false))
             }
         }
     }
@@ -287,26 +394,37 @@ mod slowly {
         let gives = |patterns: &[String], name: &str| {
             let strict = row.effect == Effect::Allow && is_reserved(name, reserved);
             let starred = row.users.iter().chain(&row.callers).any(|pattern| pattern.contains('*'));
+            let wide = row.effect == Effect::Deny;
             !(strict && starred)
-                && patterns.iter().any(|pattern| given(row, pattern, name, caller, ask, strict))
+                && patterns.iter().any(|pattern| given(row, pattern, name, caller, ask, wide, strict))
         };
         let by_group = match (claim, &row.groups, row.effect) {
             (Some(group), Some(groups), _) => gives(groups, group),
             (Some(_), None, _) => false,
-            (None, Some(groups), Effect::Deny) => groups.iter().any(|group| group == "*"),
+            (None, Some(groups), Effect::Deny) => {
+                groups.iter().any(|group| group == "*") && row.except_groups.is_none()
+            }
             (None, _, _) => true,
         };
         by_group && gives(&row.users, ask.request.user().as_str())
     }
 
-    fn given(row: &PolicyRow, pattern: &str, name: &str, caller: &Caller, ask: &Ask, strict: bool) -> bool {
+    /// `wide`: in doubt it matches. `strict`: the name is reserved, and what gives it spells it out.
+    fn given(
+        row: &PolicyRow,
+        pattern: &str,
+        name: &str,
+        caller: &Caller,
+        ask: &Ask,
+        wide: bool,
+        strict: bool,
+    ) -> bool {
         if strict {
             return pattern == name;
         }
-        let denies = row.effect == Effect::Deny;
         let ours = |source: Option<&ShortName>| {
             let text = source.map_or(":".into(), |source| format!(":{source}:"));
-            denies || source.is_none() || row.callers.iter().any(|entry| entry.contains(&text))
+            wide || source.is_none() || row.callers.iter().any(|entry| entry.contains(&text))
         };
         if pattern.contains("{on_behalf_of}") {
             let filled = |person: &crate::pki::name::Name| pattern.replace("{on_behalf_of}", person.as_str());
@@ -315,13 +433,29 @@ mod slowly {
         if pattern.contains("{caller}") {
             return ours(caller.source.as_ref()) && pattern.replace("{caller}", &caller.name) == name;
         }
+        let anything = |variable: &str| {
+            let (before, after) = pattern.split_once(variable).expect("a variable");
+            name.len() >= before.len() + after.len() && name.starts_with(before) && name.ends_with(after)
+        };
+        if pattern.contains("{caller.claim.team}") {
+            return match caller.claims.get("team") {
+                None => wide && anything("{caller.claim.team}"),
+                Some(teams) => {
+                    let source = ours(caller.source.as_ref());
+                    source && teams.iter().any(|team| pattern.replace("{caller.claim.team}", team) == name)
+                }
+            };
+        }
         if pattern.contains("{caller.groups}") {
+            if wide && caller.groups.is_empty() {
+                return anything("{caller.groups}");
+            }
             return caller.groups.iter().any(|group| {
-                let own = denies || caller.source.as_ref() == Some(&group.source);
+                let own = wide || caller.source.as_ref() == Some(&group.source);
                 own && ours(Some(&group.source)) && pattern.replace("{caller.groups}", &group.name) == name
             });
         }
-        !pattern.contains('{') && wild(pattern, name, star(row))
+        !pattern.contains('{') && wild(pattern, name, star(wide))
     }
 
     pub(super) fn never(name: &str) -> bool {
@@ -357,17 +491,51 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 600, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_decision_is_its_definition(rows in rows(), caller in callers(), ask in asks(), together in any::<bool>()) {
+    fn the_decision_is_its_definition(
+        rows in rows(), caller in callers(), ask in asks(), together in any::<bool>(), which in any::<u16>(),
+    ) {
         let mut world = world();
         if together {
             world.rules.iter_mut().for_each(|rules| rules.trust_group = ShortName::parse("fleet").ok());
         }
-        let fast = decide_on(&rows, &world, &caller, &ask).ok().map(|approved| {
+        let spent = used_up(&rows, which);
+        let set = PolicySet::compile(1, rows.clone(), &world).expect("a set");
+        let fast = set.decide_without(&world, &caller, ask.clone(), NOW, &spent).ok().map(|approved| {
             let seconds = approved.not_after().seconds_since(NOW);
             let names: Vec<String> = approved.rows().iter().map(ToString::to_string).collect();
             (u32::try_from(seconds).expect("seconds"), names)
         });
-        prop_assert_eq!(fast, slowly::decide(&rows, &world, &caller, &ask));
+        prop_assert_eq!(fast, slowly::decide(&rows, &world, &caller, &ask, &spent));
+    }
+
+    #[test]
+    fn a_decision_names_the_limits_of_its_rows_and_no_others(rows in rows(), caller in callers(), ask in asks()) {
+        if let Ok(approved) = decide(&rows, &caller, &ask) {
+            let limited = |name: &&ShortName| {
+                rows.iter().any(|row| row.name == **name && row.max_active.or(row.per_hour).is_some())
+            };
+            let expected: Vec<&ShortName> = approved.rows().iter().filter(limited).collect();
+            let named: Vec<&ShortName> = approved.limits().iter().map(|limit| &limit.row).collect();
+            prop_assert_eq!(named, expected);
+        }
+    }
+
+    #[test]
+    fn used_up_rows_decide_like_rows_that_are_not_there(
+        rows in rows(), caller in callers(), ask in asks(), which in any::<u16>(),
+    ) {
+        let spent = used_up(&rows, which);
+        let set = PolicySet::compile(1, rows.clone(), &world()).expect("a set");
+        let others: Vec<PolicyRow> =
+            rows.iter().filter(|row| spent.iter().all(|spent| spent.row != row.name)).cloned().collect();
+        let one = set.decide_without(&world(), &caller, ask.clone(), NOW, &spent);
+        match (one, decide(&others, &caller, &ask)) {
+            (Ok(one), Ok(other)) => {
+                prop_assert_eq!(one.rows(), other.rows());
+                prop_assert_eq!(one.not_after(), other.not_after());
+            }
+            (one, other) => prop_assert_eq!(one.is_ok(), other.is_ok()),
+        }
     }
 
     #[test]
@@ -458,14 +626,21 @@ fn the_properties_are_tried_on_approvals_too() {
     use proptest::strategy::ValueTree;
     use proptest::test_runner::TestRunner;
     let mut runner = TestRunner::deterministic();
-    let mut approved = 0;
-    for _ in 0..500 {
+    let (mut approved, mut under_conditions) = (0, 0);
+    for _ in 0..1_000 {
         let rows = rows().new_tree(&mut runner).expect("rows").current();
         let caller = callers().new_tree(&mut runner).expect("a caller").current();
         let ask = asks().new_tree(&mut runner).expect("a wish").current();
-        approved += usize::from(decide(&rows, &caller, &ask).is_ok());
+        let Ok(decided) = decide(&rows, &caller, &ask) else { continue };
+        approved += 1;
+        let plain = |row: &PolicyRow| {
+            let lists = [&row.except_users, &row.except_groups, &row.required_groups, &row.when];
+            lists.into_iter().all(Option::is_none) && row.max_active.or(row.per_hour).is_none()
+        };
+        let named = rows.iter().filter(|row| decided.rows().contains(&row.name));
+        under_conditions += usize::from(!named.clone().all(plain));
     }
-    assert!(approved >= 15, "{approved} of 500");
+    assert!(approved >= 30 && under_conditions >= 8, "{approved} and {under_conditions} of 1,000");
 }
 
 type Shape = fn(usize) -> Value;
@@ -493,7 +668,7 @@ fn a_thousand_rows_and_forty_groups_are_decided_in_no_time() {
     let mut slowest = 0;
     // Some 10 µs without other load; the limits only catch a cost that grows with all rows.
     let limit = if cfg!(debug_assertions) { 10_000 } else { 100 };
-    let shapes: [(&str, Shape); 5] = [
+    let shapes: [(&str, Shape); 8] = [
         ("one group each", |place| json!({"users": ["*"], "groups": [format!("team-{place}")]})),
         ("one caller each", |place| {
             let caller = if place == 500 { "portal".to_owned() } else { format!("t{place}") };
@@ -504,6 +679,18 @@ fn a_thousand_rows_and_forty_groups_are_decided_in_no_time() {
             json!({"users": [user], "groups": ["*"]})
         }),
         ("one pattern each", |place| json!({"users": ["al*"], "groups": [format!("team-{place}*")]})),
+        ("one window each", |place| {
+            json!({"users": ["*"], "groups": [format!("team-{place}")], "max_active": 3,
+                "when": ["mon-fri 08:00-18:00 Europe/Berlin"]})
+        }),
+        ("one exception each", |place| {
+            let except = format!("team-{place}1*");
+            json!({"users": ["al*"], "groups": [format!("team-{place}*")], "except_groups": [except, "root"]})
+        }),
+        (
+            "all but one each",
+            |place| json!({"users": ["*"], "groups": ["*"], "except_groups": [format!("root-{place}")]}),
+        ),
         ("many that deny", |place| {
             let effect = if place == 0 { "allow" } else { "deny" };
             let groups = if place == 0 { "*".to_owned() } else { format!("root-{place}-*") };

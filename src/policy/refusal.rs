@@ -4,9 +4,10 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use super::Effect;
-use super::claims::{Case, Fault, Ruling, Scope, Wish, rule};
+use super::claims::{Case, Condition, Fault, Ruling, Scope, Wish, rule};
 use super::decision::{Ask, Claim, Refusal, Violation};
 use super::index::RowSet;
+use super::limits::{LimitKind, Spent};
 use super::nearest::{Offer, Offers};
 use super::pattern::{Pattern, Variable};
 use super::rule::{Asker, Rule};
@@ -25,8 +26,8 @@ const FILLED: usize = 256;
 pub(super) type Ruled<'w, 'a> = (Wish<'w>, Ruling<'a>);
 
 /// The refusal of a request with at least one refused claim.
-pub(super) fn refusal(case: &Case<'_>, ask: &Ask, ruled: &[Ruled<'_, '_>]) -> Refusal {
-    let told = Told::new(case, ask);
+pub(super) fn refusal(case: &Case<'_>, ask: &Ask, spent: &[Spent], ruled: &[Ruled<'_, '_>]) -> Refusal {
+    let told = Told::new(case, ask, spent);
     let refused = || ruled.iter().filter(|(_, ruling)| !ruling.allows());
     let mut violations: Vec<Violation> =
         refused().map(|(wish, ruling)| told.violation(*wish, ruling)).collect();
@@ -59,7 +60,10 @@ pub(super) fn deny_rows(case: &Case<'_>, ruled: &[Ruled<'_, '_>]) -> Vec<ShortNa
 struct Told<'c, 'a> {
     case: &'c Case<'a>,
     ask: &'c Ask,
+    spent: &'c [Spent],
     scopes: Vec<Scope<'a>>,
+    /// The same where conditions of allow rows are taken as met, up to each one.
+    lifted: Vec<(Condition, Vec<Scope<'a>>)>,
     /// Whether some row gives the user name, whatever the key.
     user_stands: bool,
     /// The groups of the rows that give the user name, or of all rows of this caller.
@@ -67,13 +71,18 @@ struct Told<'c, 'a> {
 }
 
 impl<'c, 'a> Told<'c, 'a> {
-    fn new(case: &'c Case<'a>, ask: &'c Ask) -> Self {
+    fn new(case: &'c Case<'a>, ask: &'c Ask, spent: &'c [Spent]) -> Self {
         let scopes = case.for_user(ask.request.user());
         let for_user = scopes.first().map(|scope| scope.unkeyed.clone()).unwrap_or_default();
         let user_stands = !for_user.is_empty();
         let rows = if user_stands { for_user } else { case.rows() };
         let groups = offers(case, &rows, |rule| rule.groups.as_ref());
-        Self { case, ask, scopes, user_stands, groups }
+        let conditions = if case.has_conditions() { &Condition::ALL[..] } else { &[] };
+        let lifted = conditions.iter().map(|condition| {
+            let case = case.but_for(*condition);
+            (*condition, case.for_user(ask.request.user()))
+        });
+        Self { case, ask, spent, scopes, lifted: lifted.collect(), user_stands, groups }
     }
 
     /// Without the nearest that is allowed.
@@ -82,12 +91,18 @@ impl<'c, 'a> Told<'c, 'a> {
             Wish::User => (Claim::User, self.ask.request.user()),
             Wish::Group(group) => (Claim::Group, group),
         };
-        let (rule, reason) = self.reason(claim, name, ruling);
+        let (rule, reason) = self.reason(claim, name, wish, ruling);
         Violation { claim, value: name.to_string(), rule, reason, allowed: Vec::new() }
     }
 
     /// The rule where it may be known, and the sentence.
-    fn reason(&self, claim: Claim, name: &Name, ruling: &Ruling<'_>) -> (Option<String>, String) {
+    fn reason(
+        &self,
+        claim: Claim,
+        name: &Name,
+        wish: Wish<'_>,
+        ruling: &Ruling<'_>,
+    ) -> (Option<String>, String) {
         let fault = ruling.outcome.as_ref().err().copied();
         match fault {
             Some((Fault::LooksReserved, _)) => {
@@ -101,29 +116,115 @@ impl<'c, 'a> Told<'c, 'a> {
                 built_in("node_identities", name, &why)
             }
             _ if !ruling.denied_by.is_empty() => self.denied(&ruling.denied_by),
-            Some((Fault::Reserved, cluster)) => {
+            Some((fault, cluster)) => {
+                self.unmet(wish, name).unwrap_or_else(|| self.ungiven(claim, name, fault, cluster))
+            }
+            None => (None, "denied by policy".to_owned()),
+        }
+    }
+
+    /// Where no row that the caller may know of gives it, whatever its conditions.
+    fn ungiven(
+        &self,
+        claim: Claim,
+        name: &Name,
+        fault: Fault,
+        cluster: &ShortName,
+    ) -> (Option<String>, String) {
+        match fault {
+            Fault::Reserved => {
                 let why =
                     format!("is reserved on cluster {cluster}: only a policy that spells it out gives it");
                 built_in("reserved", name, &why)
             }
-            Some((Fault::OtherKey, cluster)) => {
+            Fault::OtherKey => {
                 let kind = self.ask.request.key().kind().as_str();
-                (
-                    None,
-                    format!(
-                        "no policy gives this caller `{name}` on cluster {cluster} with a key of kind {kind}"
-                    ),
-                )
+                let with = format!("on cluster {cluster} with a key of kind {kind}");
+                (None, format!("no policy gives this caller `{name}` {with}"))
             }
-            Some((Fault::NoRow, cluster)) if claim == Claim::Group && !self.user_stands => {
+            _ if claim == Claim::Group && !self.user_stands => {
                 let user = self.ask.request.user();
                 let with = format!("together with the user name `{user}` on cluster {cluster}");
                 (None, format!("no policy gives this caller `{name}` {with}"))
             }
-            Some((Fault::NoRow, cluster)) => {
-                (None, format!("no policy gives this caller `{name}` on cluster {cluster}"))
+            _ => (None, format!("no policy gives this caller `{name}` on cluster {cluster}")),
+        }
+    }
+
+    /// The row that would give it under another condition, and that condition: of several the one
+    /// that passes soonest.
+    fn unmet(&self, wish: Wish<'_>, name: &Name) -> Option<(Option<String>, String)> {
+        let allowing = |(condition, scopes): &(Condition, Vec<Scope<'a>>)| {
+            let ruling = rule(scopes, wish);
+            if ruling.allows() { Some((*condition, ruling)) } else { None }
+        };
+        let (condition, ruling) = self.lifted.iter().find_map(allowing)?;
+        let mut rows = RowSet::default();
+        ruling.outcome.iter().flatten().for_each(|grant| rows.unite(&grant.rows));
+        let told = rows.iter().find_map(|place| {
+            let rule = self.case.set.rules.get(place)?;
+            Some((rule, self.condition(condition, place, rule, wish, name)?))
+        });
+        told.map(|(rule, reason)| (Some(rule.name.to_string()), format!("policy `{}` {reason}", rule.name)))
+    }
+
+    /// How the row does not meet the condition, unless it does.
+    fn condition(
+        &self,
+        condition: Condition,
+        place: usize,
+        rule: &Rule,
+        wish: Wish<'_>,
+        name: &Name,
+    ) -> Option<String> {
+        let caller = self.case.asker.caller;
+        match condition {
+            Condition::Limit if !self.case.is_spent(place) => None,
+            Condition::Limit => {
+                self.spent.iter().find(|spent| spent.row == rule.name).map(|spent| self.limit(spent))
             }
-            None => (None, "denied by policy".to_owned()),
+            Condition::Window => {
+                let windows = rule.when.as_ref()?;
+                let opens = windows.opens_at(self.case.now)?;
+                Some(format!("gives `{name}` only {}: try again at {opens}", windows.texts().join(", ")))
+            }
+            Condition::RequiredGroups if rule.admits(caller) => None,
+            Condition::RequiredGroups => {
+                let missing = rule.required_groups.iter().filter(|group| !caller.groups.contains(group));
+                let missing: Vec<String> = missing.map(ToString::to_string).collect();
+                let missing = missing.join(", ");
+                Some(format!(
+                    "gives `{name}` only with {missing}, which this caller's credential does not show"
+                ))
+            }
+            Condition::Except => {
+                let user = self.ask.request.user();
+                let excepts = |patterns, name: &Name| rule.excepts(patterns, name.as_str(), self.case.asker);
+                match wish {
+                    _ if excepts(&rule.except_users, user) => {
+                        Some(format!("leaves out the user name `{user}`"))
+                    }
+                    Wish::Group(group) if excepts(&rule.except_groups, group) => {
+                        Some(format!("leaves out the group `{group}`"))
+                    }
+                    Wish::User | Wish::Group(_) => None,
+                }
+            }
+        }
+    }
+
+    fn limit(&self, spent: &Spent) -> String {
+        let (user, until) = (self.ask.request.user(), spent.until);
+        match spent.limit {
+            LimitKind::Active(most) => {
+                format!(
+                    "gives `{user}` at most {}: try again at {until}, when one has ended",
+                    certificates(most, "at a time")
+                )
+            }
+            LimitKind::PerHour(most) => {
+                format!("gives `{user}` at most {}: try again at {until}", certificates(most, "an hour"))
+            }
         }
     }
 
@@ -254,7 +355,7 @@ pub(super) fn shown<'a>(
 fn as_written<'a>(pattern: &'a Pattern, asker: Asker<'_>) -> Option<Offer<'a>> {
     let open = match pattern.variable() {
         None => pattern.has_star(),
-        Some(Variable::OnBehalfOf) if asker.person.is_none() => true,
+        Some(&Variable::OnBehalfOf) if asker.person.is_none() => true,
         Some(_) => return None,
     };
     Some(Offer { text: Cow::Borrowed(pattern.as_str()), open })
@@ -269,6 +370,11 @@ fn filled<'p>(rule: &Rule, pattern: &'p Pattern, asker: Asker<'_>) -> impl Itera
 fn name_offer(text: String, ordinary: impl Fn(&Name) -> bool) -> Option<Offer<'static>> {
     let told = Name::parse(&text).is_ok_and(|name| ordinary(&name));
     told.then_some(Offer { text: Cow::Owned(text), open: false })
+}
+
+fn certificates(most: u32, how: &str) -> String {
+    let plural = if most == 1 { "" } else { "s" };
+    format!("{most} certificate{plural} {how}")
 }
 
 fn built_in(rule: &str, name: &Name, why: &str) -> (Option<String>, String) {

@@ -35,12 +35,30 @@ pub struct PolicyRow {
     /// Patterns of groups; without them the row speaks of the user name alone.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub groups: Option<Vec<String>>,
+    /// Patterns of user names of which the row does not speak, whatever `users` says.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub except_users: Option<Vec<String>>,
+    /// Patterns of groups of which the row does not speak, whatever `groups` says.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub except_groups: Option<Vec<String>>,
+    /// Groups of the caller's own, as `group:corp:on-call`: all of them are needed.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub required_groups: Option<Vec<String>>,
+    /// When the row is in force, as `mon-fri 08:00-18:00 Europe/Berlin`; without it always.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub when: Option<Vec<String>>,
     /// Patterns of the person that a portal names.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub on_behalf_of: Option<Vec<String>>,
     /// The longest lifetime that an allow row gives; without it the cluster's.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub max_ttl: Option<Lifetime>,
+    /// How many certificates of one user name that an allow row gave may live at once.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub max_active: Option<u32>,
+    /// How many certificates an allow row gives to one user name in an hour.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub per_hour: Option<u32>,
     /// Kinds of keys that an allow row takes, as `p-256`; without them every accepted kind.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub keys: Option<Vec<String>>,
@@ -87,6 +105,12 @@ policies:
   callers: ['oidc:corp:*']
   users: ['{caller}']
   groups: [dev, yes, 'null']
+  except_users: [bob]
+  except_groups: ['*-admin']
+  required_groups: ['group:corp:on-call']
+  when: ['mon-fri 08:00-18:00 Europe/Berlin', 'sat 10:00-12:00 Europe/Berlin']
+  max_active: 3
+  per_hour: 10
   max_ttl: 90m
   keys: [p-256]
 - name: no-root
@@ -114,9 +138,9 @@ policies:
     #[test]
     fn absent_fields_are_left_out() {
         let rows: PolicyFile = serde_saphyr::from_str(FILE).expect("rows");
-        let json = serde_json::to_value(&rows.policies[0]).expect("json");
+        let json = serde_json::to_value(&rows.policies[1]).expect("json");
         let fields: Vec<&str> = json.as_object().expect("a mapping").keys().map(String::as_str).collect();
-        let written = ["callers", "clusters", "effect", "groups", "keys", "max_ttl", "name", "users"];
+        let written = ["callers", "clusters", "description", "effect", "enabled", "explain", "name", "users"];
         let mut fields = fields;
         fields.sort_unstable();
         assert_eq!(fields, written);
@@ -130,12 +154,25 @@ policies:
 
     #[test]
     fn a_field_without_a_value_is_an_error() {
-        for field in ["groups", "on_behalf_of", "max_ttl", "keys"] {
+        for field in [
+            "groups",
+            "except_users",
+            "except_groups",
+            "required_groups",
+            "when",
+            "on_behalf_of",
+            "max_ttl",
+            "max_active",
+            "per_hour",
+            "keys",
+        ] {
             for line in [format!("{field}:"), format!("{field}: null"), format!("{field}: ~")] {
                 let read = serde_saphyr::from_str::<PolicyFile>(&with(&line));
                 let empty = read.map(|file| {
                     let row = &file.policies[0];
-                    [&row.groups, &row.on_behalf_of, &row.keys].into_iter().any(|list| *list == Some(vec![]))
+                    let lists = [&row.groups, &row.except_users, &row.except_groups, &row.required_groups];
+                    let more = [&row.when, &row.on_behalf_of, &row.keys];
+                    lists.into_iter().chain(more).any(|list| *list == Some(vec![]))
                 });
                 assert!(empty.unwrap_or(true), "{line}");
             }
@@ -148,9 +185,18 @@ policies:
 
     #[test]
     fn unknown_and_repeated_fields_are_errors() {
-        for line in
-            ["group: [a]", "users: [b]", "effect: deny", "max_ttl: 8 hours", "max_ttl: -1", "enabled: maybe"]
-        {
+        for line in [
+            "group: [a]",
+            "users: [b]",
+            "effect: deny",
+            "max_ttl: 8 hours",
+            "max_ttl: -1",
+            "enabled: maybe",
+            "except: [a]",
+            "when: mon-fri 08:00-18:00 UTC",
+            "max_active: -1",
+            "per_hour: 1.5",
+        ] {
             assert!(serde_saphyr::from_str::<PolicyFile>(&with(line)).is_err(), "{line}");
         }
         for effect in ["Allow", "permit"] {

@@ -1,11 +1,13 @@
 //! A policy set, compiled once per revision.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use super::check::{self, Ground};
 use super::index::{Index, RowSet};
 use super::reserved::ReservedNames;
 use super::rule::Rule;
+use super::windows::Windows;
 use super::{Effect, PolicyRow};
 use crate::pki::key::KeyKind;
 use crate::pki::name::ShortName;
@@ -133,13 +135,10 @@ impl PolicySet {
     }
 
     fn index(revision: i64, rows: Vec<PolicyRow>, mut rules: Vec<Rule>, clusters: &Clusters) -> Self {
-        let new = |effect| {
-            let (star, caller_star) = check::stars(effect);
-            Index::new(star, caller_star)
-        };
-        let (mut allow, mut deny) = (new(Effect::Allow), new(Effect::Deny));
+        let (mut allow, mut deny) = (Index::new(Effect::Allow), Index::new(Effect::Deny));
         let mut spelled_out = RowSet::default();
         rules.sort_by(|one, other| one.name.cmp(&other.name));
+        share_windows(&mut rules);
         for (place, rule) in rules.iter().enumerate() {
             match rule.effect {
                 _ if !rule.enabled => {}
@@ -165,6 +164,15 @@ impl PolicySet {
             })
             .collect();
         Self { revision, rows, rules, allow, deny, spelled_out, keys, clusters }
+    }
+
+    /// The rows of these names.
+    pub(super) fn places<'n>(&self, names: impl Iterator<Item = &'n ShortName>) -> RowSet {
+        let mut places = RowSet::default();
+        names
+            .filter_map(|name| self.rules.binary_search_by(|rule| rule.name.cmp(name)).ok())
+            .for_each(|place| places.insert(place));
+        places
     }
 
     /// The rows that take keys of this kind.
@@ -204,6 +212,14 @@ fn repeated_names(rows: &[PolicyRow]) -> Vec<RowError> {
             reason: "another row has this name: rename one of them".to_owned(),
         })
         .collect()
+}
+
+/// Rows with the same windows share one value, so that a request looks at it once.
+fn share_windows(rules: &mut [Rule]) {
+    let mut known: HashMap<Vec<String>, Arc<Windows>> = HashMap::new();
+    for windows in rules.iter_mut().filter_map(|rule| rule.when.as_mut()) {
+        *windows = Arc::clone(known.entry(windows.texts().to_vec()).or_insert_with(|| Arc::clone(windows)));
+    }
 }
 
 fn places(rules: &[Rule], holds: impl Fn(&Rule) -> bool) -> RowSet {

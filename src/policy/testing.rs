@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Ask, ClusterRules, Clusters, PolicyRow, PolicySet};
-use crate::caller::{Caller, CallerGroup, CallerKind};
+use crate::caller::{Caller, CallerGroup, CallerKind, Claims};
 use crate::pki::csr::CertRequest;
 use crate::pki::key::KeyKind;
 use crate::pki::name::{Name, ShortName};
@@ -77,6 +77,7 @@ pub(super) fn oidc(source: &str, name: &str, groups: &[&str]) -> Caller {
         source: Some(short(source)),
         name: name.to_owned(),
         groups: groups.collect(),
+        claims: Claims::new(),
     }
 }
 

@@ -68,6 +68,7 @@ pub(super) enum Verdict {
     ClockOff(Time),
     KeyBlocked,
     KeyOwned,
+    LimitReached,
     IdempotencyKeyTaken,
     SerialTaken,
     Failed(StoreError),

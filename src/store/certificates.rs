@@ -8,7 +8,7 @@ use super::idempotency::{self, expires_before};
 use super::search::{Path, Search};
 use super::snapshot::Revisions;
 use super::statement::Statement;
-use super::{CertificateFilter, Page, RecordError, Span, StoreError, events};
+use super::{Allowance, CertificateFilter, Page, RecordError, Span, StoreError, events};
 use crate::audit::Origin;
 use crate::ca::Signed;
 use crate::pki::serial::Serial;
@@ -25,6 +25,8 @@ pub struct Issuance {
     pub origin: Origin,
     /// Why, in the requester's words.
     pub reason: Option<String>,
+    /// What the limits of the deciding rows left. Counted on under the lock.
+    pub allowance: Allowance,
     /// What the decision was made on. Compared under the lock.
     pub seen: Revisions,
     /// Where the request had an `Idempotency-Key`.
@@ -119,6 +121,7 @@ impl super::Store {
             Verdict::ClockOff(database) => Err(RecordError::ClockOff { database }),
             Verdict::KeyBlocked => Err(RecordError::KeyBlocked),
             Verdict::KeyOwned => Err(RecordError::KeyOwned),
+            Verdict::LimitReached => Err(RecordError::LimitReached),
             Verdict::IdempotencyKeyTaken => Err(RecordError::IdempotencyKeyTaken),
             Verdict::SerialTaken => Err(RecordError::SerialTaken),
             Verdict::Failed(error) => Err(RecordError::Store(error)),

@@ -8,6 +8,7 @@ use super::batch::{Verdict, Work};
 use super::cells::Cells;
 use super::certificates::Issuance;
 use super::idempotency::Taken;
+use super::limits::Since;
 use super::names::Names;
 use super::state::State;
 use super::statement::{Statement, repeated};
@@ -25,6 +26,7 @@ pub(super) struct Checks {
     owners: HashMap<[u8; 32], String>,
     new_owners: BTreeMap<[u8; 32], String>,
     idempotency_keys: Taken,
+    since: Since,
 }
 
 impl Checks {
@@ -38,8 +40,9 @@ impl Checks {
         names
             .learn_authorities(connection, issuances.iter().map(|issuance| issuance.signed.authority()))
             .await?;
-        let mut checks =
-            Self { idempotency_keys: Taken::load(connection, &issuances).await?, ..Self::default() };
+        let idempotency_keys = Taken::load(connection, &issuances).await?;
+        let since = Since::load(connection, &issuances).await?;
+        let mut checks = Self { idempotency_keys, since, ..Self::default() };
         let keys: BTreeSet<[u8; 32]> = issuances.iter().map(|issuance| key(issuance)).collect();
         let keys: Vec<[u8; 32]> = keys.into_iter().collect();
         for chunk in &repeated(&keys) {
@@ -96,11 +99,12 @@ impl Checks {
         if let Some(verdict) = refused {
             return verdict;
         }
+        let number = state.next_number();
         if let Work::Issuance(issuance) = work {
-            self.take(issuance);
+            self.take(issuance, number);
         }
         state.newest_at = state.newest_at.max(Some(work.at()));
-        Verdict::Recorded(state.next_number())
+        Verdict::Recorded(number)
     }
 
     fn refuse_issuance(&self, names: &Names, state: &State, issuance: &Issuance) -> Option<Verdict> {
@@ -120,7 +124,10 @@ impl Checks {
         if state.only_authority.is_some_and(|only| only != issuance.signed.authority()) {
             return Some(Verdict::Failed(authorities::bound_to_another()));
         }
-        self.idempotency_keys.holds_key_of(issuance).then_some(Verdict::IdempotencyKeyTaken)
+        if self.idempotency_keys.holds_key_of(issuance) {
+            return Some(Verdict::IdempotencyKeyTaken);
+        }
+        self.since.used_up(issuance).then_some(Verdict::LimitReached)
     }
 
     fn owner(&self, key: &[u8; 32]) -> Option<&String> {
@@ -128,13 +135,14 @@ impl Checks {
     }
 
     /// What later work of the same batch must not take again.
-    fn take(&mut self, issuance: &Issuance) {
+    fn take(&mut self, issuance: &Issuance, number: i64) {
         let key = key(issuance);
         if !self.owners.contains_key(&key) {
             let user = issuance.signed.approved().user().as_str();
             self.new_owners.entry(key).or_insert_with(|| user.to_owned());
         }
         self.idempotency_keys.take_key_of(issuance);
+        self.since.add(issuance, number);
     }
 }
 

@@ -42,6 +42,8 @@ pub enum RecordError {
     KeyOwned,
     /// The key is on the blocklist.
     KeyBlocked,
+    /// A limit of a deciding row was used up meanwhile: count and decide again.
+    LimitReached,
     /// The idempotency key was used meanwhile: look it up again.
     IdempotencyKeyTaken,
     /// The time of the record is over 60 s before the newest one.

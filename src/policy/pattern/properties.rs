@@ -10,14 +10,28 @@ const STARS: [Star; 3] = [Star::Printable, Star::Segment, Star::Anything];
 
 /// Near to patterns: words, stars, braces, colons, letters beyond ASCII.
 fn texts() -> impl Strategy<Value = String> {
-    let pieces =
-        ["a", "ab", "*", "**", ":", "é", "ѕystem:", "system:", " ", "{", "}", "{caller}", "{on_behalf_of}"];
+    let pieces = [
+        "a",
+        "ab",
+        "*",
+        "**",
+        ":",
+        "é",
+        "ѕystem:",
+        "system:",
+        " ",
+        "{",
+        "}",
+        "{caller}",
+        "{on_behalf_of}",
+        "{caller.claim.x}",
+    ];
     let near =
         prop::collection::vec(prop::sample::select(pieces.to_vec()), 0..6).prop_map(|pieces| pieces.concat());
     prop_oneof![4 => near, 1 => "\\PC{0,12}", 1 => ".{0,12}"]
 }
 
-fn no_variable(_: Variable, _: &str) -> bool {
+fn no_variable(_: &Variable, _: &str) -> bool {
     false
 }
 
@@ -77,7 +91,7 @@ proptest! {
     #[test]
     fn the_value_of_a_variable_is_a_literal(before in "[a-z:]{0,4}", after in "[a-z:]{0,4}", caller in texts(), value in texts()) {
         let pattern = Pattern::parse(&format!("{before}{{caller}}{after}"), Star::Anything).expect("a pattern");
-        let is = |variable, text: &str| variable == Variable::Caller && text == caller;
+        let is = |variable: &Variable, text: &str| *variable == Variable::Caller && text == caller;
         let whole = format!("{before}{caller}{after}");
         prop_assert!(pattern.matches(&whole, is));
         prop_assert_eq!(pattern.filled(&caller), whole.clone());

@@ -4,6 +4,7 @@
 
 mod append_only;
 mod changes;
+mod limits;
 mod lost_answer;
 mod migrating;
 mod opening;
@@ -223,6 +224,7 @@ struct Sample<'s> {
     lifetime: u32,
     seen: Revisions,
     idempotency: Option<(&'s str, u8)>,
+    allowance: Allowance,
     request: Option<CertRequest>,
     der: Vec<u8>,
 }
@@ -242,6 +244,7 @@ fn sample<'s>(serial: u64) -> Sample<'s> {
         lifetime: 3_600,
         seen: Revisions::default(),
         idempotency: None,
+        allowance: Allowance::default(),
         request: None,
         der: serial.to_be_bytes().to_vec(),
     }
@@ -272,6 +275,7 @@ impl Sample<'_> {
             at: self.at,
             origin: origin(self.caller),
             reason: Some("on call".to_owned()),
+            allowance: self.allowance,
             seen: self.seen,
             idempotency: self
                 .idempotency

@@ -7,7 +7,7 @@ use crate::audit::EventKind;
 use crate::store::search::{Path, Search};
 use crate::store::statement::Statement;
 use crate::store::times::{Numbers, Period, bounds};
-use crate::store::{certificates, events, refusals};
+use crate::store::{certificates, events, limits, refusals};
 
 async fn plan(ledger: &Ledger, statement: Statement<'_>) -> Vec<String> {
     let rows =
@@ -117,6 +117,16 @@ async fn certificates_are_paged_along_an_index_under_every_filter() {
         let plan = plan(&ledger, certificates::select(&search, path, BOTH[0])).await;
         assert!(plan.iter().any(|step| step.contains(along)), "{plan:#?}");
     }
+}
+
+#[tokio::test]
+async fn what_was_recorded_since_is_found_along_the_rows_newest_certificates() {
+    let ledger = Ledger::on_sqlite().await;
+    let wanted = [(("alice", "few"), 5), (("bob", "few"), 7)];
+    let plan = plan(&ledger, limits::later(&wanted)).await;
+    let along = ["p USING PRIMARY KEY (name_id=? AND number>?)", "c USING INTEGER PRIMARY KEY (rowid=?)"];
+    assert!(along.iter().all(|along| plan.iter().any(|step| step.contains(along))), "{plan:#?}");
+    assert!(!plan.iter().any(|step| ["SCAN n", "SCAN p", "SCAN c"].contains(&step.as_str())), "{plan:#?}");
 }
 
 type With<F> = fn(&mut F);

@@ -12,7 +12,7 @@ use super::super::retention::{LEAST_RETENTION, Prunable};
 use super::super::stats::By;
 use super::*;
 use crate::audit::EventKind;
-use crate::policy::PolicyRow;
+use crate::policy::{Limit, PolicyRow};
 
 static RUN: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
@@ -92,9 +92,20 @@ async fn write(ledger: &Ledger) {
     ledger.bind_to_authority(CA).await.unwrap();
     ledger.accept_clock(NOW, &root).await.unwrap();
     let seen = ledger.revisions().await.unwrap();
-    let sample = Sample { seen, idempotency: Some(("k", 1)), on_behalf_of: Some("bob"), ..sample(1) };
+    let allowance = allowance(ledger).await;
+    let idempotency = Some(("k", 1));
+    let sample = Sample { seen, allowance, idempotency, on_behalf_of: Some("bob"), ..sample(1) };
     ledger.record(sample.build()).await.unwrap();
     ledger.record_refusal(RefusalToRecord { seen, ..refusal() }).await.unwrap();
+}
+
+async fn allowance(ledger: &Ledger) -> Allowance {
+    let row = ShortName::parse("developers").unwrap();
+    let limits = [Limit { row, max_active: Some(1), per_hour: Some(1) }];
+    match ledger.allowance(&Name::parse("alice").unwrap(), &limits, NOW).await.unwrap() {
+        Counted::Left(allowance) => allowance,
+        Counted::UsedUp(spent) => panic!("{spent:?}"),
+    }
 }
 
 /// Deletes old records, so the database must have a clock.

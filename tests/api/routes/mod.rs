@@ -7,6 +7,7 @@ mod lists;
 mod policies;
 mod refusals;
 mod sign;
+mod sign_conditions;
 mod sign_retry;
 mod stats;
 mod whoami;
