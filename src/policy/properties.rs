@@ -756,3 +756,17 @@ fn a_hostile_request_is_refused_in_bounded_time_with_every_claim_named() {
         assert!(told.iter().skip(10).all(|violation| violation.allowed.is_empty()), "{what}");
     }
 }
+
+#[test]
+fn the_conditions_of_ten_thousand_rows_are_told_of_in_bounded_time() {
+    let rows = (0..10_000).map(|place| {
+        row(json!({"name": format!("row-{place}"), "effect": "allow", "groups": ["*"], "max_active": 1,
+            "except_groups": [format!("y-{place}*"), "z*"], "required_groups": ["group:corp:dev"],
+            "when": ["sat-sun 00:00-24:00 Europe/Berlin"]}))
+    });
+    let (refused, taken) = refused_in(rows.collect());
+    println!("{taken:?}");
+    assert!(taken.as_millis() < 5_000, "{taken:?}");
+    let super::Refusal::Policy(told) = refused.refusal else { panic!("no policy refusal") };
+    assert!(told.iter().all(|violation| violation.rule.as_deref() == Some("row-0")), "{told:?}");
+}
