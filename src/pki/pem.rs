@@ -283,6 +283,18 @@ mod tests {
         assert_eq!(encode("X", &[0; 48]).lines().nth(1), Some(&*"A".repeat(64)));
     }
 
+    /// Found by fuzzing. Where a sound CSR names an algorithm, it is none that encrypts keys.
+    #[test]
+    fn a_line_that_begins_as_an_encrypted_key_does_is_taken_for_one() {
+        let mut der = vec![der::SEQUENCE, 0x81, 0x81];
+        der.resize(48, 0);
+        // PBES2 (RFC 8018 appendix A.4), where the second line of PEM begins.
+        der.extend(b"\x30\x4f\x30\x1b\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x05\x0d");
+        der.resize(132, 0);
+        assert_eq!(read(&der).as_ref(), Ok(&der));
+        assert_eq!(read(encode("CERTIFICATE REQUEST", &der).as_bytes()), Err(BodyError::PrivateKey));
+    }
+
     #[test]
     fn one_request_is_found_in_every_spelling() {
         let Sample { der, pem } = Sample::new();
