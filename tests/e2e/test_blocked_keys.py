@@ -22,7 +22,7 @@ def test_a_key_is_named_by_serial_csr_certificate_or_public_key(make_server, tmp
 def test_what_names_no_key_is_said(make_server, tmp_path):
     server = make_server(start=False)
     key = requests.key(tmp_path, "p-256", "laptop")
-    for named, said in [(key, "private key"), ("ab" * 16, "serial"), ("nothing", "64 hex digits"), (server.configuration, "PEM")]:
+    for named, said in [(key, "private key"), ("ab" * 16, "there is no certificate"), ("nothing", "64 hex digits"), (server.configuration, "PEM")]:
         ran = server.cli("key", "block", named, "--reason", "x", check=False)
         assert ran.returncode == 1 and said in ran.stderr and ran.stderr.count("\n") == 1, ran.stderr
 
