@@ -47,6 +47,22 @@ pub struct CallerGroup {
     pub name: String,
 }
 
+impl CallerGroup {
+    /// Reads `group:SOURCE:NAME`.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let wrong = || format!("`{}` is no group of a caller: write group:SOURCE:NAME", text.escape_debug());
+        let (source, name) =
+            text.strip_prefix("group:").and_then(|rest| rest.split_once(':')).ok_or_else(wrong)?;
+        if name.is_empty() || name.contains(char::is_control) {
+            return Err(wrong());
+        }
+        Ok(Self { source: ShortName::parse(source).map_err(|_| wrong())?, name: name.to_owned() })
+    }
+}
+
 impl fmt::Display for CallerGroup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "group:{}:{}", self.source, self.name)

@@ -11,7 +11,7 @@ use crate::ca::{Authority, AuthorityError, AuthoritySettings};
 use crate::kubeconfig::ClusterEntry;
 use crate::pki::name::ShortName;
 use crate::policy::{ClusterRules, Clusters};
-use crate::time::Lifetime;
+use crate::time::{Lifetime, Time};
 
 /// One `[[clusters]]` table of the configuration file.
 #[derive(Clone, Debug, Deserialize)]
@@ -91,6 +91,22 @@ impl ClusterSettings {
             return Err(self.wrong("reserved", "has an entry with a * that is not its last character"));
         }
         Ok(())
+    }
+
+    /// What a policy decides by, without a look at the CA's files: it never begins and never ends, and
+    /// no key is known to be its own.
+    fn rules_without_authority(&self) -> ClusterRules {
+        ClusterRules {
+            name: self.name.clone(),
+            default_ttl: self.default_ttl,
+            max_ttl: self.max_ttl,
+            reserved: self.reserved.clone(),
+            node_identities: self.node_identities,
+            trust_group: self.trust_group.clone(),
+            ca_not_before: Time::from_unix(i64::MIN),
+            ca_not_after: Time::from_unix(i64::MAX),
+            ca_keys: Vec::new(),
+        }
     }
 
     fn wrong(&self, key: &'static str, reason: impl Into<String>) -> ClusterError {
@@ -180,6 +196,25 @@ pub fn load_all(
     check_shared_keys(&clusters)?;
     let rules = clusters.values().map(|cluster| cluster.rules.clone()).collect();
     Ok((clusters, Clusters { rules }))
+}
+
+/// The clusters as the configuration alone knows them, for what looks at policies and signs nothing:
+/// no file of a CA is read.
+///
+/// # Errors
+/// None at all, a name used twice, or a setting that is wrong.
+pub fn rules_without_authorities(settings: &[ClusterSettings]) -> Result<Clusters, ClusterError> {
+    let mut rules = BTreeMap::new();
+    for one in settings {
+        one.check()?;
+        if rules.insert(one.name.clone(), one.rules_without_authority()).is_some() {
+            return Err(ClusterError::NameTwice(one.name.to_string()));
+        }
+    }
+    if rules.is_empty() {
+        return Err(ClusterError::None);
+    }
+    Ok(Clusters { rules: rules.into_values().collect() })
 }
 
 /// A certificate of one is valid on the other wherever two chains share a key, so both must say so.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::auth;
 use crate::ca::Signed;
+use crate::caller::Caller;
 use crate::pki::csr::{self, CertRequest};
 use crate::pki::name::Name;
 use crate::pki::serial::Serial;
@@ -89,7 +90,7 @@ impl App {
         };
         let approved = self.decide(state, command, ask, now)?;
         if command.dry_run {
-            return self.preview(&approved, now).await;
+            return self.preview(state, &command.principal.caller, &approved, now).await;
         }
         let warnings = approved.warnings().to_vec();
         let issuance = Issuance {
@@ -113,7 +114,13 @@ impl App {
 
     /// What would be issued. What the recording transaction enforces, the clock and the key's owner,
     /// is looked up here.
-    async fn preview(&self, approved: &Approved, now: Time) -> Result<SignOutcome, Stopped> {
+    async fn preview(
+        &self,
+        state: &State,
+        caller: &Caller,
+        approved: &Approved,
+        now: Time,
+    ) -> Result<SignOutcome, Stopped> {
         let health = self.store.health().await?;
         if health.newest_record.is_some_and(|newest| newest.seconds_since(now) > CLOCK_TOLERANCE) {
             return Err(AppError::ClockBehind.into());
@@ -125,7 +132,9 @@ impl App {
         if owner.is_some_and(|owner| owner != approved.user().as_str()) {
             return Err(AppError::KeyOwned.into());
         }
-        Ok(SignOutcome::Previewed(Box::new(Preview::of(approved))))
+        let policies = Arc::clone(&state.policies);
+        let (lifetime, claims) = self.explained_preview(policies, caller, approved, now).await?;
+        Ok(SignOutcome::Previewed(Box::new(Preview::of(approved, lifetime, claims))))
     }
 
     /// The caller, the key and the policy, as they stand in `state`.

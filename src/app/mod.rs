@@ -4,6 +4,7 @@ pub mod check;
 pub mod cluster;
 pub mod command;
 pub mod error;
+pub mod evaluate;
 pub mod issue;
 pub mod keys;
 pub mod policies;
@@ -88,6 +89,8 @@ pub struct App {
     /// What reads much of the ledger at once takes one of these.
     pub exports: Arc<Semaphore>,
     reads: reads::Reads,
+    /// Who explains a decision takes it; there is one.
+    explaining: Arc<Semaphore>,
 }
 
 /// Whether requests can be answered, and what stands in the way.
@@ -142,6 +145,7 @@ impl App {
             refreshing: tokio::sync::Mutex::new(()),
             exports: Arc::new(Semaphore::new(EXPORTS)),
             reads: reads::Reads::default(),
+            explaining: Arc::new(Semaphore::new(1)),
         })
     }
 

@@ -6,6 +6,7 @@ mod check;
 mod clock;
 mod configuration;
 mod descriptors;
+mod explain;
 mod healthcheck;
 mod key;
 mod ledger;
@@ -54,7 +55,7 @@ enum Command {
     /// Make, list and revoke API tokens
     #[command(subcommand)]
     Token(token::Token),
-    /// Read and replace the policy set
+    /// Read, explain and replace the policy set
     #[command(subcommand)]
     Policy(policy::Policy),
     /// Block public keys, so that they are never certified again

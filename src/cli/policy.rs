@@ -15,6 +15,7 @@ use crate::policy::{Clusters, PolicySet};
 use crate::store::Store;
 use crate::store::policies::PolicyChange;
 
+use super::explain::Explain;
 use super::{open, operator};
 
 #[derive(Debug, Subcommand)]
@@ -33,33 +34,36 @@ pub(super) enum Policy {
         #[arg(value_parser = ShortName::parse)]
         name: ShortName,
     },
+    /// Say what would be decided, and why: every row that was considered; exit status 3 for a refusal
+    Explain(Box<Explain>),
 }
 
 impl Policy {
     pub(super) async fn run(self, config: &Config) -> Result<()> {
-        let store = open(config).await?;
         match self {
             Self::Apply { file } => {
+                let store = open(config).await?;
                 let (_, rules) = cluster::load_all(config.clusters.clone())?;
                 print(&replace(&store, &rules, &file).await?);
+                store.close().await;
             }
-            Self::List => print!("{}", yaml(&current(&store).await?)?),
+            Self::List => print!("{}", yaml(&current(config).await?)?),
             Self::Show { name } => {
-                let mut set = current(&store).await?;
+                let mut set = current(config).await?;
                 set.policies.retain(|row| row.name == name);
                 if set.policies.is_empty() {
                     bail!("there is no policy `{name}`: `countersign policy list` shows them");
                 }
                 print!("{}", yaml(&set)?);
             }
+            Self::Explain(explain) => explain.run(config).await?,
         }
-        store.close().await;
         Ok(())
     }
 }
 
-/// Replaces the set by what `file` holds.
-pub(super) async fn replace(store: &Store, rules: &Clusters, file: &Path) -> Result<PolicyChange> {
+/// The set that `file` holds, YAML or JSON; - for standard input.
+pub(super) fn read_file(file: &Path) -> Result<PolicyFile> {
     let name = file.display().to_string();
     let text = if name == "-" {
         let mut text = String::new();
@@ -68,10 +72,15 @@ pub(super) async fn replace(store: &Store, rules: &Clusters, file: &Path) -> Res
     } else {
         std::fs::read_to_string(file).with_context(|| name.clone())?
     };
-    let set = PolicyFile::read(text.as_bytes()).map_err(|reason| anyhow!("{name}: {reason}"))?;
+    PolicyFile::read(text.as_bytes()).map_err(|reason| anyhow!("{name}: {reason}"))
+}
+
+/// Replaces the set by what `file` holds.
+pub(super) async fn replace(store: &Store, rules: &Clusters, file: &Path) -> Result<PolicyChange> {
+    let set = read_file(file)?;
     if let Err(errors) = PolicySet::compile(0, set.policies.clone(), rules) {
         let reasons: Vec<String> = errors.iter().map(ToString::to_string).collect();
-        bail!("{name}: nothing was changed: {}", reasons.join("; "));
+        bail!("{}: nothing was changed: {}", file.display(), reasons.join("; "));
     }
     Ok(store.replace_policies(&set.policies, None, None, Clock::System.now(), &operator::origin()?).await?)
 }
@@ -87,8 +96,10 @@ fn print(change: &PolicyChange) {
     eprintln!("revision {}", change.revision);
 }
 
-async fn current(store: &Store) -> Result<PolicyFile> {
+async fn current(config: &Config) -> Result<PolicyFile> {
+    let store = open(config).await?;
     let (_, policies) = store.policies(None).await?.context("the ledger has no policy set")?;
+    store.close().await;
     Ok(PolicyFile { revision: None, policies })
 }
 

@@ -12,7 +12,8 @@ use super::access::Access;
 use super::error::Problem;
 use super::exchange::{Meter, surround};
 use super::{
-    audit, blocked_keys, certificates, clusters, guard, policies, refusals, sign, stats, status, users, wish,
+    audit, blocked_keys, certificates, clusters, evaluate, guard, policies, refusals, sign, stats, status,
+    users, wish,
 };
 use crate::app::App;
 
@@ -42,6 +43,7 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/v1/refusals", Access::Records, refusals::PARAMETERS, || get(refusals::list)),
     route("GET", "/v1/policies", Access::PolicyReader, policies::PARAMETERS, || get(policies::all)),
     route("PUT", "/v1/policies", Access::Admin, &[], || put(policies::replace)),
+    route("POST", "/v1/policies/evaluate", Access::AnyRole, &[], || post(evaluate::evaluate)),
     route("GET", "/v1/policies/{name}", Access::PolicyReader, &[], || get(policies::one)),
     route("GET", "/v1/blocked-keys", Access::PolicyReader, &[], || get(blocked_keys::list)),
     route("PUT", "/v1/blocked-keys/{spki_sha256}", Access::Admin, &[], || put(blocked_keys::block)),
@@ -223,6 +225,7 @@ pub(super) mod tests {
             (Access::Caller, [true, true, true, true]),
             (Access::Requester, [false, true, false, false]),
             (Access::Records, [false, true, true, false]),
+            (Access::AnyRole, [false, true, true, true]),
             (Access::Auditor, [false, false, true, false]),
             (Access::PolicyReader, [false, false, true, true]),
             (Access::Admin, [false, false, false, true]),

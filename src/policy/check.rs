@@ -11,6 +11,9 @@ use crate::pki::key::KeyKind;
 use crate::pki::name::{Name, ShortName};
 use crate::time::Lifetime;
 
+/// What `/v1/policies/…` has beside the rows.
+const PATHS: [&str; 2] = ["evaluate", "plan"];
+
 /// The longest description, in bytes.
 const LONGEST_DESCRIPTION: usize = 1_000;
 
@@ -128,6 +131,9 @@ impl Check<'_> {
 
     fn effect(&mut self) {
         let row = self.row;
+        if !self.ground.others && PATHS.contains(&row.name.as_str()) {
+            self.wrong("name", "this is a path of the API, so the row could not be read: choose another");
+        }
         if row.effect == Effect::Review {
             self.wrong("effect", "reviews do not exist yet: write allow or deny");
         }
@@ -321,6 +327,12 @@ mod tests {
         assert_eq!(wrong(row), ["max_ttl", "keys"]);
         assert_eq!(with("explain", json!(true)), ["explain"]);
         assert!(wrong(json!({"name": "a", "effect": "deny", "explain": true})).is_empty());
+    }
+
+    #[test]
+    fn no_row_is_called_as_a_path_of_the_api_is() {
+        assert_eq!(wrong(json!({"name": "evaluate", "effect": "deny"})), ["name"]);
+        assert!(wrong(json!({"name": "evaluates", "effect": "deny"})).is_empty());
     }
 
     #[test]

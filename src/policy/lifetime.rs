@@ -4,6 +4,7 @@ use super::claims::Grant;
 use super::decision::{Claim, Refusal, Violation};
 use super::index::RowSet;
 use super::set::{ClusterRules, PolicySet};
+use crate::pki::name::ShortName;
 use crate::time::{Lifetime, Time};
 
 /// How much earlier than the decision a certificate begins, for clocks that are behind; in seconds.
@@ -17,6 +18,21 @@ pub(super) struct Terms {
     pub(super) warning: Option<String>,
 }
 
+/// What a lifetime comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// It is what was asked.
+    Asked,
+    /// It is the cluster's default, as nothing was asked.
+    Default,
+    /// The most that the asked cluster gives.
+    Cluster,
+    /// The most that these rows give, sorted by name.
+    Rows(Vec<ShortName>),
+    /// What is left of the CA.
+    Authority,
+}
+
 /// The terms on `cluster` for a request that everything in `grants` allows.
 pub(super) fn terms(
     set: &PolicySet,
@@ -25,20 +41,44 @@ pub(super) fn terms(
     asked: Option<Lifetime>,
     now: Time,
 ) -> Result<Terms, Refusal> {
-    let wanted = asked.unwrap_or(cluster.default_ttl).min(Lifetime::MOST);
-    let cap = grants.iter().map(|grant| grant.lifetime).fold(cluster.max_ttl, Lifetime::min);
+    let (wanted, cap) = (wanted(cluster, asked), cap(cluster, grants));
     if wanted.min(cap) < Lifetime::LEAST {
         return Err(too_short(wanted, cap));
     }
-    let left = left(cluster, now)?;
-    let given = wanted.min(cap).min(left);
-    let limit = || if left < cap { end_of(cluster) } else { giver(set, cluster, grants, cap) };
-    let warning = (given < wanted).then(|| cut(asked.is_some(), wanted, given, &limit()));
+    let given = wanted.min(cap).min(left(cluster, now)?);
+    let limit = || limit(set, cluster, grants, asked, now);
+    let warning = (given < wanted).then(|| cut(asked.is_some(), wanted, given, &why(cluster, cap, &limit())));
     Ok(Terms {
         not_before: now.before(EARLIER).max(cluster.ca_not_before),
         not_after: now.after(given),
         warning,
     })
+}
+
+/// What the lifetime that [`terms`] gives comes from.
+pub(super) fn limit(
+    set: &PolicySet,
+    cluster: &ClusterRules,
+    grants: &[&Grant<'_>],
+    asked: Option<Lifetime>,
+    now: Time,
+) -> Limit {
+    let (wanted, cap) = (wanted(cluster, asked), cap(cluster, grants));
+    let left = left(cluster, now).unwrap_or(Lifetime::MOST);
+    match asked {
+        _ if left < cap && left < wanted => Limit::Authority,
+        _ if cap < wanted => giver(set, cluster, grants, cap),
+        Some(_) => Limit::Asked,
+        None => Limit::Default,
+    }
+}
+
+fn wanted(cluster: &ClusterRules, asked: Option<Lifetime>) -> Lifetime {
+    asked.unwrap_or(cluster.default_ttl).min(Lifetime::MOST)
+}
+
+fn cap(cluster: &ClusterRules, grants: &[&Grant<'_>]) -> Lifetime {
+    grants.iter().map(|grant| grant.lifetime).fold(cluster.max_ttl, Lifetime::min)
 }
 
 /// What is left of the CA, bounded by what is ever given.
@@ -61,13 +101,7 @@ fn too_short(wanted: Lifetime, cap: Lifetime) -> Refusal {
     } else {
         format!("no certificate lives under {least}: ask for more")
     };
-    Refusal::Policy(vec![Violation {
-        claim: Claim::Lifetime,
-        value: wanted.to_string(),
-        rule: None,
-        reason,
-        allowed: Vec::new(),
-    }])
+    Refusal::Policy(vec![Violation::bare(Claim::Lifetime, wanted.to_string(), None, reason)])
 }
 
 fn cut(asked: bool, wanted: Lifetime, given: Lifetime, limit: &str) -> String {
@@ -75,20 +109,26 @@ fn cut(asked: bool, wanted: Lifetime, given: Lifetime, limit: &str) -> String {
     format!("{what} was cut from {wanted} to {given}: {limit}")
 }
 
-fn end_of(cluster: &ClusterRules) -> String {
-    format!("the CA of cluster {} ends at {}", cluster.name, cluster.ca_not_after)
+/// The end of the sentence that says what was cut.
+fn why(cluster: &ClusterRules, cap: Lifetime, limit: &Limit) -> String {
+    match limit {
+        Limit::Authority => format!("the CA of cluster {} ends at {}", cluster.name, cluster.ca_not_after),
+        Limit::Rows(rows) => {
+            let names: Vec<String> = rows.iter().map(|name| format!("`{name}`")).collect();
+            format!("policy {} gives at most {cap}", names.join(", "))
+        }
+        Limit::Cluster | Limit::Asked | Limit::Default => {
+            format!("cluster {} gives at most {cap}", cluster.name)
+        }
+    }
 }
 
-fn giver(set: &PolicySet, asked: &ClusterRules, grants: &[&Grant<'_>], cap: Lifetime) -> String {
+fn giver(set: &PolicySet, asked: &ClusterRules, grants: &[&Grant<'_>], cap: Lifetime) -> Limit {
     let mut rows = RowSet::default();
     let mut by_cluster = asked.max_ttl == cap;
     for grant in grants.iter().filter(|grant| grant.lifetime == cap) {
         by_cluster |= grant.cluster.max_ttl == cap;
         rows.unite(&grant.rows);
     }
-    if by_cluster {
-        return format!("cluster {} gives at most {cap}", asked.name);
-    }
-    let names: Vec<String> = set.names(&rows).iter().map(|name| format!("`{name}`")).collect();
-    format!("policy {} gives at most {cap}", names.join(", "))
+    if by_cluster { Limit::Cluster } else { Limit::Rows(set.names(&rows)) }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
+use super::choices::{Choices, keys};
 use super::pattern::Pattern;
 use super::refusal::shown;
 use super::reserved::NameClass;
@@ -22,6 +23,12 @@ pub struct Permission {
     pub users: Vec<String>,
     /// Groups, and patterns of them, sorted.
     pub groups: Vec<String>,
+    /// What a request that asks for no lifetime gets, where the rows give as much.
+    pub default_ttl: Lifetime,
+    /// The kinds of keys that one of the rows takes.
+    pub keys: Vec<&'static str>,
+    /// The same row by row, by name: which groups go with which user names, for how long.
+    pub rows: Vec<Choices>,
     /// Whom the caller may name as the person that it asks for, sorted.
     pub on_behalf_of: Vec<String>,
     /// The longest lifetime that any of these rows gives.
@@ -62,6 +69,12 @@ impl PolicySet {
             cluster: rules.name.to_string(),
             users,
             groups: listed(|rule| rule.groups.as_ref()),
+            default_ttl: rules.default_ttl,
+            keys: keys(&self.in_set(&rows).collect::<Vec<_>>()),
+            rows: self
+                .in_set(&rows)
+                .filter_map(|rule| Self::choices(rule, rules, index, Asker { caller, person: None }))
+                .collect(),
             on_behalf_of: listed(|rule| rule.people.as_ref()),
             max_ttl: self.in_set(&rows).map(|rule| rule.lifetime(rules.max_ttl)).max()?,
         })
@@ -71,6 +84,7 @@ impl PolicySet {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pki::key::KeyKind;
     use crate::policy::testing::{HOUR, clusters, oidc, portal, set};
     use serde_json::json;
 
@@ -93,6 +107,34 @@ mod tests {
         assert_eq!(permissions[1].groups, ["dev-*", "kubeadm:cluster-admins", "ops"]);
         assert_eq!(permissions[1].max_ttl, Lifetime::from_seconds(2 * HOUR));
         assert!(set.permissions(&clusters(), &portal()).is_empty());
+    }
+
+    #[test]
+    fn a_form_is_told_which_groups_go_with_which_user_names() {
+        let set = set(&json!([
+            {"name": "own", "callers": ["oidc:corp:*"], "users": ["{caller}"], "groups": ["dev", "team-*"], "max_ttl": "2h"},
+            {"name": "robot", "callers": ["oidc:corp:alice"], "users": ["robot"], "keys": ["ed25519"],
+             "description": "For jobs."},
+            {"name": "star", "callers": ["oidc:corp:alice"], "users": ["a*"], "on_behalf_of": ["bob", "c*"]},
+        ]));
+        let permissions = set.permissions(&clusters(), &oidc("corp", "a*", &[]));
+        let own = json!(permissions[0].rows);
+        assert_eq!(own[0]["users"], json!([{"name": "a*"}]), "a name that looks like a pattern is a name");
+        assert_eq!(own[0]["groups"], json!([{"name": "dev"}, {"pattern": "team-*"}]));
+        let permissions = set.permissions(&clusters(), &oidc("corp", "alice", &[]));
+        let prod = json!(permissions[0]);
+        assert_eq!(prod["default_ttl"], "8h");
+        assert_eq!(prod["keys"].as_array().map(Vec::len), Some(KeyKind::ALL.len()));
+        let rows = &prod["rows"];
+        assert_eq!(rows[0]["max_ttl"], "2h");
+        assert_eq!(rows[0].get("on_behalf_of"), None);
+        assert_eq!(
+            rows[1],
+            json!({"policy": "robot", "description": "For jobs.", "users": [{"name": "robot"}], "groups": [],
+                "max_ttl": "1d", "keys": ["ed25519"]})
+        );
+        assert_eq!(rows[2]["users"], json!([{"pattern": "a*"}]));
+        assert_eq!(rows[2]["on_behalf_of"], json!([{"name": "bob"}, {"pattern": "c*"}]));
     }
 
     #[test]

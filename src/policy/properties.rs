@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use super::explain::{Audience, ClaimOutcome, Field};
 use super::testing::{NOW, clusters, name, oidc, portal, row};
 use super::{Approved, Ask, Clusters, Effect, PolicyRow, PolicySet, Refused};
 use crate::caller::{Caller, CallerGroup, CallerKind};
@@ -178,6 +179,19 @@ fn with_groups(ask: &Ask, groups: &[&str]) -> Ask {
 
 fn group_names(ask: &Ask) -> Vec<&str> {
     ask.request.groups().iter().map(crate::pki::name::Name::as_str).collect()
+}
+
+fn violations(refused: &Refused) -> &[super::Violation] {
+    match &refused.refusal {
+        super::Refusal::Policy(told) | super::Refusal::LooksReserved(told) => told,
+        _ => &[],
+    }
+}
+
+/// Whether the enabled row's `callers` match.
+fn is_for(row: &PolicyRow, caller: &Caller) -> bool {
+    let set = PolicySet::compile(1, vec![row.clone()], &world()).expect("a set");
+    set.allow.for_caller(caller).contains(0)
 }
 
 /// The decision by its definition: every row is looked at for every claim, as text.
@@ -368,6 +382,81 @@ proptest! {
             (u32::try_from(seconds).expect("seconds"), names)
         });
         prop_assert_eq!(fast, slowly::decide(&rows, &world, &caller, &ask));
+    }
+
+    #[test]
+    fn the_explanation_is_the_decision(rows in rows(), caller in callers(), ask in asks(), together in any::<bool>()) {
+        let mut world = world();
+        if together {
+            world.rules.iter_mut().for_each(|rules| rules.trust_group = ShortName::parse("fleet").ok());
+        }
+        let set = PolicySet::compile(1, rows.clone(), &world).expect("a set");
+        let decided = set.decide(&world, &caller, ask.clone(), NOW);
+        let explained = set.explain(&world, &caller, ask.question(), NOW, Audience::Reader);
+        let allowed = explained.claims.iter().all(|claim| claim.outcome == ClaimOutcome::Allowed);
+        match decided {
+            Ok(approved) => {
+                prop_assert!(allowed, "{:?}", explained);
+                prop_assert_eq!(&explained.policies, approved.rows());
+                let lifetime = explained.lifetime.expect("a lifetime");
+                prop_assert_eq!(lifetime.not_before, approved.not_before());
+                prop_assert_eq!(lifetime.not_after, approved.not_after());
+                prop_assert_eq!(lifetime.warning.as_slice(), approved.warnings());
+            }
+            Err(refused) => {
+                prop_assert!(!allowed, "{:?}", explained);
+                prop_assert!(explained.lifetime.is_none() && explained.policies.is_empty());
+                let mut denied: Vec<ShortName> = explained.claims.iter()
+                    .flat_map(|claim| &claim.rows)
+                    .filter(|row| row.matches && row.effect != Effect::Allow)
+                    .map(|row| row.policy.clone())
+                    .collect();
+                denied.sort();
+                denied.dedup();
+                prop_assert_eq!(&denied, &refused.rows);
+                let names = |told: &[super::Violation]| -> Vec<String> {
+                    told.iter().filter(|told| matches!(told.claim, super::Claim::User | super::Claim::Group))
+                        .map(|told| told.value.clone()).collect()
+                };
+                let mut unmet: Vec<String> = explained.claims.iter()
+                    .filter(|claim| claim.outcome != ClaimOutcome::Allowed)
+                    .map(|claim| claim.value.clone())
+                    .collect();
+                unmet.dedup();
+                prop_assert_eq!(unmet, names(explained.verdict.violations()));
+                prop_assert_eq!(explained.verdict.violations(), violations(&refused));
+            }
+        }
+    }
+
+    #[test]
+    fn a_requester_is_explained_nothing_of_other_callers(rows in rows(), caller in callers(), ask in asks()) {
+        let set = PolicySet::compile(1, rows.clone(), &world()).expect("a set");
+        let told = set.explain(&world(), &caller, ask.question(), NOW, Audience::Requester);
+        for row in told.claims.iter().flat_map(|claim| &claim.rows) {
+            prop_assert!(row.effect == Effect::Allow, "no row of these explains itself");
+            prop_assert!(!row.fails_on.contains(&Field::Callers) && !row.fails_on.contains(&Field::Enabled));
+        }
+        let mine: Vec<PolicyRow> = rows.into_iter().filter(|row| row.effect != Effect::Allow || is_for(row, &caller)).collect();
+        let alone = PolicySet::compile(1, mine, &world()).expect("a set");
+        let again = alone.explain(&world(), &caller, ask.question(), NOW, Audience::Requester);
+        prop_assert_eq!(told.claims, again.claims);
+        prop_assert_eq!(told.policies, again.policies);
+    }
+
+    #[test]
+    fn what_is_considered_for_a_refusal_is_what_the_explanation_says(rows in rows(), caller in callers(), ask in asks()) {
+        let set = PolicySet::compile(1, rows, &world()).expect("a set");
+        let explained = set.explain(&world(), &caller, ask.question(), NOW, Audience::Requester);
+        for told in explained.verdict.violations() {
+            let of = explained.claims.iter().find(|claim| (claim.claim, &claim.value) == (told.claim, &told.value));
+            let expected = of.filter(|claim| claim.outcome == ClaimOutcome::NoRow).map(|claim| {
+                claim.rows.iter().take(5).map(|row| (row.policy.clone(), row.fails_on.clone())).collect::<Vec<_>>()
+            });
+            let considered: Vec<_> =
+                told.considered.iter().map(|near| (near.policy.clone(), near.fails_on.clone())).collect();
+            prop_assert_eq!(considered, expected.unwrap_or_default());
+        }
     }
 
     #[test]
