@@ -11,6 +11,9 @@ use crate::caller::Caller;
 use crate::pki::name::{Name, ShortName};
 use crate::time::Lifetime;
 
+/// With more different lifetimes than this, rows are looked at one by one.
+const MOST_TIERS: usize = 32;
+
 /// What a certificate would say, one piece at a time.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Wish<'a> {
@@ -279,6 +282,28 @@ impl<'a> Scope<'a> {
 
     /// The most that one of `rows` gives, and which of them give it.
     fn best(&self, rows: &RowSet) -> Option<Grant<'a>> {
+        let by_tiers = !rows.is_few() && self.set.tiers.len() <= MOST_TIERS;
+        if by_tiers { self.best_of_many(rows) } else { self.best_of_few(rows) }
+    }
+
+    fn best_of_many(&self, rows: &RowSet) -> Option<Grant<'a>> {
+        let most = self.cluster.max_ttl;
+        let mut best: Option<Grant<'a>> = None;
+        for (own, tier) in &self.set.tiers {
+            let lifetime = own.map_or(most, |own| own.min(most));
+            match &mut best {
+                Some(best) if best.lifetime > lifetime => break,
+                Some(best) => best.rows.unite_within(tier, Some(rows)),
+                None => {
+                    let rows = tier.clone().and(rows);
+                    best = (!rows.is_empty()).then_some(Grant { lifetime, rows, cluster: self.cluster });
+                }
+            }
+        }
+        best
+    }
+
+    fn best_of_few(&self, rows: &RowSet) -> Option<Grant<'a>> {
         let mut best: Option<Grant<'a>> = None;
         for place in rows.iter() {
             let Some(rule) = self.set.rules.get(place) else { continue };

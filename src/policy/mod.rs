@@ -19,6 +19,7 @@ pub mod question;
 mod refusal;
 pub mod reserved;
 pub mod row;
+mod row_set;
 mod rule;
 pub mod set;
 
