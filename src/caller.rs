@@ -49,17 +49,10 @@ pub struct CallerGroup {
 
 impl CallerGroup {
     /// Reads `group:SOURCE:NAME`.
-    ///
-    /// # Errors
-    /// A sentence that says what is wrong.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let wrong = || format!("`{}` is no group of a caller: write group:SOURCE:NAME", text.escape_debug());
-        let (source, name) =
-            text.strip_prefix("group:").and_then(|rest| rest.split_once(':')).ok_or_else(wrong)?;
-        if name.is_empty() || name.contains(char::is_control) {
-            return Err(wrong());
-        }
-        Ok(Self { source: ShortName::parse(source).map_err(|_| wrong())?, name: name.to_owned() })
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (source, name) = text.strip_prefix("group:")?.split_once(':')?;
+        Some(Self { source: ShortName::parse(source).ok()?, name: name.to_owned() })
     }
 }
 

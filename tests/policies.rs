@@ -127,7 +127,8 @@ fn every_case_of_every_example_is_decided_as_it_says() {
     let (mut wrong, mut tried) = (Vec::new(), 0);
     for folder in examples() {
         let read = |file: &str| std::fs::read(folder.join(file)).unwrap();
-        let rows = PolicyFile::read(&read("policies.yaml")).unwrap_or_else(|error| panic!("{folder:?}: {error}"));
+        let rows =
+            PolicyFile::read(&read("policies.yaml")).unwrap_or_else(|error| panic!("{folder:?}: {error}"));
         let cases: CaseFile = serde_saphyr::from_slice(&read("cases.yaml")).unwrap();
         let clusters = Clusters { rules: cases.clusters.iter().map(rules).collect() };
         let set = PolicySet::compile(1, rows.policies, &clusters)
@@ -157,7 +158,10 @@ fn every_example_is_in_the_guide() {
     let named: BTreeSet<PathBuf> = examples()
         .into_iter()
         .filter(|folder| {
-            guide.contains(&format!("examples/policies/{}/policies.yaml", folder.file_name().unwrap().display()))
+            guide.contains(&format!(
+                "examples/policies/{}/policies.yaml",
+                folder.file_name().unwrap().display()
+            ))
         })
         .collect();
     assert_eq!(named.into_iter().collect::<Vec<_>>(), examples());
@@ -171,7 +175,8 @@ fn a_case_that_says_something_else_is_found() {
     let clusters = Clusters { rules: vec![rules(&ClusterEntry::Name(ShortName::parse("prod").unwrap()))] };
     let set = PolicySet::compile(1, rows.unwrap().policies, &clusters).unwrap();
     let case = |text: &str| -> Case {
-        serde_saphyr::from_str(&format!("{{name: x, caller: 'token:a', user: a, cluster: prod, {text}}}")).unwrap()
+        serde_saphyr::from_str(&format!("{{name: x, caller: 'token:a', user: a, cluster: prod, {text}}}"))
+            .unwrap()
     };
     for (text, wrong) in [
         ("expect: allowed, lifetime: 1h, policies: [a]", 0),

@@ -69,7 +69,9 @@ pub struct Measured {
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    ensure!(!cfg!(debug_assertions), "this measures a release build: cargo bench --bench deciding");
+    if cfg!(debug_assertions) {
+        eprintln!("bench: this is no release build");
+    }
     let mut all = Vec::new();
     for shape in SHAPES.iter().filter(|shape| shape.name.contains(&arguments.only)) {
         for rows in SIZES {

@@ -110,8 +110,11 @@ pub fn named_caller(text: &str, groups: &[String]) -> Result<Caller, AppError> {
     if groups.len() > MOST_CALLER_GROUPS {
         return Err(invalid("caller_groups", &format!("at most {MOST_CALLER_GROUPS} are read")));
     }
-    let groups = groups.iter().map(|text| CallerGroup::parse(text)).collect::<Result<_, _>>();
-    Ok(Caller { groups: groups.map_err(|error| invalid("caller_groups", &error))?, ..caller })
+    let read = |text: &String| {
+        let wrong = || format!("`{}` is not as in group:corp:admins", text.escape_debug());
+        CallerGroup::parse(text).ok_or_else(|| invalid("caller_groups", &wrong()))
+    };
+    Ok(Caller { groups: groups.iter().map(read).collect::<Result<_, _>>()?, ..caller })
 }
 
 /// A decision with its reasons, as it goes out.

@@ -14,8 +14,8 @@ pub enum Access {
     Requester,
     /// The role requester (own records) or auditor (all records).
     Records,
-    /// Any role.
-    AnyRole,
+    /// The role requester (for itself), auditor or admin (for anyone).
+    Evaluator,
     /// The role auditor.
     Auditor,
     /// The role auditor or admin.
@@ -32,7 +32,7 @@ impl Access {
             Self::Open | Self::Caller => &[],
             Self::Requester => &["requester"],
             Self::Records => &["requester", "auditor"],
-            Self::AnyRole => &["requester", "auditor", "admin"],
+            Self::Evaluator => &["requester", "auditor", "admin"],
             Self::Auditor => &["auditor"],
             Self::PolicyReader => &["auditor", "admin"],
             Self::Admin => &["admin"],
@@ -48,7 +48,9 @@ impl Access {
             Self::Open | Self::Caller => (true, ""),
             Self::Requester => (roles.requester, "requester"),
             Self::Records => (roles.requester || roles.auditor, "requester or auditor"),
-            Self::AnyRole => (roles.requester || roles.auditor || roles.admin, "requester, auditor or admin"),
+            Self::Evaluator => {
+                (roles.requester || roles.auditor || roles.admin, "requester, auditor or admin")
+            }
             Self::Auditor => (roles.auditor, "auditor"),
             Self::PolicyReader => (roles.auditor || roles.admin, "auditor or admin"),
             Self::Admin => (roles.admin, "admin"),

@@ -25,7 +25,7 @@ const SHOWN_OF_EACH: usize = 20;
 /// How many rows stand beside a refused claim.
 const NEAR: usize = 5;
 /// How many rows of the caller are compared for that, and how many patterns of them.
-const COMPARED: usize = 1_000;
+const COMPARED: usize = 256;
 const COMPARED_PATTERNS: usize = 10_000;
 
 /// Who is told.
@@ -241,31 +241,26 @@ impl PolicySet {
         now: Time,
         audience: Audience,
     ) -> Explanation {
-        let verdict = self.would(clusters, caller, question, now);
-        let sites: Vec<Site<'_>> = clusters
-            .trusting(question.cluster)
-            .into_iter()
-            .filter_map(|cluster| {
-                Site::new(self, cluster, Asker { caller, person: question.on_behalf_of }, question)
-            })
-            .collect();
+        let asker = Asker { caller, person: question.on_behalf_of };
+        let clusters_asked = clusters.trusting(question.cluster).into_iter();
+        let sites: Vec<Site<'_>> =
+            clusters_asked.filter_map(|cluster| Site::new(self, cluster, asker, question)).collect();
         let bases: Vec<Vec<Fields>> = sites.iter().map(Site::bases).collect();
-        let names = std::iter::once(None).chain(question.groups.iter().map(Some));
         let entries = question.groups.len().saturating_add(1).saturating_mul(sites.len().max(1));
         let told = Told { audience, room: (SHOWN / entries).max(SHOWN_OF_EACH) };
-        let (mut claims, mut granted) = (Vec::with_capacity(entries), Some(Vec::with_capacity(entries)));
-        for group in names {
+        let (mut claims, mut granted) = (Vec::with_capacity(entries), Vec::with_capacity(entries));
+        for group in std::iter::once(None).chain(question.groups.iter().map(Some)) {
             for (site, bases) in sites.iter().zip(&bases) {
                 let (claim, grant) = site.explain(group, bases, told);
                 claims.push(claim);
-                granted = granted.zip(grant).map(|(mut all, grant)| {
-                    all.push((group.is_none(), grant));
-                    all
-                });
+                granted.extend(grant.map(|grant| (group.is_none(), grant)));
             }
         }
-        let granted = granted.filter(|all| !all.is_empty()).unwrap_or_default();
+        if granted.len() < claims.len() {
+            granted.clear();
+        }
         let lifetime = sites.first().and_then(|site| site.lifespan(&granted, now));
+        let verdict = self.would(clusters, caller, question, now);
         Explanation { verdict, claims, policies: self.together(&granted), lifetime }
     }
 
@@ -395,30 +390,9 @@ impl<'a> Site<'a> {
         bases: &[Fields],
         told: Told,
     ) -> (ClaimExplained, Option<Grant<'a>>) {
-        let name = group.unwrap_or(self.question.user);
         let class = group.map_or(self.user_class, |group| self.class(group));
-        let compared: Vec<(usize, Fields)> = self
-            .set
-            .rules
-            .iter()
-            .zip(bases)
-            .map(|(rule, base)| base.with(self.of_claim(rule, group.map(|group| (group, class)))))
-            .enumerate()
-            .collect();
-        let matching = |denies: bool| {
-            let mut rows = RowSet::default();
-            for (place, rule) in compared
-                .iter()
-                .filter(|(_, fails)| fails.is_empty())
-                .filter_map(|(place, _)| Some((*place, self.set.rules.get(*place)?)))
-            {
-                if (rule.effect != Effect::Allow) == denies {
-                    rows.insert(place);
-                }
-            }
-            rows
-        };
-        let (allow, deny) = (matching(false), matching(true));
+        let compared = self.compared(group.map(|group| (group, class)), bases);
+        let (allow, deny) = self.matching(&compared);
         let grant = self.grant(&allow);
         let outcome = self.outcome(class, &deny, grant.is_some());
         let policies = match (outcome, &grant) {
@@ -429,7 +403,7 @@ impl<'a> Site<'a> {
         let (rows, rows_left_out) = self.shown(compared, told);
         let explained = ClaimExplained {
             claim: if group.is_some() { Claim::Group } else { Claim::User },
-            value: name.to_string(),
+            value: group.unwrap_or(self.question.user).to_string(),
             cluster: self.cluster.name.clone(),
             outcome,
             policies,
@@ -438,6 +412,26 @@ impl<'a> Site<'a> {
             rows_left_out,
         };
         (explained, grant.filter(|_| outcome == ClaimOutcome::Allowed))
+    }
+
+    /// Every row by its place, with the fields on which it fails.
+    fn compared(&self, group: Option<(&Name, NameClass)>, bases: &[Fields]) -> Vec<(usize, Fields)> {
+        let rows = self.set.rules.iter().zip(bases);
+        rows.map(|(rule, base)| base.with(self.of_claim(rule, group))).enumerate().collect()
+    }
+
+    /// The rows that match and allow, and those that match and do not.
+    fn matching(&self, compared: &[(usize, Fields)]) -> (RowSet, RowSet) {
+        let (mut allow, mut deny) = (RowSet::default(), RowSet::default());
+        for (place, _) in compared.iter().filter(|(_, fails)| fails.is_empty()) {
+            match self.set.rules.get(*place).map(|rule| rule.effect) {
+                Some(Effect::Allow) => allow.insert(*place),
+                // What would wait for a person is refused as long as nobody can be asked.
+                Some(Effect::Review | Effect::Deny) => deny.insert(*place),
+                None => {}
+            }
+        }
+        (allow, deny)
     }
 
     fn outcome(&self, class: NameClass, deny: &RowSet, granted: bool) -> ClaimOutcome {

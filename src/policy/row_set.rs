@@ -116,12 +116,8 @@ impl RowSet {
             }
             (Self::Many(mine), Self::Many(theirs)) => {
                 mine.truncate(theirs.len());
-                let mut left = 0_usize;
-                for (mine, theirs) in mine.iter_mut().zip(theirs) {
-                    *mine &= theirs;
-                    left = left.saturating_add(usize::try_from(mine.count_ones()).unwrap_or_default());
-                }
-                if left <= FEW {
+                mine.iter_mut().zip(theirs).for_each(|(mine, theirs)| *mine &= theirs);
+                if are_few(mine) {
                     *self = Self::Few(self.iter().collect());
                 }
             }
@@ -148,6 +144,17 @@ impl RowSet {
             })
         }))
     }
+}
+
+/// Where there are more, it is known after the first words.
+fn are_few(words: &[u64]) -> bool {
+    let mut room = FEW;
+    for word in words.iter().filter(|word| **word != 0) {
+        let rows = usize::try_from(word.count_ones()).unwrap_or(FEW);
+        let Some(left) = room.checked_sub(rows) else { return false };
+        room = left;
+    }
+    true
 }
 
 fn set(words: &mut Vec<u64>, row: usize) {
