@@ -93,9 +93,8 @@ impl ClusterSettings {
         Ok(())
     }
 
-    /// What a policy decides by, without a look at the CA's files: it never begins and never ends, and
-    /// no key is known to be its own.
-    fn rules_without_authority(&self) -> ClusterRules {
+    /// What deciding needs to know, without the CA.
+    fn rules(&self) -> ClusterRules {
         ClusterRules {
             name: self.name.clone(),
             default_ttl: self.default_ttl,
@@ -150,15 +149,10 @@ impl Cluster {
         let authority = Authority::load(&settings.authority_settings())
             .map_err(|source| ClusterError::Authority { cluster: settings.name.to_string(), source })?;
         let rules = ClusterRules {
-            name: settings.name.clone(),
-            default_ttl: settings.default_ttl,
-            max_ttl: settings.max_ttl,
-            reserved: settings.reserved,
-            node_identities: settings.node_identities,
-            trust_group: settings.trust_group,
             ca_not_before: authority.not_before(),
             ca_not_after: authority.not_after(),
             ca_keys: authority.chain_keys(),
+            ..settings.rules()
         };
         Ok(Self {
             shares_server_ca: holds_certificate(&server_ca_pem, authority.certificate_der()),
@@ -198,23 +192,23 @@ pub fn load_all(
     Ok((clusters, Clusters { rules }))
 }
 
-/// The clusters as the configuration alone knows them, for what looks at policies and signs nothing:
-/// no file of a CA is read.
+/// What deciding needs of every cluster, for what is decided by the policy alone: no file is read,
+/// and no CA ends.
 ///
 /// # Errors
 /// None at all, a name used twice, or a setting that is wrong.
-pub fn rules_without_authorities(settings: &[ClusterSettings]) -> Result<Clusters, ClusterError> {
-    let mut rules = BTreeMap::new();
+pub fn rules_without_ca(settings: &[ClusterSettings]) -> Result<Clusters, ClusterError> {
+    let mut clusters = BTreeMap::new();
     for one in settings {
         one.check()?;
-        if rules.insert(one.name.clone(), one.rules_without_authority()).is_some() {
+        if clusters.insert(&one.name, one.rules()).is_some() {
             return Err(ClusterError::NameTwice(one.name.to_string()));
         }
     }
-    if rules.is_empty() {
+    if clusters.is_empty() {
         return Err(ClusterError::None);
     }
-    Ok(Clusters { rules: rules.into_values().collect() })
+    Ok(Clusters { rules: clusters.into_values().collect() })
 }
 
 /// A certificate of one is valid on the other wherever two chains share a key, so both must say so.

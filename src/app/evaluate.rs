@@ -110,10 +110,7 @@ pub fn named_caller(text: &str, groups: &[String]) -> Result<Caller, AppError> {
     if groups.len() > MOST_CALLER_GROUPS {
         return Err(invalid("caller_groups", &format!("at most {MOST_CALLER_GROUPS} are read")));
     }
-    let read = |text: &String| {
-        let wrong = || format!("`{}` is not as in group:corp:admins", text.escape_debug());
-        CallerGroup::parse(text).ok_or_else(|| invalid("caller_groups", &wrong()))
-    };
+    let read = |text: &String| CallerGroup::parse(text).map_err(|reason| invalid("caller_groups", &reason));
     Ok(Caller { groups: groups.iter().map(read).collect::<Result<_, _>>()?, ..caller })
 }
 

@@ -108,10 +108,9 @@ async fn of_ledger(config: &Config) -> Result<(PolicySet, Clusters)> {
 
 /// The set of a file, and the clusters as the configuration alone knows them.
 fn of_file(config: &Config, file: &Path) -> Result<(PolicySet, Clusters)> {
-    let rules = cluster::rules_without_authorities(&config.clusters)?;
-    let set = policy::read_file(file)?;
-    let name = file.display().to_string();
-    Ok((compiled(PolicySet::compile(0, set.policies, &rules), &name)?, rules))
+    let rules = cluster::rules_without_ca(&config.clusters)?;
+    let (name, rows) = policy::read_file(file)?;
+    Ok((compiled(PolicySet::compile(0, rows, &rules), &name)?, rules))
 }
 
 fn compiled(set: Result<PolicySet, Vec<crate::policy::RowError>>, what: &str) -> Result<PolicySet> {

@@ -11,7 +11,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::pki::name::ShortName;
 use crate::policy::file::PolicyFile;
-use crate::policy::{Clusters, PolicySet};
+use crate::policy::{Clusters, PolicyRow, PolicySet};
 use crate::store::Store;
 use crate::store::policies::PolicyChange;
 
@@ -40,49 +40,58 @@ pub(super) enum Policy {
 
 impl Policy {
     pub(super) async fn run(self, config: &Config) -> Result<()> {
+        if let Self::Explain(explain) = self {
+            return explain.run(config).await;
+        }
+        let store = open(config).await?;
         match self {
             Self::Apply { file } => {
-                let store = open(config).await?;
                 let (_, rules) = cluster::load_all(config.clusters.clone())?;
                 print(&replace(&store, &rules, &file).await?);
-                store.close().await;
             }
-            Self::List => print!("{}", yaml(&current(config).await?)?),
+            Self::List => print!("{}", yaml(&current(&store).await?)?),
             Self::Show { name } => {
-                let mut set = current(config).await?;
+                let mut set = current(&store).await?;
                 set.policies.retain(|row| row.name == name);
                 if set.policies.is_empty() {
                     bail!("there is no policy `{name}`: `countersign policy list` shows them");
                 }
                 print!("{}", yaml(&set)?);
             }
-            Self::Explain(explain) => explain.run(config).await?,
+            Self::Explain(_) => {}
         }
+        store.close().await;
         Ok(())
     }
 }
 
-/// The set that `file` holds, YAML or JSON; - for standard input.
-pub(super) fn read_file(file: &Path) -> Result<PolicyFile> {
-    let name = file.display().to_string();
-    let text = if name == "-" {
-        let mut text = String::new();
-        std::io::stdin().read_to_string(&mut text).context("standard input")?;
-        text
-    } else {
-        std::fs::read_to_string(file).with_context(|| name.clone())?
-    };
-    PolicyFile::read(text.as_bytes()).map_err(|reason| anyhow!("{name}: {reason}"))
-}
-
 /// Replaces the set by what `file` holds.
 pub(super) async fn replace(store: &Store, rules: &Clusters, file: &Path) -> Result<PolicyChange> {
-    let set = read_file(file)?;
-    if let Err(errors) = PolicySet::compile(0, set.policies.clone(), rules) {
+    let (name, rows) = read_file(file)?;
+    if let Err(errors) = PolicySet::compile(0, rows.clone(), rules) {
         let reasons: Vec<String> = errors.iter().map(ToString::to_string).collect();
-        bail!("{}: nothing was changed: {}", file.display(), reasons.join("; "));
+        bail!("{name}: nothing was changed: {}", reasons.join("; "));
     }
-    Ok(store.replace_policies(&set.policies, None, None, Clock::System.now(), &operator::origin()?).await?)
+    Ok(store.replace_policies(&rows, None, None, Clock::System.now(), &operator::origin()?).await?)
+}
+
+/// The rows of a file, with its name for people.
+pub(super) fn read_file(file: &Path) -> Result<(String, Vec<PolicyRow>)> {
+    let (name, text) = read_text(file)?;
+    let set = PolicyFile::read(text.as_bytes()).map_err(|reason| anyhow!("{name}: {reason}"))?;
+    Ok((name, set.policies))
+}
+
+/// What a file says, or standard input where it is named `-`, with its name for people.
+fn read_text(file: &Path) -> Result<(String, String)> {
+    let name = file.display().to_string();
+    if name != "-" {
+        let text = std::fs::read_to_string(file).with_context(|| name.clone())?;
+        return Ok((name, text));
+    }
+    let mut text = String::new();
+    std::io::stdin().read_to_string(&mut text).context("standard input")?;
+    Ok(("standard input".to_owned(), text))
 }
 
 fn print(change: &PolicyChange) {
@@ -96,10 +105,8 @@ fn print(change: &PolicyChange) {
     eprintln!("revision {}", change.revision);
 }
 
-async fn current(config: &Config) -> Result<PolicyFile> {
-    let store = open(config).await?;
+async fn current(store: &Store) -> Result<PolicyFile> {
     let (_, policies) = store.policies(None).await?.context("the ledger has no policy set")?;
-    store.close().await;
     Ok(PolicyFile { revision: None, policies })
 }
 

@@ -11,9 +11,6 @@ use crate::pki::key::KeyKind;
 use crate::pki::name::{Name, ShortName};
 use crate::time::Lifetime;
 
-/// What `/v1/policies/…` has beside the rows.
-const PATHS: [&str; 2] = ["evaluate", "plan"];
-
 /// The longest description, in bytes.
 const LONGEST_DESCRIPTION: usize = 1_000;
 
@@ -68,6 +65,7 @@ pub(super) fn stars(effect: Effect) -> (Star, Star) {
 pub(super) fn compile(row: &PolicyRow, ground: &Ground<'_>) -> Result<Rule, Vec<RowError>> {
     let mut check = Check { row, ground, errors: Vec::new() };
     let rule = check.rule();
+    check.name();
     check.effect();
     check.clusters(&rule);
     check.sources(&rule);
@@ -129,11 +127,15 @@ impl Check<'_> {
         values
     }
 
+    /// The API has these beside the rows.
+    fn name(&mut self) {
+        if ["evaluate", "plan"].contains(&self.row.name.as_str()) {
+            self.wrong("name", "is a path of the API, /v1/policies/..., beside the rows: choose another");
+        }
+    }
+
     fn effect(&mut self) {
         let row = self.row;
-        if !self.ground.others && PATHS.contains(&row.name.as_str()) {
-            self.wrong("name", "this is a path of the API, so the row could not be read: choose another");
-        }
         if row.effect == Effect::Review {
             self.wrong("effect", "reviews do not exist yet: write allow or deny");
         }
@@ -330,9 +332,11 @@ mod tests {
     }
 
     #[test]
-    fn no_row_is_called_as_a_path_of_the_api_is() {
-        assert_eq!(wrong(json!({"name": "evaluate", "effect": "deny"})), ["name"]);
-        assert!(wrong(json!({"name": "evaluates", "effect": "deny"})).is_empty());
+    fn no_row_is_named_as_a_path_of_the_api() {
+        for name in ["plan", "evaluate"] {
+            assert_eq!(wrong(json!({"name": name, "effect": "allow"})), ["name"]);
+        }
+        assert!(wrong(json!({"name": "plans", "effect": "allow"})).is_empty());
     }
 
     #[test]
