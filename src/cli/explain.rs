@@ -11,11 +11,11 @@ use crate::app::evaluate::{EvaluateCommand, Evaluation, Supposed, named_caller};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::policy::explain::{ClaimExplained, Considered, Field};
-use crate::policy::{Audience, Clusters, Effect, PolicySet};
+use crate::policy::{Audience, Clusters, Effect, PolicyFile, PolicyRow, PolicySet, RowError};
 use crate::time::Lifetime;
 
 use super::audit::table::Table;
-use super::{RefusedByPolicy, open_existing, policy};
+use super::{RefusedByPolicy, open_existing};
 
 /// Of each claim, so that an answer fits on a screen; JSON has them all.
 const ROWS: usize = 12;
@@ -109,11 +109,24 @@ async fn of_ledger(config: &Config) -> Result<(PolicySet, Clusters)> {
 /// The set of a file, and the clusters as the configuration alone knows them.
 fn of_file(config: &Config, file: &Path) -> Result<(PolicySet, Clusters)> {
     let rules = cluster::rules_without_ca(&config.clusters)?;
-    let (name, rows) = policy::read_file(file)?;
+    let (name, rows) = rows_of(file)?;
     Ok((compiled(PolicySet::compile(0, rows, &rules), &name)?, rules))
 }
 
-fn compiled(set: Result<PolicySet, Vec<crate::policy::RowError>>, what: &str) -> Result<PolicySet> {
+/// The rows of a file, with its name for people.
+fn rows_of(file: &Path) -> Result<(String, Vec<PolicyRow>)> {
+    let mut name = file.display().to_string();
+    let text = if name == "-" {
+        "standard input".clone_into(&mut name);
+        std::io::read_to_string(std::io::stdin()).with_context(|| name.clone())?
+    } else {
+        std::fs::read_to_string(file).with_context(|| name.clone())?
+    };
+    let set = PolicyFile::read(text.as_bytes()).map_err(|reason| anyhow!("{name}: {reason}"))?;
+    Ok((name, set.policies))
+}
+
+fn compiled(set: Result<PolicySet, Vec<RowError>>, what: &str) -> Result<PolicySet> {
     set.map_err(|errors| {
         let reasons: Vec<String> = errors.iter().map(ToString::to_string).collect();
         anyhow!("{what}: {}", reasons.join("; "))

@@ -55,7 +55,7 @@ enum Command {
     /// Make, list and revoke API tokens
     #[command(subcommand)]
     Token(token::Token),
-    /// Read, explain and replace the policy set
+    /// Read and replace the policy set
     #[command(subcommand)]
     Policy(policy::Policy),
     /// Block public keys, so that they are never certified again

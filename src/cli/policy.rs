@@ -11,15 +11,16 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::pki::name::ShortName;
 use crate::policy::file::PolicyFile;
-use crate::policy::{Clusters, PolicyRow, PolicySet};
+use crate::policy::{Clusters, PolicySet};
 use crate::store::Store;
 use crate::store::policies::PolicyChange;
 
-use super::explain::Explain;
 use super::{open, operator};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Policy {
+    /// Say what would be decided, and why: every row that was considered; exit status 3 for a refusal
+    Explain(Box<super::explain::Explain>),
     /// Replace the whole set by a file, or change nothing
     Apply {
         /// The file, YAML or JSON; - for standard input
@@ -34,8 +35,6 @@ pub(super) enum Policy {
         #[arg(value_parser = ShortName::parse)]
         name: ShortName,
     },
-    /// Say what would be decided, and why: every row that was considered; exit status 3 for a refusal
-    Explain(Box<Explain>),
 }
 
 impl Policy {
@@ -45,6 +44,7 @@ impl Policy {
         }
         let store = open(config).await?;
         match self {
+            Self::Explain(_) => {}
             Self::Apply { file } => {
                 let (_, rules) = cluster::load_all(config.clusters.clone())?;
                 print(&replace(&store, &rules, &file).await?);
@@ -58,7 +58,6 @@ impl Policy {
                 }
                 print!("{}", yaml(&set)?);
             }
-            Self::Explain(_) => {}
         }
         store.close().await;
         Ok(())
@@ -67,31 +66,20 @@ impl Policy {
 
 /// Replaces the set by what `file` holds.
 pub(super) async fn replace(store: &Store, rules: &Clusters, file: &Path) -> Result<PolicyChange> {
-    let (name, rows) = read_file(file)?;
-    if let Err(errors) = PolicySet::compile(0, rows.clone(), rules) {
+    let name = file.display().to_string();
+    let text = if name == "-" {
+        let mut text = String::new();
+        std::io::stdin().read_to_string(&mut text).context("standard input")?;
+        text
+    } else {
+        std::fs::read_to_string(file).with_context(|| name.clone())?
+    };
+    let set = PolicyFile::read(text.as_bytes()).map_err(|reason| anyhow!("{name}: {reason}"))?;
+    if let Err(errors) = PolicySet::compile(0, set.policies.clone(), rules) {
         let reasons: Vec<String> = errors.iter().map(ToString::to_string).collect();
         bail!("{name}: nothing was changed: {}", reasons.join("; "));
     }
-    Ok(store.replace_policies(&rows, None, None, Clock::System.now(), &operator::origin()?).await?)
-}
-
-/// The rows of a file, with its name for people.
-pub(super) fn read_file(file: &Path) -> Result<(String, Vec<PolicyRow>)> {
-    let (name, text) = read_text(file)?;
-    let set = PolicyFile::read(text.as_bytes()).map_err(|reason| anyhow!("{name}: {reason}"))?;
-    Ok((name, set.policies))
-}
-
-/// What a file says, or standard input where it is named `-`, with its name for people.
-fn read_text(file: &Path) -> Result<(String, String)> {
-    let name = file.display().to_string();
-    if name != "-" {
-        let text = std::fs::read_to_string(file).with_context(|| name.clone())?;
-        return Ok((name, text));
-    }
-    let mut text = String::new();
-    std::io::stdin().read_to_string(&mut text).context("standard input")?;
-    Ok(("standard input".to_owned(), text))
+    Ok(store.replace_policies(&set.policies, None, None, Clock::System.now(), &operator::origin()?).await?)
 }
 
 fn print(change: &PolicyChange) {

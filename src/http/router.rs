@@ -10,10 +10,10 @@ use axum::routing::{MethodRouter, delete, get, post, put};
 
 use super::access::Access;
 use super::error::Problem;
+use super::evaluate;
 use super::exchange::{Meter, surround};
 use super::{
-    audit, blocked_keys, certificates, clusters, evaluate, guard, policies, refusals, sign, stats, status,
-    users, wish,
+    audit, blocked_keys, certificates, clusters, guard, policies, refusals, sign, stats, status, users, wish,
 };
 use crate::app::App;
 
@@ -41,9 +41,9 @@ pub const ROUTES: &[Route] = &[
         get(certificates::one)
     }),
     route("GET", "/v1/refusals", Access::Records, refusals::PARAMETERS, || get(refusals::list)),
+    route("POST", "/v1/policies/evaluate", Access::Evaluator, &[], || post(evaluate::evaluate)),
     route("GET", "/v1/policies", Access::PolicyReader, policies::PARAMETERS, || get(policies::all)),
     route("PUT", "/v1/policies", Access::Admin, &[], || put(policies::replace)),
-    route("POST", "/v1/policies/evaluate", Access::Evaluator, &[], || post(evaluate::evaluate)),
     route("GET", "/v1/policies/{name}", Access::PolicyReader, &[], || get(policies::one)),
     route("GET", "/v1/blocked-keys", Access::PolicyReader, &[], || get(blocked_keys::list)),
     route("PUT", "/v1/blocked-keys/{spki_sha256}", Access::Admin, &[], || put(blocked_keys::block)),

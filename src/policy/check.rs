@@ -65,7 +65,6 @@ pub(super) fn stars(effect: Effect) -> (Star, Star) {
 pub(super) fn compile(row: &PolicyRow, ground: &Ground<'_>) -> Result<Rule, Vec<RowError>> {
     let mut check = Check { row, ground, errors: Vec::new() };
     let rule = check.rule();
-    check.name();
     check.effect();
     check.clusters(&rule);
     check.sources(&rule);
@@ -125,13 +124,6 @@ impl Check<'_> {
             }
         }
         values
-    }
-
-    /// The API has these beside the rows.
-    fn name(&mut self) {
-        if ["evaluate", "plan"].contains(&self.row.name.as_str()) {
-            self.wrong("name", "is a path of the API, /v1/policies/..., beside the rows: choose another");
-        }
     }
 
     fn effect(&mut self) {
@@ -329,14 +321,6 @@ mod tests {
         assert_eq!(wrong(row), ["max_ttl", "keys"]);
         assert_eq!(with("explain", json!(true)), ["explain"]);
         assert!(wrong(json!({"name": "a", "effect": "deny", "explain": true})).is_empty());
-    }
-
-    #[test]
-    fn no_row_is_named_as_a_path_of_the_api() {
-        for name in ["plan", "evaluate"] {
-            assert_eq!(wrong(json!({"name": name, "effect": "allow"})), ["name"]);
-        }
-        assert!(wrong(json!({"name": "plans", "effect": "allow"})).is_empty());
     }
 
     #[test]
