@@ -11,7 +11,7 @@ use crate::pki::key::KeyKind;
 use crate::pki::name::{Name, ShortName};
 use crate::policy::explain::{ClaimExplained, Lifespan};
 use crate::policy::{
-    Approved, Audience, Clusters, Explanation, Limit, PolicySet, Question, Verdict, Violation,
+    Approved, Audience, Clusters, Explanation, PolicySet, Question, SetBy, Verdict, Violation,
 };
 use crate::time::{Lifetime, Time};
 
@@ -154,12 +154,12 @@ pub struct LifetimeExplained {
 
 impl LifetimeExplained {
     fn of(lifespan: &Lifespan, asked: Option<Lifetime>, now: Time) -> Self {
-        let (set_by, policies) = match &lifespan.limit {
-            Limit::Asked => ("request", Vec::new()),
-            Limit::Default => ("default", Vec::new()),
-            Limit::Cluster => ("cluster", Vec::new()),
-            Limit::Rows(rows) => ("policies", rows.clone()),
-            Limit::Authority => ("ca", Vec::new()),
+        let (set_by, policies) = match &lifespan.set_by {
+            SetBy::Request => ("request", Vec::new()),
+            SetBy::Default => ("default", Vec::new()),
+            SetBy::Cluster => ("cluster", Vec::new()),
+            SetBy::Rows(rows) => ("policies", rows.clone()),
+            SetBy::Authority => ("ca", Vec::new()),
         };
         let seconds = u32::try_from(lifespan.not_after.seconds_since(now)).unwrap_or_default();
         Self {

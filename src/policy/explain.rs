@@ -7,7 +7,7 @@ use super::Effect;
 use super::claims::{Case, Grant};
 use super::decision::Claim;
 use super::index::RowSet;
-use super::lifetime::{Limit, limit, terms};
+use super::lifetime::{SetBy, set_by, terms};
 use super::pattern::Pattern;
 use super::question::{Question, Verdict};
 use super::reserved::{NameClass, ReservedNames};
@@ -211,7 +211,7 @@ pub struct Lifespan {
     /// The last one.
     pub not_after: Time,
     /// What the lifetime comes from.
-    pub limit: Limit,
+    pub set_by: SetBy,
     /// What was cut, in a sentence.
     pub warning: Option<String>,
 }
@@ -495,7 +495,7 @@ impl<'a> Site<'a> {
         Some(Lifespan {
             not_before: given.not_before,
             not_after: given.not_after,
-            limit: limit(self.set, self.cluster, &grants, asked, now),
+            set_by: set_by(self.set, self.cluster, &grants, asked, now),
             warning: given.warning,
         })
     }

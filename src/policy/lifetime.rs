@@ -20,9 +20,9 @@ pub(super) struct Terms {
 
 /// What a lifetime comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Limit {
+pub enum SetBy {
     /// It is what was asked.
-    Asked,
+    Request,
     /// It is the cluster's default, as nothing was asked.
     Default,
     /// The most that the asked cluster gives.
@@ -46,8 +46,9 @@ pub(super) fn terms(
         return Err(too_short(wanted, cap));
     }
     let given = wanted.min(cap).min(left(cluster, now)?);
-    let limit = || limit(set, cluster, grants, asked, now);
-    let warning = (given < wanted).then(|| cut(asked.is_some(), wanted, given, &why(cluster, cap, &limit())));
+    let set_by = || set_by(set, cluster, grants, asked, now);
+    let warning =
+        (given < wanted).then(|| cut(asked.is_some(), wanted, given, &why(cluster, cap, &set_by())));
     Ok(Terms {
         not_before: now.before(EARLIER).max(cluster.ca_not_before),
         not_after: now.after(given),
@@ -56,20 +57,20 @@ pub(super) fn terms(
 }
 
 /// What the lifetime that [`terms`] gives comes from.
-pub(super) fn limit(
+pub(super) fn set_by(
     set: &PolicySet,
     cluster: &ClusterRules,
     grants: &[&Grant<'_>],
     asked: Option<Lifetime>,
     now: Time,
-) -> Limit {
+) -> SetBy {
     let (wanted, cap) = (wanted(cluster, asked), cap(cluster, grants));
     let left = left(cluster, now).unwrap_or(Lifetime::MOST);
     match asked {
-        _ if left < cap && left < wanted => Limit::Authority,
+        _ if left < cap && left < wanted => SetBy::Authority,
         _ if cap < wanted => giver(set, cluster, grants, cap),
-        Some(_) => Limit::Asked,
-        None => Limit::Default,
+        Some(_) => SetBy::Request,
+        None => SetBy::Default,
     }
 }
 
@@ -110,25 +111,25 @@ fn cut(asked: bool, wanted: Lifetime, given: Lifetime, limit: &str) -> String {
 }
 
 /// The end of the sentence that says what was cut.
-fn why(cluster: &ClusterRules, cap: Lifetime, limit: &Limit) -> String {
-    match limit {
-        Limit::Authority => format!("the CA of cluster {} ends at {}", cluster.name, cluster.ca_not_after),
-        Limit::Rows(rows) => {
+fn why(cluster: &ClusterRules, cap: Lifetime, set_by: &SetBy) -> String {
+    match set_by {
+        SetBy::Authority => format!("the CA of cluster {} ends at {}", cluster.name, cluster.ca_not_after),
+        SetBy::Rows(rows) => {
             let names: Vec<String> = rows.iter().map(|name| format!("`{name}`")).collect();
             format!("policy {} gives at most {cap}", names.join(", "))
         }
-        Limit::Cluster | Limit::Asked | Limit::Default => {
+        SetBy::Cluster | SetBy::Request | SetBy::Default => {
             format!("cluster {} gives at most {cap}", cluster.name)
         }
     }
 }
 
-fn giver(set: &PolicySet, asked: &ClusterRules, grants: &[&Grant<'_>], cap: Lifetime) -> Limit {
+fn giver(set: &PolicySet, asked: &ClusterRules, grants: &[&Grant<'_>], cap: Lifetime) -> SetBy {
     let mut rows = RowSet::default();
     let mut by_cluster = asked.max_ttl == cap;
     for grant in grants.iter().filter(|grant| grant.lifetime == cap) {
         by_cluster |= grant.cluster.max_ttl == cap;
         rows.unite(&grant.rows);
     }
-    if by_cluster { Limit::Cluster } else { Limit::Rows(set.names(&rows)) }
+    if by_cluster { SetBy::Cluster } else { SetBy::Rows(set.names(&rows)) }
 }

@@ -33,7 +33,7 @@ mod testing;
 pub use decision::{Approved, Ask, Claim, Refusal, Refused, Violation};
 pub use explain::{Audience, Explanation};
 pub use file::PolicyFile;
-pub use lifetime::Limit;
+pub use lifetime::SetBy;
 pub use permissions::Permission;
 pub use question::{Question, Verdict};
 pub use row::{Effect, PolicyRow};
