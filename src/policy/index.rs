@@ -137,15 +137,14 @@ impl FieldIndex {
         };
         let Some(node_there) = tree.nodes.get_mut(node) else { return };
         let next = node_there.open.len();
-        match known.and_then(|(_, place)| node_there.open.get_mut(place)) {
-            Some(open) => open.rows.insert(row),
-            None => {
-                let mut rows = RowSet::default();
-                rows.insert(row);
-                node_there.open.push(Open { pattern: pattern.clone(), row, rows });
-                self.places.insert(shared, (node, next));
-            }
+        if let Some(open) = known.and_then(|(_, place)| node_there.open.get_mut(place)) {
+            open.rows.insert(row);
+            return;
         }
+        let mut rows = RowSet::default();
+        rows.insert(row);
+        node_there.open.push(Open { pattern: pattern.clone(), row, rows });
+        self.places.insert(shared, (node, next));
     }
 
     /// Adds the rows with a pattern that matches. `is` tells whether a variable of a row has a value.

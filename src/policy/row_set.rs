@@ -41,7 +41,7 @@ impl RowSet {
             && rows.len() > FEW
         {
             let mut words = Vec::new();
-            rows.iter().for_each(|row| set(&mut words, *row));
+            set_all(&mut words, rows);
             *self = Self::Many(words);
         }
     }
@@ -82,7 +82,7 @@ impl RowSet {
             (_, Self::Few(rows)) => rows.iter().for_each(|row| self.insert(*row)),
             (Self::Few(rows), Self::Many(words)) => {
                 let mut all = words.clone();
-                rows.iter().for_each(|row| set(&mut all, *row));
+                set_all(&mut all, rows);
                 *self = Self::Many(all);
             }
             (Self::Many(mine), Self::Many(theirs)) => {
@@ -155,6 +155,12 @@ fn are_few(words: &[u64]) -> bool {
         room = left;
     }
     true
+}
+
+fn set_all(words: &mut Vec<u64>, rows: &[usize]) {
+    for row in rows {
+        set(words, *row);
+    }
 }
 
 fn set(words: &mut Vec<u64>, row: usize) {
