@@ -3,8 +3,11 @@
 use crate::audit::Origin;
 use crate::auth::Principal;
 use crate::policy::Approved;
+use crate::policy::explain::ClaimExplained;
 use crate::store::Recorded;
 use crate::time::{Lifetime, Time};
+
+use super::evaluate::LifetimeExplained;
 
 /// A wish to sign, as it came in.
 #[derive(Clone, Debug)]
@@ -48,11 +51,19 @@ pub struct Preview {
     pub policies: Vec<String>,
     pub policy_revision: i64,
     pub warnings: Vec<String>,
+    /// What set the lifetime.
+    pub lifetime: Option<LifetimeExplained>,
+    /// Each claim, with the rows that were considered.
+    pub claims: Vec<ClaimExplained>,
 }
 
 impl Preview {
-    /// The answer of a dry run that would have been signed.
-    pub(super) fn of(approved: &Approved) -> Self {
+    /// The answer of a dry run that would have been signed, and why.
+    pub(super) fn of(
+        approved: &Approved,
+        lifetime: Option<LifetimeExplained>,
+        claims: Vec<ClaimExplained>,
+    ) -> Self {
         Self {
             cluster: approved.cluster().to_string(),
             user: approved.user().to_string(),
@@ -62,6 +73,8 @@ impl Preview {
             policies: approved.rows().iter().map(ToString::to_string).collect(),
             policy_revision: approved.revision(),
             warnings: approved.warnings().to_vec(),
+            lifetime,
+            claims,
         }
     }
 }

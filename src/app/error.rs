@@ -174,14 +174,20 @@ fn summary(violations: &[Violation]) -> String {
 
 impl From<Refused> for AppError {
     fn from(refused: Refused) -> Self {
-        let cluster = refused.ask.cluster.to_string();
-        match refused.refusal {
-            Refusal::Policy(violations) => Self::PolicyDenied { violations, rows: refused.rows },
+        Self::of_refusal(refused.refusal, refused.rows, &refused.ask.cluster)
+    }
+}
+
+impl AppError {
+    /// What a refusal by policy is answered with; `rows` are those that denied.
+    pub(super) fn of_refusal(refusal: Refusal, rows: Vec<ShortName>, cluster: &ShortName) -> Self {
+        match refusal {
+            Refusal::Policy(violations) => Self::PolicyDenied { violations, rows },
             Refusal::LooksReserved(violations) => Self::NameLooksReserved(violations),
             Refusal::KeyIsCa => Self::KeyIsCa,
-            Refusal::CaExpired => Self::CaExpired(cluster),
-            Refusal::CaNotYetValid => Self::CaNotYetValid(cluster),
-            Refusal::CaExpiring => Self::CaExpiring(cluster),
+            Refusal::CaExpired => Self::CaExpired(cluster.to_string()),
+            Refusal::CaNotYetValid => Self::CaNotYetValid(cluster.to_string()),
+            Refusal::CaExpiring => Self::CaExpiring(cluster.to_string()),
         }
     }
 }

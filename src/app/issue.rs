@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::auth;
 use crate::ca::Signed;
+use crate::caller::Caller;
 use crate::pki::csr::{self, CertRequest};
 use crate::pki::name::{Name, ShortName};
 use crate::pki::serial::Serial;
@@ -23,6 +24,15 @@ enum Stopped {
     Changed,
     /// For good.
     By(AppError),
+}
+
+/// A decision within the limits of its rows.
+struct Limited {
+    approved: Approved,
+    /// What is left of them.
+    allowance: Allowance,
+    /// The rows that it was decided without.
+    spent: Vec<Spent>,
 }
 
 /// For which cluster, and for which person, something is asked.
@@ -106,9 +116,10 @@ impl App {
             }
             Claimed::Now(in_flight) => in_flight,
         };
-        let (approved, allowance) = self.decide_within_limits(state, command, ask, now).await?;
+        let Limited { approved, allowance, spent } =
+            self.decide_within_limits(state, command, ask, now).await?;
         if command.dry_run {
-            return self.preview(&approved, now).await;
+            return self.preview(state, &command.principal.caller, &approved, now, spent).await;
         }
         let warnings = approved.warnings().to_vec();
         let issuance = Issuance {
@@ -136,7 +147,14 @@ impl App {
 
     /// What would be issued. What the recording transaction enforces, the clock and the key's owner,
     /// is looked up here.
-    async fn preview(&self, approved: &Approved, now: Time) -> Result<SignOutcome, Stopped> {
+    async fn preview(
+        &self,
+        state: &State,
+        caller: &Caller,
+        approved: &Approved,
+        now: Time,
+        spent: Vec<Spent>,
+    ) -> Result<SignOutcome, Stopped> {
         let health = self.store.health().await?;
         if health.newest_record.is_some_and(|newest| newest.seconds_since(now) > CLOCK_TOLERANCE) {
             return Err(AppError::ClockBehind.into());
@@ -148,7 +166,9 @@ impl App {
         if owner.is_some_and(|owner| owner != approved.user().as_str()) {
             return Err(AppError::KeyOwned.into());
         }
-        Ok(SignOutcome::Previewed(Box::new(Preview::of(approved))))
+        let policies = Arc::clone(&state.policies);
+        let (lifetime, claims) = self.explained_preview(policies, caller, approved, now, spent).await?;
+        Ok(SignOutcome::Previewed(Box::new(Preview::of(approved, lifetime, claims))))
     }
 
     /// Decides; where a limit of a deciding row is used up, once more without that row. Each time there
@@ -159,17 +179,17 @@ impl App {
         command: &SignCommand,
         ask: Ask,
         now: Time,
-    ) -> Result<(Approved, Allowance), Stopped> {
+    ) -> Result<Limited, Stopped> {
         let mut spent = Vec::new();
         let mut approved = self.decide(state, command, ask, now, &spent)?;
         while !approved.limits().is_empty() {
             match self.store.allowance(approved.user(), approved.limits(), now).await? {
-                Counted::Left(allowance) => return Ok((approved, allowance)),
+                Counted::Left(allowance) => return Ok(Limited { approved, allowance, spent }),
                 Counted::UsedUp(more) => spent.extend(more),
             }
             approved = self.decide(state, command, approved.ask().clone(), now, &spent)?;
         }
-        Ok((approved, Allowance::default()))
+        Ok(Limited { approved, allowance: Allowance::default(), spent })
     }
 
     /// The caller, the key and the policy, as they stand in `state`. Rows in `spent` allow nothing.

@@ -4,6 +4,7 @@ pub mod check;
 pub mod cluster;
 pub mod command;
 pub mod error;
+pub mod evaluate;
 pub mod issue;
 pub mod keys;
 pub mod policies;
@@ -93,6 +94,8 @@ pub struct App {
     /// Each count takes one of these.
     pub counting: Semaphore,
     reads: reads::Reads,
+    /// Who explains a decision takes it; there is one.
+    explaining: Arc<Semaphore>,
 }
 
 /// Whether requests can be answered, and what stands in the way.
@@ -148,6 +151,7 @@ impl App {
             exports: Arc::new(Semaphore::new(EXPORTS)),
             counting: Semaphore::new(COUNTS),
             reads: reads::Reads::default(),
+            explaining: Arc::new(Semaphore::new(1)),
         })
     }
 

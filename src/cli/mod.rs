@@ -6,6 +6,7 @@ mod check;
 mod clock;
 mod configuration;
 mod descriptors;
+mod explain;
 mod healthcheck;
 mod key;
 mod ledger;

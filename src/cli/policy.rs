@@ -19,6 +19,8 @@ use super::{open, operator};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Policy {
+    /// Say what would be decided, and why: every row that was considered; exit status 3 for a refusal
+    Explain(Box<super::explain::Explain>),
     /// Replace the whole set by a file, or change nothing
     Apply {
         /// The file, YAML or JSON; - for standard input
@@ -37,8 +39,12 @@ pub(super) enum Policy {
 
 impl Policy {
     pub(super) async fn run(self, config: &Config) -> Result<()> {
+        if let Self::Explain(explain) = self {
+            return explain.run(config).await;
+        }
         let store = open(config).await?;
         match self {
+            Self::Explain(_) => {}
             Self::Apply { file } => {
                 let (_, rules) = cluster::load_all(config.clusters.clone())?;
                 print(&replace(&store, &rules, &file).await?);

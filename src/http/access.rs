@@ -14,6 +14,8 @@ pub enum Access {
     Requester,
     /// The role requester (own records) or auditor (all records).
     Records,
+    /// The role requester (for itself), auditor or admin (for anyone).
+    Evaluator,
     /// The role auditor.
     Auditor,
     /// The role auditor or admin.
@@ -30,6 +32,7 @@ impl Access {
             Self::Open | Self::Caller => &[],
             Self::Requester => &["requester"],
             Self::Records => &["requester", "auditor"],
+            Self::Evaluator => &["requester", "auditor", "admin"],
             Self::Auditor => &["auditor"],
             Self::PolicyReader => &["auditor", "admin"],
             Self::Admin => &["admin"],
@@ -45,6 +48,9 @@ impl Access {
             Self::Open | Self::Caller => (true, ""),
             Self::Requester => (roles.requester, "requester"),
             Self::Records => (roles.requester || roles.auditor, "requester or auditor"),
+            Self::Evaluator => {
+                (roles.requester || roles.auditor || roles.admin, "requester, auditor or admin")
+            }
             Self::Auditor => (roles.auditor, "auditor"),
             Self::PolicyReader => (roles.auditor || roles.admin, "auditor or admin"),
             Self::Admin => (roles.admin, "admin"),

@@ -348,6 +348,7 @@ mod tests {
             rule: None,
             reason: "no row allows it".to_owned(),
             allowed: vec!["dev".to_owned()],
+            considered: Vec::new(),
         };
         let body =
             body(&Problem::from(AppError::PolicyDenied { violations: vec![violation], rows: Vec::new() }));

@@ -3,7 +3,7 @@
 //! - [`mod@router`]: every route with the credential that it needs, in one list.
 //! - [`server`]: the accept loop, with its limits and its drain.
 //! - `exchange`: what surrounds every request: its id, the log line, the rendering of errors.
-//! - `sign`, `certificates`, `refusals`, `policies`, `blocked_keys`, `clusters`, `audit`, `status`: one file per resource.
+//! - `sign`, `certificates`, `refusals`, `policies`, `evaluate`, `blocked_keys`, `clusters`, `audit`, `status`: one file per resource.
 
 mod accept;
 pub mod access;
@@ -14,6 +14,7 @@ mod certificates;
 mod clusters;
 pub mod error;
 mod etag;
+mod evaluate;
 mod exchange;
 mod guard;
 mod issued;

@@ -10,6 +10,7 @@ use axum::routing::{MethodRouter, delete, get, post, put};
 
 use super::access::Access;
 use super::error::Problem;
+use super::evaluate;
 use super::exchange::{Meter, surround};
 use super::{
     audit, blocked_keys, certificates, clusters, guard, policies, refusals, sign, stats, status, users, wish,
@@ -40,6 +41,7 @@ pub const ROUTES: &[Route] = &[
         get(certificates::one)
     }),
     route("GET", "/v1/refusals", Access::Records, refusals::PARAMETERS, || get(refusals::list)),
+    route("POST", "/v1/policies/evaluate", Access::Evaluator, &[], || post(evaluate::evaluate)),
     route("GET", "/v1/policies", Access::PolicyReader, policies::PARAMETERS, || get(policies::all)),
     route("PUT", "/v1/policies", Access::Admin, &[], || put(policies::replace)),
     route("GET", "/v1/policies/{name}", Access::PolicyReader, &[], || get(policies::one)),
@@ -223,6 +225,7 @@ pub(super) mod tests {
             (Access::Caller, [true, true, true, true]),
             (Access::Requester, [false, true, false, false]),
             (Access::Records, [false, true, true, false]),
+            (Access::Evaluator, [false, true, true, true]),
             (Access::Auditor, [false, false, true, false]),
             (Access::PolicyReader, [false, false, true, true]),
             (Access::Admin, [false, false, false, true]),

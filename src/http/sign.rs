@@ -17,8 +17,10 @@ use super::wish::{Fields, Rendering, Wish};
 use super::{body, exchange::Exchange};
 use crate::app::App;
 use crate::app::command::{Preview, SignCommand, SignOutcome};
+use crate::app::evaluate::LifetimeExplained;
 use crate::audit::RequestId;
 use crate::pki::pem;
+use crate::policy::explain::ClaimExplained;
 use crate::store::Recorded;
 use crate::time::Time;
 
@@ -143,6 +145,8 @@ struct PreviewBody<'a> {
     policies: &'a [String],
     policy_revision: i64,
     warnings: &'a [String],
+    lifetime: Option<&'a LifetimeExplained>,
+    claims: &'a [ClaimExplained],
     request_id: String,
 }
 
@@ -158,6 +162,8 @@ impl<'a> PreviewBody<'a> {
             policies: &preview.policies,
             policy_revision: preview.policy_revision,
             warnings: &preview.warnings,
+            lifetime: preview.lifetime.as_ref(),
+            claims: &preview.claims,
             request_id: request_id.to_string(),
         }
     }

@@ -5,18 +5,19 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::Clusters;
-use super::decision::Ask;
 use super::index::{Index, Probe, Reach, RowSet};
-use super::limits::Spent;
 use super::pattern::Variable;
+use super::question::{Moment, Question};
 use super::reserved::NameClass;
 use super::rule::{Asker, Reading};
 use super::set::{ClusterIndex, ClusterRules, PolicySet};
 use super::windows::Windows;
 use crate::caller::Caller;
-use crate::pki::key::KeyKind;
 use crate::pki::name::{Name, ShortName};
-use crate::time::{Lifetime, Time};
+use crate::time::Lifetime;
+
+/// With more different lifetimes than this, rows are looked at one by one.
+const MOST_TIERS: usize = 32;
 
 /// What a certificate would say, one piece at a time.
 #[derive(Clone, Copy, Debug)]
@@ -86,9 +87,9 @@ impl Ruling<'_> {
 #[derive(Clone, Debug)]
 pub(super) struct Case<'a> {
     pub(super) set: &'a PolicySet,
+    pub(super) question: Question<'a>,
     pub(super) asker: Asker<'a>,
-    pub(super) now: Time,
-    key: KeyKind,
+    pub(super) moment: Moment<'a>,
     clusters: Vec<(&'a ClusterRules, &'a ClusterIndex)>,
     /// Allow rows whose `callers` match.
     by_caller: RowSet,
@@ -107,22 +108,21 @@ impl<'a> Case<'a> {
         set: &'a PolicySet,
         clusters: &'a Clusters,
         caller: &'a Caller,
-        ask: &'a Ask,
-        now: Time,
-        spent: &[Spent],
+        question: Question<'a>,
+        moment: Moment<'a>,
     ) -> Option<Self> {
         let known = |rules: &'a ClusterRules| set.clusters.get(&rules.name).map(|index| (rules, index));
-        let clusters = clusters.trusting(&ask.cluster).into_iter().map(known).collect::<Option<Vec<_>>>()?;
+        let clusters =
+            clusters.trusting(question.cluster).into_iter().map(known).collect::<Option<Vec<_>>>()?;
         clusters.first()?;
-        let asker = Asker { caller, person: ask.on_behalf_of.as_ref() };
+        let asker = Asker { caller, person: question.on_behalf_of };
         let person = asker.person.map(Name::as_str);
         let by_caller = set.allow.for_caller(caller);
         let allow = set.allow.for_person(person, false, is(set, asker, set.allow.reading)).and(&by_caller);
         let deny = set.deny.for_person(person, true, is(set, asker, set.deny.reading));
         let deny = deny.and(&set.deny.for_caller(caller));
-        let spent = set.places(spent.iter().map(|spent| &spent.row));
-        let key = ask.request.key().kind();
-        Some(Self { set, asker, now, key, clusters, by_caller, allow, deny, spent, lifted: None })
+        let spent = set.places(moment.spent.iter().map(|spent| &spent.row));
+        Some(Self { set, question, asker, moment, clusters, by_caller, allow, deny, spent, lifted: None })
     }
 
     /// The same, with the conditions of allow rows up to this one taken as met.
@@ -158,7 +158,7 @@ impl<'a> Case<'a> {
         for place in rows.clone().and(&index.conditional).iter() {
             let Some(rule) = self.set.rules.get(place) else { continue };
             let left = rule.when.as_ref().filter(|_| heeds(Condition::Window)).map(|windows| {
-                *known.entry(Arc::as_ptr(windows)).or_insert_with(|| windows.open_for(self.now))
+                *known.entry(Arc::as_ptr(windows)).or_insert_with(|| windows.open_for(self.moment.now))
             });
             let spent = heeds(Condition::Limit) && self.spent.contains(place);
             let admits = !heeds(Condition::RequiredGroups) || rule.admits(self.asker.caller);
@@ -190,6 +190,16 @@ impl<'a> Case<'a> {
         let mut rows = rows.unwrap_or_default();
         self.keep_holding(&self.set.allow, &mut rows);
         rows
+    }
+
+    /// The allow rows whose `callers` match.
+    pub(super) fn own_rows(&self) -> &RowSet {
+        &self.by_caller
+    }
+
+    /// Every cluster that would trust the certificate, the asked one first.
+    pub(super) fn trusting(&self) -> impl Iterator<Item = &'a ClusterRules> {
+        self.clusters.iter().map(|(rules, _)| *rules)
     }
 
     /// Whether `name` is ordinary on every cluster.
@@ -230,6 +240,8 @@ pub(super) struct Scope<'a> {
     excepting: bool,
     /// How long the windows of allow rows stay open, by place.
     open: Vec<(usize, Lifetime)>,
+    /// The rows in `open`.
+    closing: RowSet,
     /// Allow rows that match in everything but groups and key.
     pub(super) unkeyed: RowSet,
     /// Those that take the key.
@@ -261,10 +273,24 @@ impl<'a> Scope<'a> {
             take_out_excepted_users(set, asker, &set.allow, user, class, &mut unkeyed);
         }
         let open = case.keep_holding(&set.allow, &mut unkeyed);
-        let allow = set.taking(case.key).map(|rows| unkeyed.clone().and(rows)).unwrap_or_default();
+        let allow = set.taking(case.question.key).map(|rows| unkeyed.clone().and(rows)).unwrap_or_default();
+        let mut closing = RowSet::default();
+        open.iter().for_each(|(place, _)| closing.insert(*place));
         let any_group = None;
-        let mut scope =
-            Self { set, asker, cluster, index, class, excepting, open, unkeyed, allow, any_group, deny };
+        let mut scope = Self {
+            set,
+            asker,
+            cluster,
+            index,
+            class,
+            excepting,
+            open,
+            closing,
+            unkeyed,
+            allow,
+            any_group,
+            deny,
+        };
         scope.any_group = scope.best(&scope.allow.clone().and(set.allow.groups.any()));
         scope
     }
@@ -327,15 +353,7 @@ impl<'a> Scope<'a> {
         let any = any
             .as_deref()
             .filter(|_| class == NameClass::Ordinary && self.set.allow.star.covers(group.as_str()));
-        match (narrow, any) {
-            (None, any) => any.cloned(),
-            (Some(narrow), Some(any)) if any.lifetime > narrow.lifetime => Some(any.clone()),
-            (Some(mut narrow), Some(any)) if any.lifetime == narrow.lifetime => {
-                narrow.rows.unite(&any.rows);
-                Some(narrow)
-            }
-            (narrow, _) => narrow,
-        }
+        longest(narrow, any)
     }
 
     /// Allow rows that leave the group out.
@@ -390,6 +408,37 @@ impl<'a> Scope<'a> {
 
     /// The most that one of `rows` gives, and which of them give it.
     fn best(&self, rows: &RowSet) -> Option<Grant<'a>> {
+        if rows.is_few() || self.set.tiers.len() > MOST_TIERS {
+            return self.best_of_few(rows);
+        }
+        if !rows.meets(&self.closing) {
+            return self.best_of_many(rows);
+        }
+        let mut lasting = rows.clone();
+        lasting.take_out(&self.closing);
+        let closing = self.best_of_few(&rows.clone().and(&self.closing));
+        longest(self.best_of_many(&lasting), closing.as_ref())
+    }
+
+    /// Of rows without windows.
+    fn best_of_many(&self, rows: &RowSet) -> Option<Grant<'a>> {
+        let most = self.cluster.max_ttl;
+        let mut best: Option<Grant<'a>> = None;
+        for (own, tier) in &self.set.tiers {
+            let lifetime = own.map_or(most, |own| own.min(most));
+            match &mut best {
+                Some(best) if best.lifetime > lifetime => break,
+                Some(best) => best.rows.unite_within(tier, Some(rows)),
+                None => {
+                    let rows = tier.clone().and(rows);
+                    best = (!rows.is_empty()).then_some(Grant { lifetime, rows, cluster: self.cluster });
+                }
+            }
+        }
+        best
+    }
+
+    fn best_of_few(&self, rows: &RowSet) -> Option<Grant<'a>> {
         let mut best: Option<Grant<'a>> = None;
         for place in rows.iter() {
             let Some(rule) = self.set.rules.get(place) else { continue };
@@ -412,6 +461,19 @@ impl<'a> Scope<'a> {
     fn open_for(&self, place: usize) -> Option<Lifetime> {
         let found = self.open.binary_search_by_key(&place, |(row, _)| *row).ok()?;
         self.open.get(found).map(|(_, left)| *left)
+    }
+}
+
+/// The one that gives more; where they give the same, both together.
+fn longest<'a>(one: Option<Grant<'a>>, other: Option<&Grant<'a>>) -> Option<Grant<'a>> {
+    match (one, other) {
+        (None, other) => other.cloned(),
+        (Some(one), Some(other)) if other.lifetime > one.lifetime => Some(other.clone()),
+        (Some(mut one), Some(other)) if other.lifetime == one.lifetime => {
+            one.rows.unite(&other.rows);
+            Some(one)
+        }
+        (one, _) => one,
     }
 }
 

@@ -3,8 +3,9 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use super::explain::{Audience, ClaimOutcome, Field};
 use super::testing::{NOW, clusters, name, oidc, portal, row};
-use super::{Approved, Ask, Clusters, Effect, LimitKind, PolicyRow, PolicySet, Refused, Spent};
+use super::{Approved, Ask, Clusters, Effect, LimitKind, Moment, PolicyRow, PolicySet, Refused, Spent};
 use crate::caller::{Caller, CallerGroup, CallerKind, Claims};
 use crate::pki::csr::CertRequest;
 use crate::pki::key::KeyKind;
@@ -248,6 +249,19 @@ fn used_up(rows: &[PolicyRow], which: u16) -> Vec<Spent> {
     let limited = rows.iter().filter(|row| row.max_active.or(row.per_hour).is_some());
     let some = limited.enumerate().filter(|(place, _)| which & (1 << (place % 16)) != 0);
     some.map(|(_, row)| Spent { row: row.name.clone(), limit: LimitKind::Active(1), until: NOW }).collect()
+}
+
+fn violations(refused: &Refused) -> &[super::Violation] {
+    match &refused.refusal {
+        super::Refusal::Policy(told) | super::Refusal::LooksReserved(told) => told,
+        _ => &[],
+    }
+}
+
+/// Whether the enabled row's `callers` match.
+fn is_for(row: &PolicyRow, caller: &Caller) -> bool {
+    let set = PolicySet::compile(1, vec![row.clone()], &world()).expect("a set");
+    set.allow.for_caller(caller).contains(0)
 }
 
 /// The decision by its definition: every row is looked at for every claim, as text.
@@ -539,6 +553,54 @@ proptest! {
     }
 
     #[test]
+    fn the_explanation_is_the_decision(
+        rows in rows(), caller in callers(), ask in asks(), together in any::<bool>(), which in any::<u16>(),
+    ) {
+        let mut world = world();
+        if together {
+            world.rules.iter_mut().for_each(|rules| rules.trust_group = ShortName::parse("fleet").ok());
+        }
+        let set = PolicySet::compile(1, rows.clone(), &world).expect("a set");
+        let spent = used_up(&rows, which);
+        let decided = set.decide_without(&world, &caller, ask.clone(), NOW, &spent);
+        let moment = Moment { now: NOW, spent: &spent };
+        let explained = set.explain(&world, &caller, ask.question(), moment, Audience::Reader);
+        let allowed = explained.claims.iter().all(|claim| claim.outcome == ClaimOutcome::Allowed);
+        match decided {
+            Ok(approved) => {
+                prop_assert!(allowed, "{:?}", explained);
+                prop_assert_eq!(&explained.policies, approved.rows());
+                let lifetime = explained.lifetime.expect("a lifetime");
+                prop_assert_eq!(lifetime.not_before, approved.not_before());
+                prop_assert_eq!(lifetime.not_after, approved.not_after());
+                prop_assert_eq!(lifetime.warning.as_slice(), approved.warnings());
+            }
+            Err(refused) => {
+                prop_assert!(!allowed, "{:?}", explained);
+                prop_assert!(explained.lifetime.is_none() && explained.policies.is_empty());
+                let mut denied: Vec<ShortName> = explained.claims.iter()
+                    .flat_map(|claim| &claim.rows)
+                    .filter(|row| row.matches && row.effect != Effect::Allow)
+                    .map(|row| row.policy.clone())
+                    .collect();
+                denied.sort();
+                denied.dedup();
+                prop_assert_eq!(&denied, &refused.rows);
+                let told = explained.verdict.violations().iter()
+                    .filter(|told| matches!(told.claim, super::Claim::User | super::Claim::Group))
+                    .map(|told| (told.claim, told.value.clone()));
+                let mut unmet: Vec<_> = explained.claims.iter()
+                    .filter(|claim| claim.outcome != ClaimOutcome::Allowed)
+                    .map(|claim| (claim.claim, claim.value.clone()))
+                    .collect();
+                unmet.dedup();
+                prop_assert_eq!(unmet, told.collect::<Vec<_>>());
+                prop_assert_eq!(explained.verdict.violations(), violations(&refused));
+            }
+        }
+    }
+
+    #[test]
     fn a_group_refused_alone_is_refused_in_company(rows in rows(), caller in callers(), ask in asks()) {
         let together = decide(&rows, &caller, &ask).is_ok();
         let alone = group_names(&ask).iter().all(|group| decide(&rows, &caller, &with_groups(&ask, &[group])).is_ok());
@@ -616,6 +678,44 @@ proptest! {
                 let again = decide(&mine, &caller, &ask).expect_err("refused without the rows of others").refusal;
                 prop_assert_eq!(&refused.refusal, &again);
             }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_requester_is_explained_nothing_of_other_callers(rows in rows(), caller in callers(), ask in asks()) {
+        let set = PolicySet::compile(1, rows.clone(), &world()).expect("a set");
+        let told = set.explain(&world(), &caller, ask.question(), NOW.into(), Audience::Requester);
+        for row in told.claims.iter().flat_map(|claim| &claim.rows) {
+            prop_assert!(row.effect == Effect::Allow, "no row of these explains itself");
+            prop_assert!(!row.fails_on.contains(&Field::Callers) && !row.fails_on.contains(&Field::Enabled));
+        }
+        let mine: Vec<PolicyRow> = rows.into_iter().filter(|row| row.effect != Effect::Allow || is_for(row, &caller)).collect();
+        let alone = PolicySet::compile(1, mine, &world()).expect("a set");
+        let again = alone.explain(&world(), &caller, ask.question(), NOW.into(), Audience::Requester);
+        prop_assert_eq!(told.claims, again.claims);
+        prop_assert_eq!(told.policies, again.policies);
+    }
+
+    #[test]
+    fn what_is_considered_for_a_refusal_is_what_the_explanation_says(
+        rows in rows(), caller in callers(), ask in asks(), which in any::<u16>(),
+    ) {
+        let spent = used_up(&rows, which);
+        let moment = Moment { now: NOW, spent: &spent };
+        let set = PolicySet::compile(1, rows, &world()).expect("a set");
+        let explained = set.explain(&world(), &caller, ask.question(), moment, Audience::Requester);
+        for told in explained.verdict.violations() {
+            let of = explained.claims.iter().find(|claim| (claim.claim, &claim.value) == (told.claim, &told.value));
+            let expected = of.filter(|claim| claim.outcome == ClaimOutcome::NoRow).map(|claim| {
+                claim.rows.iter().take(5).map(|row| (row.policy.clone(), row.fails_on.clone())).collect::<Vec<_>>()
+            });
+            let considered: Vec<_> =
+                told.considered.iter().map(|near| (near.policy.clone(), near.fails_on.clone())).collect();
+            prop_assert_eq!(considered, expected.unwrap_or_default());
         }
     }
 }

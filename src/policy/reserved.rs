@@ -115,7 +115,9 @@ fn quick_fold(text: &str) -> String {
     if !text.is_ascii() {
         return fold(text);
     }
-    text.bytes().filter_map(|octet| ASCII.get(usize::from(octet))).map(String::as_str).collect()
+    let mut folded = String::with_capacity(text.len());
+    text.bytes().filter_map(|octet| ASCII.get(usize::from(octet))).for_each(|fold| folded.push_str(fold));
+    folded
 }
 
 fn covers(reserved: &str, prefix: bool, name: &str) -> bool {

@@ -92,6 +92,13 @@ impl Rule {
         self.users.iter().chain(self.callers.iter().map(|caller| &caller.name)).any(Pattern::has_star)
     }
 
+    /// How many patterns it has: what comparing it takes.
+    pub(super) fn patterns(&self) -> usize {
+        let optional = [&self.groups, &self.people].into_iter().flatten().map(Vec::len);
+        let always = [self.clusters.len(), self.callers.len(), self.users.len()];
+        always.into_iter().chain(optional).fold(0, usize::saturating_add)
+    }
+
     pub(super) fn takes_key(&self, kind: KeyKind) -> bool {
         self.keys.as_ref().is_none_or(|keys| keys.contains(&kind))
     }

@@ -1,6 +1,7 @@
 //! A policy set, compiled once per revision.
 
-use std::collections::{HashMap, HashSet};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::check::{self, Ground};
@@ -72,6 +73,8 @@ pub struct PolicySet {
     pub(super) spelled_out: RowSet,
     keys: HashMap<KeyKind, RowSet>,
     pub(super) clusters: HashMap<ShortName, ClusterIndex>,
+    /// The allow rows by their `max_ttl`, the longest first.
+    pub(super) tiers: Vec<(Option<Lifetime>, RowSet)>,
 }
 
 /// What a set knows of one cluster.
@@ -163,7 +166,8 @@ impl PolicySet {
                 (cluster.name.clone(), ClusterIndex { rows, reserved })
             })
             .collect();
-        Self { revision, rows, rules, allow, deny, spelled_out, keys, clusters }
+        let tiers = tiers(&rules);
+        Self { revision, rows, rules, allow, deny, spelled_out, keys, clusters, tiers }
     }
 
     /// The rows of these names.
@@ -220,6 +224,17 @@ fn share_windows(rules: &mut [Rule]) {
     for windows in rules.iter_mut().filter_map(|rule| rule.when.as_mut()) {
         *windows = Arc::clone(known.entry(windows.texts().to_vec()).or_insert_with(|| Arc::clone(windows)));
     }
+}
+
+/// A row without a `max_ttl` gives whatever the cluster gives.
+fn tiers(rules: &[Rule]) -> Vec<(Option<Lifetime>, RowSet)> {
+    let mut tiers: BTreeMap<_, (Option<Lifetime>, RowSet)> = BTreeMap::new();
+    for (place, rule) in rules.iter().enumerate().filter(|(_, rule)| rule.effect == Effect::Allow) {
+        let longest_first = Reverse(rule.max_ttl.unwrap_or(Lifetime::from_seconds(u32::MAX)));
+        let (_, rows) = tiers.entry(longest_first).or_insert_with(|| (rule.max_ttl, RowSet::default()));
+        rows.insert(place);
+    }
+    tiers.into_values().collect()
 }
 
 fn places(rules: &[Rule], holds: impl Fn(&Rule) -> bool) -> RowSet {

@@ -6,7 +6,7 @@ mod output;
 mod questions;
 mod source;
 mod stats;
-mod table;
+pub(in crate::cli) mod table;
 mod trace;
 
 use std::path::{Path, PathBuf};

@@ -2,6 +2,7 @@ mod audit;
 mod blocked_keys;
 mod certificates;
 mod clusters;
+mod evaluate;
 mod health;
 mod lists;
 mod policies;
