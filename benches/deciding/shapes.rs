@@ -14,6 +14,10 @@ pub struct Shape {
     pub refused: &'static str,
 }
 
+/// Every row of it decides and is named in the decision, so it grows with the rows by its meaning. No
+/// target is set for it.
+pub const EVERYTHING: &str = "every row matches everything";
+
 /// `token:portal` asks for `portal` with [`GROUPS`] groups.
 pub const SHAPES: &[Shape] = &[
     Shape {
@@ -55,7 +59,7 @@ pub const SHAPES: &[Shape] = &[
         refused: "own-5-nobody",
     },
     Shape {
-        name: "every row matches everything",
+        name: EVERYTHING,
         row: |place, _| row(place, "allow", "token:*", "*", &texts(["team-*"])),
         refused: "nobody-has-it",
     },
