@@ -193,7 +193,7 @@ fn from_pem(text: &[u8]) -> Result<Vec<u8>, BodyError> {
     let mut requests = blocks.iter().filter(|block| block.is_request());
     match (requests.next(), requests.next()) {
         (Some(_), Some(_)) => Err(BodyError::SeveralRequests),
-        (Some(request), None) if blocks.iter().all(|block| block.may_stand_beside()) => from_block(request),
+        (Some(request), None) if blocks.iter().all(Block::may_stand_beside) => from_block(request),
         _ => Err(other_content(&blocks)),
     }
 }
