@@ -1,14 +1,13 @@
 //! One request's claims, each decided on its own on each cluster that would trust the certificate.
 
 use super::Clusters;
-use super::decision::Ask;
 use super::index::{Probe, Reach, RowSet};
 use super::pattern::Variable;
+use super::question::Question;
 use super::reserved::NameClass;
 use super::rule::Asker;
 use super::set::{ClusterIndex, ClusterRules, PolicySet};
 use crate::caller::Caller;
-use crate::pki::key::KeyKind;
 use crate::pki::name::{Name, ShortName};
 use crate::time::Lifetime;
 
@@ -62,8 +61,8 @@ impl Ruling<'_> {
 #[derive(Clone, Debug)]
 pub(super) struct Case<'a> {
     pub(super) set: &'a PolicySet,
+    pub(super) question: Question<'a>,
     pub(super) asker: Asker<'a>,
-    key: KeyKind,
     clusters: Vec<(&'a ClusterRules, &'a ClusterIndex)>,
     /// Allow rows whose `callers` match.
     by_caller: RowSet,
@@ -78,18 +77,19 @@ impl<'a> Case<'a> {
         set: &'a PolicySet,
         clusters: &'a Clusters,
         caller: &'a Caller,
-        ask: &'a Ask,
+        question: Question<'a>,
     ) -> Option<Self> {
         let known = |rules: &'a ClusterRules| set.clusters.get(&rules.name).map(|index| (rules, index));
-        let clusters = clusters.trusting(&ask.cluster).into_iter().map(known).collect::<Option<Vec<_>>>()?;
+        let clusters =
+            clusters.trusting(question.cluster).into_iter().map(known).collect::<Option<Vec<_>>>()?;
         clusters.first()?;
-        let asker = Asker { caller, person: ask.on_behalf_of.as_ref() };
+        let asker = Asker { caller, person: question.on_behalf_of };
         let person = asker.person.map(Name::as_str);
         let is = |row, variable, text: &str| is(set, asker, row, variable, text);
         let by_caller = set.allow.for_caller(caller);
         let allow = set.allow.for_person(person, false, is).and(&by_caller);
         let deny = set.deny.for_person(person, true, is).and(&set.deny.for_caller(caller));
-        Some(Self { set, asker, key: ask.request.key().kind(), clusters, by_caller, allow, deny })
+        Some(Self { set, question, asker, clusters, by_caller, allow, deny })
     }
 
     /// The same, with no regard to whom the request names; `None` where that makes no difference.
@@ -172,7 +172,7 @@ impl<'a> Scope<'a> {
             unkeyed.keep(&set.spelled_out);
         }
         let unkeyed = unkeyed.and(&case.allow).and(&index.rows);
-        let allow = set.taking(case.key).map(|rows| unkeyed.clone().and(rows)).unwrap_or_default();
+        let allow = set.taking(case.question.key).map(|rows| unkeyed.clone().and(rows)).unwrap_or_default();
         let deny = deny.and(&case.deny).and(&index.rows);
         let mut scope = Self { set, asker, cluster, index, class, unkeyed, allow, any_group: None, deny };
         scope.any_group = scope.best(&scope.allow.clone().and(set.allow.groups.any()));

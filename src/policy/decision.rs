@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::claims::{Case, Grant, Wish, rule};
 use super::index::RowSet;
 use super::lifetime::{Terms, terms};
+use super::question::Question;
 use super::refusal::{self, Ruled};
 use super::set::{Clusters, PolicySet};
 use crate::caller::Caller;
@@ -192,9 +193,43 @@ pub struct Refused {
 }
 
 /// What a request is given.
-struct Given {
-    terms: Terms,
-    rows: Vec<ShortName>,
+pub(super) struct Given {
+    pub(super) terms: Terms,
+    pub(super) rows: Vec<ShortName>,
+}
+
+/// Why it is given nothing.
+pub(super) enum Stopped<'a> {
+    /// Some of its claims are refused.
+    Claims(Case<'a>, Vec<Ruled<'a, 'a>>),
+    /// Another reason.
+    By(Refusal),
+}
+
+impl Stopped<'_> {
+    /// The refusal, and the deny rows that matched. This takes longer than deciding: it looks for
+    /// what comes nearest.
+    pub(super) fn explained(self) -> (Refusal, Vec<ShortName>) {
+        match self {
+            Self::Claims(case, ruled) => (refusal::refusal(&case, &ruled), refusal::deny_rows(&case, &ruled)),
+            Self::By(refusal) => (refusal, Vec::new()),
+        }
+    }
+}
+
+impl Ask {
+    /// What a decision looks at.
+    #[must_use]
+    pub fn question(&self) -> Question<'_> {
+        Question {
+            cluster: &self.cluster,
+            user: self.request.user(),
+            groups: self.request.groups(),
+            key: self.request.key().kind(),
+            ttl: self.ttl,
+            on_behalf_of: self.on_behalf_of.as_ref(),
+        }
+    }
 }
 
 impl PolicySet {
@@ -210,7 +245,14 @@ impl PolicySet {
         ask: Ask,
         now: Time,
     ) -> Result<Approved, Box<Refused>> {
-        match self.judge(clusters, caller, &ask, now) {
+        let key = ask.request.key().spki_sha256();
+        let is_ca_key = clusters.rules.iter().any(|rules| rules.ca_keys.contains(&key));
+        let judged = if is_ca_key {
+            Err((Refusal::KeyIsCa, Vec::new()))
+        } else {
+            self.judge(clusters, caller, ask.question(), now).map_err(|stopped| stopped.explained())
+        };
+        match judged {
             Ok(Given { terms, rows }) => {
                 let warnings = ask.request.warnings().iter().cloned().chain(terms.warning).collect();
                 let (not_before, not_after) = (terms.not_before, terms.not_after);
@@ -220,27 +262,25 @@ impl PolicySet {
         }
     }
 
-    fn judge(
-        &self,
-        clusters: &Clusters,
-        caller: &Caller,
-        ask: &Ask,
+    /// What every decision comes from, whether it is to be signed or only told.
+    pub(super) fn judge<'a>(
+        &'a self,
+        clusters: &'a Clusters,
+        caller: &'a Caller,
+        question: Question<'a>,
         now: Time,
-    ) -> Result<Given, (Refusal, Vec<ShortName>)> {
-        let bare = |refusal| (refusal, Vec::new());
-        let key = ask.request.key().spki_sha256();
-        if clusters.rules.iter().any(|rules| rules.ca_keys.contains(&key)) {
-            return Err(bare(Refusal::KeyIsCa));
-        }
-        let unknown = || bare(refusal::of_unknown_cluster(ask));
-        let case = Case::new(self, clusters, caller, ask).ok_or_else(unknown)?;
+    ) -> Result<Given, Box<Stopped<'a>>> {
+        let by = |refusal| Box::new(Stopped::By(refusal));
+        let unknown = || by(refusal::of_unknown_cluster(question));
+        let case = Case::new(self, clusters, caller, question).ok_or_else(unknown)?;
         let cluster = case.asked_cluster().ok_or_else(unknown)?;
-        let scopes = case.for_user(ask.request.user());
-        let wishes = std::iter::once(Wish::User).chain(ask.request.groups().iter().map(Wish::Group));
+        let scopes = case.for_user(question.user);
+        let wishes = std::iter::once(Wish::User).chain(question.groups.iter().map(Wish::Group));
         let ruled: Vec<Ruled<'_, '_>> = wishes.map(|wish| (wish, rule(&scopes, wish))).collect();
-        let grants = granted(&ruled)
-            .ok_or_else(|| (refusal::refusal(&case, ask, &ruled), refusal::deny_rows(&case, &ruled)))?;
-        let terms = terms(self, cluster, &grants, ask.ttl, now).map_err(bare)?;
+        let Some(grants) = granted(&ruled) else {
+            return Err(Box::new(Stopped::Claims(case, ruled)));
+        };
+        let terms = terms(self, cluster, &grants, question.ttl, now).map_err(by)?;
         Ok(Given { terms, rows: self.deciding(&ruled) })
     }
 

@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 
 use super::Effect;
 use super::claims::{Case, Fault, Ruling, Scope, Wish, rule};
-use super::decision::{Ask, Claim, Refusal, Violation};
+use super::decision::{Claim, Refusal, Violation};
 use super::index::RowSet;
 use super::nearest::{Offer, Offers};
 use super::pattern::{Pattern, Variable};
+use super::question::Question;
 use super::rule::{Asker, Rule};
 use crate::pki::key::KeyKind;
 use crate::pki::name::{Name, ShortName};
@@ -25,8 +26,8 @@ const FILLED: usize = 256;
 pub(super) type Ruled<'w, 'a> = (Wish<'w>, Ruling<'a>);
 
 /// The refusal of a request with at least one refused claim.
-pub(super) fn refusal(case: &Case<'_>, ask: &Ask, ruled: &[Ruled<'_, '_>]) -> Refusal {
-    let told = Told::new(case, ask);
+pub(super) fn refusal(case: &Case<'_>, ruled: &[Ruled<'_, '_>]) -> Refusal {
+    let told = Told::new(case);
     let refused = || ruled.iter().filter(|(_, ruling)| !ruling.allows());
     let mut violations: Vec<Violation> =
         refused().map(|(wish, ruling)| told.violation(*wish, ruling)).collect();
@@ -40,9 +41,9 @@ pub(super) fn refusal(case: &Case<'_>, ask: &Ask, ruled: &[Ruled<'_, '_>]) -> Re
 }
 
 /// The refusal of a request for a cluster that the policy does not know.
-pub(super) fn of_unknown_cluster(ask: &Ask) -> Refusal {
-    let reason = format!("there is no cluster {}", ask.cluster);
-    let value = ask.request.user().to_string();
+pub(super) fn of_unknown_cluster(question: Question<'_>) -> Refusal {
+    let reason = format!("there is no cluster {}", question.cluster);
+    let value = question.user.to_string();
     Refusal::Policy(vec![Violation { claim: Claim::User, value, rule: None, reason, allowed: Vec::new() }])
 }
 
@@ -58,7 +59,7 @@ pub(super) fn deny_rows(case: &Case<'_>, ruled: &[Ruled<'_, '_>]) -> Vec<ShortNa
 /// What may be told to the one who asks.
 struct Told<'c, 'a> {
     case: &'c Case<'a>,
-    ask: &'c Ask,
+    question: Question<'a>,
     scopes: Vec<Scope<'a>>,
     /// Whether some row gives the user name, whatever the key.
     user_stands: bool,
@@ -67,19 +68,20 @@ struct Told<'c, 'a> {
 }
 
 impl<'c, 'a> Told<'c, 'a> {
-    fn new(case: &'c Case<'a>, ask: &'c Ask) -> Self {
-        let scopes = case.for_user(ask.request.user());
+    fn new(case: &'c Case<'a>) -> Self {
+        let question = case.question;
+        let scopes = case.for_user(question.user);
         let for_user = scopes.first().map(|scope| scope.unkeyed.clone()).unwrap_or_default();
         let user_stands = !for_user.is_empty();
         let rows = if user_stands { for_user } else { case.rows() };
         let groups = offers(case, &rows, |rule| rule.groups.as_ref());
-        Self { case, ask, scopes, user_stands, groups }
+        Self { case, question, scopes, user_stands, groups }
     }
 
     /// Without the nearest that is allowed.
     fn violation(&self, wish: Wish<'_>, ruling: &Ruling<'_>) -> Violation {
         let (claim, name) = match wish {
-            Wish::User => (Claim::User, self.ask.request.user()),
+            Wish::User => (Claim::User, self.question.user),
             Wish::Group(group) => (Claim::Group, group),
         };
         let (rule, reason) = self.reason(claim, name, ruling);
@@ -107,7 +109,7 @@ impl<'c, 'a> Told<'c, 'a> {
                 built_in("reserved", name, &why)
             }
             Some((Fault::OtherKey, cluster)) => {
-                let kind = self.ask.request.key().kind().as_str();
+                let kind = self.question.key.as_str();
                 (
                     None,
                     format!(
@@ -116,7 +118,7 @@ impl<'c, 'a> Told<'c, 'a> {
                 )
             }
             Some((Fault::NoRow, cluster)) if claim == Claim::Group && !self.user_stands => {
-                let user = self.ask.request.user();
+                let user = self.question.user;
                 let with = format!("together with the user name `{user}` on cluster {cluster}");
                 (None, format!("no policy gives this caller `{name}` {with}"))
             }
@@ -144,7 +146,7 @@ impl<'c, 'a> Told<'c, 'a> {
         match wish {
             Wish::User => {
                 let offers = offers(self.case, &self.case.rows(), |rule| Some(&rule.users));
-                offers.nearest(self.ask.request.user().as_str(), |text| self.gives_user(text))
+                offers.nearest(self.question.user.as_str(), |text| self.gives_user(text))
             }
             Wish::Group(group) => {
                 let stands = |text: &str| !self.user_stands || self.gives_group(text);
@@ -173,7 +175,7 @@ impl<'c, 'a> Told<'c, 'a> {
         refused.filter(by_key).last()?;
         let rows = self.rows_for_user();
         let takes = |kind: &KeyKind| self.case.set.in_set(&rows).any(|rule| rule.takes_key(*kind));
-        let asked = self.ask.request.key().kind();
+        let asked = self.question.key;
         let kinds = KeyKind::ALL.into_iter().filter(|kind| *kind != asked && takes(kind));
         Some(Violation {
             claim: Claim::Key,
@@ -186,7 +188,7 @@ impl<'c, 'a> Told<'c, 'a> {
 
     /// Where a claim fails only by whom the request names, or by its naming nobody.
     fn person<'r>(&self, refused: impl Iterator<Item = &'r Ruled<'r, 'r>>) -> Option<Violation> {
-        let anybody = self.case.for_anybody()?.for_user(self.ask.request.user());
+        let anybody = self.case.for_anybody()?.for_user(self.question.user);
         let mut rows = RowSet::default();
         for (wish, ruling) in refused {
             if !matches!(ruling.outcome, Err((Fault::NoRow | Fault::Reserved, _))) {
@@ -200,7 +202,7 @@ impl<'c, 'a> Told<'c, 'a> {
         if rows.is_empty() {
             return None;
         }
-        let person = self.ask.on_behalf_of.as_ref().map(ToString::to_string).unwrap_or_default();
+        let person = self.question.on_behalf_of.map(ToString::to_string).unwrap_or_default();
         let offers = offers(self.case, &rows, |rule| rule.people.as_ref());
         let reason = if person.is_empty() {
             "the policy wants to know for whom: send on_behalf_of".to_owned()
