@@ -43,6 +43,8 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/v1/policies", Access::PolicyReader, policies::PARAMETERS, || get(policies::all)),
     route("PUT", "/v1/policies", Access::Admin, &[], || put(policies::replace)),
     route("GET", "/v1/policies/{name}", Access::PolicyReader, &[], || get(policies::one)),
+    route("PUT", "/v1/policies/{name}", Access::Admin, &[], || put(policies::put_one)),
+    route("DELETE", "/v1/policies/{name}", Access::Admin, &[], || delete(policies::remove_one)),
     route("GET", "/v1/blocked-keys", Access::PolicyReader, &[], || get(blocked_keys::list)),
     route("PUT", "/v1/blocked-keys/{spki_sha256}", Access::Admin, &[], || put(blocked_keys::block)),
     route("DELETE", "/v1/blocked-keys/{spki_sha256}", Access::Admin, &[], || delete(blocked_keys::unblock)),
