@@ -5,11 +5,16 @@ use std::sync::Arc;
 use crate::audit::Origin;
 use crate::auth::{self, Principal};
 use crate::pki::name::ShortName;
-use crate::policy::{PolicyRow, PolicySet};
+use crate::policy::{Difference, PolicyRow, PolicySet};
+use crate::replay::{self, Drift, Options, Sets, report::Plan};
 use crate::store::StoreError;
 use crate::store::policies::{Expected, HeldSince, PolicyChange, PolicyEdit, Replacement, Seen};
+use crate::time::Time;
 
 use super::{ATTEMPTS, App, AppError};
+
+/// How many certificates, and how many questions, a plan shows one by one.
+const SHOWN: usize = 1_000;
 
 /// What `If-Match` says, and `If-None-Match` of a write to one row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -163,6 +168,37 @@ impl App {
     ) -> Result<PolicyChange, AppError> {
         let seen = self.may_edit_policy(principal, name, if_match).await?;
         self.edit_policies(principal, origin, PolicyEdit::Remove(name.clone()), seen).await
+    }
+
+    /// What the set `rows` would change: rows, live certificates, and how many of the last `replay`
+    /// decisions. Nothing is changed.
+    ///
+    /// # Errors
+    /// `PolicyInvalid` with everything that is wrong; `LedgerUnavailable`.
+    pub async fn plan_policies(
+        &self,
+        origin: &Origin,
+        rows: Vec<PolicyRow>,
+        replay: u64,
+    ) -> Result<Plan, AppError> {
+        let planned = Arc::new(self.compiled(rows.clone()).await?);
+        let state = self.refresh().await?;
+        // Whoever plans reads records of others, whatever the role.
+        let (path, question) = ("/v1/policies/plan", format!("replay={replay}"));
+        self.reads.note(origin, path, &question, self.clock.now(), &self.metrics);
+        let difference = Difference::between(&state.snapshot.rows, &rows);
+        let sets = Sets::new(planned, Arc::clone(&state.policies), &self.rules, self.clock.now());
+        let options = Options { replay, shown: SHOWN };
+        Ok(replay::plan(&self.store, sets, difference, options, |_| {}).await?)
+    }
+
+    /// Today's set, to look for live certificates that it would no longer give.
+    ///
+    /// # Errors
+    /// `LedgerUnavailable`.
+    pub async fn drift(&self, now: Time) -> Result<Drift, AppError> {
+        let state = self.refresh().await?;
+        Ok(Drift::new(Arc::clone(&state.policies), &self.rules, now))
     }
 
     /// `rows` as a set of their own, checked as rows that somebody writes.

@@ -12,7 +12,8 @@ use super::access::Access;
 use super::error::Problem;
 use super::exchange::{Meter, surround};
 use super::{
-    audit, blocked_keys, certificates, clusters, guard, policies, refusals, sign, stats, status, users, wish,
+    audit, blocked_keys, certificates, clusters, guard, plan, policies, refusals, sign, stats, status, users,
+    wish,
 };
 use crate::app::App;
 
@@ -42,6 +43,7 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/v1/refusals", Access::Records, refusals::PARAMETERS, || get(refusals::list)),
     route("GET", "/v1/policies", Access::PolicyReader, policies::PARAMETERS, || get(policies::all)),
     route("PUT", "/v1/policies", Access::Admin, &[], || put(policies::replace)),
+    route("POST", "/v1/policies/plan", Access::PolicyReader, plan::PARAMETERS, || post(plan::plan)),
     route("GET", "/v1/policies/{name}", Access::PolicyReader, &[], || get(policies::one)),
     route("PUT", "/v1/policies/{name}", Access::Admin, &[], || put(policies::put_one)),
     route("DELETE", "/v1/policies/{name}", Access::Admin, &[], || delete(policies::remove_one)),

@@ -3,7 +3,9 @@
 //! [`PolicySet::decide`] is the only place that makes an [`Approved`]. [`PolicySet::would`] gives the
 //! same decision as words, for questions that nobody signs.
 
+pub mod bindings;
 mod callers;
+pub mod cases;
 mod check;
 mod claims;
 pub mod decision;
@@ -11,6 +13,7 @@ pub mod difference;
 pub mod file;
 mod index;
 mod lifetime;
+pub mod lint;
 mod nearest;
 pub mod pattern;
 pub mod permissions;

@@ -6,7 +6,7 @@ use super::decider::{Decider, Matter, Sets};
 use super::drift::{certificate, only};
 use super::report::{Explanation, Flip, Lost, LostCertificate, Plan, Replayed, Share};
 use super::walk::{Decided, Pages, walk};
-use crate::policy::{Difference, PolicyRow};
+use crate::policy::Difference;
 use crate::store::decisions::Outcome;
 use crate::store::{CertificateFilter, CertificateStatus, Order, RefusalFilter, Span, Store, StoreError};
 use crate::time::Time;
@@ -29,20 +29,19 @@ pub enum Step {
     Replayed(u64),
 }
 
-/// Compares the rows, and decides the ledger's live certificates and last decisions under the
-/// planned set. `rows` are those of the set that may come.
+/// Decides the ledger's live certificates and last decisions under the planned set, which differs
+/// from the one that holds by `difference`.
 ///
 /// # Errors
 /// `Unavailable`, `Corrupt`.
 pub async fn plan(
     store: &Store,
     sets: Sets,
-    rows: &[PolicyRow],
+    difference: Difference,
     options: Options,
     mut tell: impl FnMut(Step) + Send,
 ) -> Result<Plan, StoreError> {
     let revision = sets.current().revision();
-    let difference = Difference::between(sets.current().rows(), rows);
     let now = sets.now();
     let decider = Decider::new(sets);
     let (decider, certificates) = live(store, decider, now, options, &mut tell).await?;
