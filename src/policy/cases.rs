@@ -329,6 +329,17 @@ policies:
     }
 
     #[test]
+    fn the_example_passes() {
+        let file = CaseFile::read(include_bytes!("../../examples/policy-cases.yaml")).unwrap();
+        let rows = PolicyFile::read(include_bytes!("../../examples/policies.yaml")).unwrap().policies;
+        let clusters = file.clusters().unwrap();
+        let set = PolicySet::compile(0, rows, &clusters).unwrap();
+        let results = file.run(&set, &clusters).unwrap();
+        let failed: Vec<_> = results.iter().filter(|result| result.failure.is_some()).collect();
+        assert!(failed.is_empty() && results.len() > 5, "{failed:?}");
+    }
+
+    #[test]
     fn a_cluster_of_the_file_has_its_own_terms() {
         let cases = "clusters: {test: {max_ttl: 1h, reserved: ['corp:']}}\ncases:\n\
                      - {caller: oidc:corp:alice, user: alice, expect: allow, lifetime: 1h}\n\

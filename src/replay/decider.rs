@@ -253,3 +253,115 @@ fn unknown<T>(numbers: impl Iterator<Item = i64>, known: &HashMap<i64, T>) -> Ve
     unknown.dedup();
     unknown
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::{ClusterRules, PolicyRow};
+    use crate::time::Lifetime;
+    use serde_json::json;
+
+    const NOW: Time = Time::from_unix(1_780_304_400);
+    const CALLER: i64 = 1;
+    const PROD: i64 = 2;
+    const GONE: i64 = 3;
+    const LIST: i64 = 1;
+
+    /// `prod`, whose CA has ended.
+    fn clusters() -> Clusters {
+        let rules = ClusterRules {
+            name: ShortName::parse("prod").unwrap(),
+            default_ttl: Lifetime::from_seconds(3_600),
+            max_ttl: Lifetime::from_seconds(7_200),
+            reserved: Vec::new(),
+            node_identities: false,
+            trust_group: None,
+            ca_not_before: NOW.before(7_200),
+            ca_not_after: NOW.before(3_600),
+            ca_keys: Vec::new(),
+        };
+        Clusters { rules: vec![rules] }
+    }
+
+    fn set(groups: serde_json::Value) -> Arc<PolicySet> {
+        let row: PolicyRow = serde_json::from_value(json!({
+            "name": "people", "effect": "allow", "clusters": ["prod"], "callers": ["oidc:corp:*"],
+            "users": ["{caller}"], "groups": groups,
+        }))
+        .unwrap();
+        Arc::new(PolicySet::compile(1, vec![row], &clusters()).unwrap())
+    }
+
+    /// Knows alice of the identity provider, two clusters and the list of `ops`.
+    fn decider(planned: Arc<PolicySet>, current: Arc<PolicySet>) -> Decider {
+        let mut decider = Decider::new(Sets::new(planned, current, &clusters(), NOW));
+        let names = [(CALLER, "oidc:corp:alice"), (PROD, "prod"), (GONE, "gone")];
+        decider.names.extend(names.map(|(number, name)| (number, name.to_owned())));
+        decider.lists.insert(LIST, Some([Name::parse("ops").unwrap()].into()));
+        decider
+    }
+
+    fn issued() -> Decision {
+        Decision {
+            number: 7,
+            caller: CALLER,
+            caller_groups: Some(r#"["group:corp:ops"]"#.to_owned()),
+            cluster: Some(PROD),
+            user: Some("alice".to_owned()),
+            groups: LIST,
+            key_kind: Some("p-256".to_owned()),
+            on_behalf_of: None,
+            outcome: Outcome::Issued(NOW),
+        }
+    }
+
+    fn fate(decision: &Decision) -> Option<Fate> {
+        let (narrow, wide) = (set(json!(["dev"])), set(json!(["{caller.groups}"])));
+        decider(narrow, wide).fate(decision).map(|(_, fate)| fate)
+    }
+
+    #[test]
+    fn the_groups_of_the_caller_count_as_they_were_recorded() {
+        assert_eq!(fate(&issued()), Some(Fate { planned: false, current: true }));
+        let without = Decision { caller_groups: None, ..issued() };
+        assert_eq!(fate(&without), Some(Fate { planned: false, current: false }));
+    }
+
+    #[test]
+    fn what_is_not_the_policys_is_not_decided() {
+        let refused = |code: &str| Outcome::Refused(code.to_owned());
+        for decision in [
+            Decision { outcome: refused("key_blocked"), ..issued() },
+            Decision { user: None, outcome: refused("policy_denied"), ..issued() },
+            Decision { cluster: None, ..issued() },
+            Decision { cluster: Some(GONE), ..issued() },
+            Decision { cluster: Some(99), ..issued() },
+            Decision { key_kind: Some("rsa-1024".to_owned()), ..issued() },
+            Decision { user: Some("no name ".to_owned()), ..issued() },
+            Decision { caller_groups: Some(r#"["ops"]"#.to_owned()), ..issued() },
+            Decision { groups: 99, ..issued() },
+        ] {
+            assert_eq!(fate(&decision), None, "{decision:?}");
+        }
+        assert!(fate(&Decision { outcome: refused("policy_denied"), ..issued() }).is_some());
+    }
+
+    #[test]
+    fn a_question_is_decided_once_however_often_it_was_asked() {
+        let mut decider = decider(set(json!(["dev"])), set(json!(["dev"])));
+        for number in 1..=3 {
+            decider.fate(&Decision { number, ..issued() }).unwrap();
+        }
+        assert_eq!(decider.distinct(), 1);
+        decider.fate(&Decision { on_behalf_of: Some("bob".to_owned()), ..issued() }).unwrap();
+        assert_eq!(decider.distinct(), 2);
+        assert_eq!(decider.anew().distinct(), 0);
+    }
+
+    #[test]
+    fn a_verdict_is_the_planned_sets() {
+        let mut decider = decider(set(json!(["dev"])), set(json!(["{caller.groups}"])));
+        let (matter, _) = decider.fate(&issued()).unwrap();
+        assert_eq!(decider.verdict(&matter).unwrap().violations()[0].value, "ops");
+    }
+}

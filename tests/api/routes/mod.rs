@@ -4,6 +4,7 @@ mod certificates;
 mod clusters;
 mod health;
 mod lists;
+mod plan;
 mod policies;
 mod refusals;
 mod sign;
