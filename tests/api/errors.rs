@@ -265,9 +265,8 @@ async fn policies(seen: &mut Seen) {
     seen.refused("revision_mismatch", put(&[("if-match", "\"9\"")], POLICIES).await);
     seen.refused("policy_invalid", put(&[("if-match", "*")], "policies: [{}]").await);
     let row = |name: &str| {
-        format!(
-            "{{ name: {name}, effect: deny, hold: true, clusters: [prod], callers: ['token:x'], users: [x] }}"
-        )
+        let names = r#""clusters": ["prod"], "callers": ["token:x"], "users": ["x"]"#;
+        format!(r#"{{"name": "{name}", "effect": "deny", "hold": true, {names}}}"#)
     };
     let put_one = async |name: &str| {
         let path = format!("/v1/policies/{name}");

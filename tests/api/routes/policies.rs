@@ -129,10 +129,8 @@ async fn a_stored_set_that_is_not_understood_allows_nothing_and_keeps_no_token_a
     assert_eq!(app.nobody().get("/readyz").await.status, 200);
 }
 
-const ROW: &str =
-    r#"{ name: one, effect: allow, clusters: [prod], callers: ["token:alice"], users: [alice] }"#;
-const HELD: &str =
-    r#"{ name: stop, effect: deny, clusters: ["*"], callers: ["token:*"], users: [mallory], hold: true }"#;
+const ROW: &str = r#"{"name": "one", "effect": "allow", "clusters": ["prod"], "callers": ["token:alice"], "users": ["alice"]}"#;
+const HELD: &str = r#"{"name": "stop", "effect": "deny", "clusters": ["*"], "callers": ["token:*"], "users": ["mallory"], "hold": true}"#;
 
 async fn put_one(client: &Client, name: &str, headers: &[(&str, &str)], row: &str) -> Answer {
     client.send(Method::PUT, &format!("/v1/policies/{name}"), headers, row.as_bytes().to_vec()).await
@@ -217,7 +215,7 @@ async fn a_broken_row_changes_nothing() {
     let admin = app.admin().await;
     for (row, part) in [
         (ROW.replace("one", "two"), "two"),
-        (ROW.replace("[prod]", "[prdo]"), "prdo"),
+        (ROW.replace("prod", "prdo"), "prdo"),
         (ROW.replace("allow", "permit"), "permit"),
         (format!("policies: [{ROW}]"), "policies"),
         ("{".to_owned(), "JSON"),
@@ -244,7 +242,9 @@ async fn a_change_of_one_row_is_audited_with_old_and_new() {
     };
     put_one(&admin, "one", &[("if-none-match", "*")], ROW).await.expect(201);
     assert_eq!(newest().await["added"][0]["users"], json!(["alice"]));
-    put_one(&admin, "one", &[("if-match", "*")], &ROW.replace("[alice]", "[bob]")).await.expect(200);
+    put_one(&admin, "one", &[("if-match", "*")], &ROW.replace(r#"["alice"]"#, r#"["bob"]"#))
+        .await
+        .expect(200);
     let detail = newest().await;
     let pair = &detail["changed"][0];
     assert_eq!((&pair["old"]["users"], &pair["new"]["users"]), (&json!(["alice"]), &json!(["bob"])));
