@@ -341,9 +341,9 @@ policies:
 
     #[test]
     fn a_cluster_of_the_file_has_its_own_terms() {
-        let cases = "clusters: {test: {max_ttl: 1h, reserved: ['corp:']}}\ncases:\n\
-                     - {caller: oidc:corp:alice, user: alice, expect: allow, lifetime: 1h}\n\
-                     - {caller: oidc:corp:alice, caller_groups: ['group:corp:corp:x'], user: alice, groups: ['corp:x'], expect: deny}\n";
+        let cases = "clusters: {prod: {}, test: {max_ttl: 1h, reserved: ['corp:']}}\ncases:\n\
+                     - {caller: oidc:corp:alice, user: alice, cluster: test, expect: allow, lifetime: 1h}\n\
+                     - {caller: oidc:corp:alice, caller_groups: ['group:corp:corp:x'], user: alice, groups: ['corp:x'], cluster: test, expect: deny}\n";
         assert!(run(cases).unwrap().iter().all(|result| result.failure.is_none()));
     }
 }
