@@ -178,10 +178,8 @@ impl<'a> Look<'a> {
         }
         let powers: Vec<&str> = subject.powers.iter().map(|power| power.as_str()).collect();
         let kind = if subject.is_group { "group" } else { "user" };
-        let (level, reaches) = match pattern.is_literal() {
-            true => (Level::Note, "gives"),
-            false => (Level::Warning, "reaches"),
-        };
+        let (level, reaches) =
+            if pattern.is_literal() { (Level::Note, "gives") } else { (Level::Warning, "reaches") };
         let reason = format!(
             "`{}` {reaches} the {kind} `{}`, whom the binding `{}` to `{}` lets {}",
             pattern.as_str(),
