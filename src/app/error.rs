@@ -61,8 +61,17 @@ pub enum AppError {
         "the policy set is at revision {current}, not the one in If-Match: read it again, then change it"
     )]
     RevisionMismatch { current: i64 },
-    #[error("send If-Match with the ETag of GET /v1/policies, so that nobody's change is overwritten unseen")]
+    #[error(
+        "send If-Match with the ETag that GET gave, so that nobody's change is overwritten unseen; for a new row \
+         If-None-Match: *"
+    )]
     IfMatchRequired,
+    #[error("{0}")]
+    PolicyMoved(String),
+    #[error("{0}")]
+    PolicyExists(String),
+    #[error("{0}")]
+    PolicyHeld(String),
     #[error("{}", .0.join("; "))]
     PolicyInvalid(Vec<String>),
     #[error(
@@ -115,7 +124,9 @@ impl AppError {
             Self::IdempotencyExpired => "idempotency_expired",
             Self::NotFound(_) => "not_found",
             Self::SerialAmbiguous => "serial_ambiguous",
-            Self::RevisionMismatch { .. } => "revision_mismatch",
+            Self::RevisionMismatch { .. } | Self::PolicyMoved(_) => "revision_mismatch",
+            Self::PolicyExists(_) => "policy_exists",
+            Self::PolicyHeld(_) => "policy_held",
             Self::IfMatchRequired => "if_match_required",
             Self::PolicyInvalid(_) => "policy_invalid",
             Self::TooManyRefusals { .. } => "too_many_refusals",
@@ -214,6 +225,9 @@ impl From<StoreError> for AppError {
             StoreError::Busy => Self::LedgerBusy,
             StoreError::Stale => Self::PolicyChanging,
             StoreError::RevisionMoved { current } => Self::RevisionMismatch { current },
+            StoreError::RowMoved { .. } => Self::PolicyMoved(error.to_string()),
+            StoreError::RowExists(_) => Self::PolicyExists(error.to_string()),
+            StoreError::RowsHeld(_) => Self::PolicyHeld(error.to_string()),
             other => Self::Internal(other.to_string()),
         }
     }

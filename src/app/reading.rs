@@ -45,7 +45,9 @@ impl App {
         mut wanted: Wanted,
     ) -> Result<Option<Wanted>, AppError> {
         let (caller, cluster) = match &mut wanted {
-            Wanted::Certificates(filter, _) => (&mut filter.caller, filter.cluster.as_deref()),
+            Wanted::Certificates(filter, _) | Wanted::Drifted(filter, ..) => {
+                (&mut filter.caller, filter.cluster.as_deref())
+            }
             Wanted::Refusals(filter, _) => (&mut filter.caller, filter.cluster.as_deref()),
             Wanted::Events(_) if principal.roles.auditor => return Ok(Some(wanted)),
             Wanted::Events(_) => return Err(AppError::RoleMissing("auditor")),

@@ -6,7 +6,6 @@ mod check;
 mod clock;
 mod configuration;
 mod descriptors;
-mod explain;
 mod healthcheck;
 mod key;
 mod ledger;
@@ -55,7 +54,7 @@ enum Command {
     /// Make, list and revoke API tokens
     #[command(subcommand)]
     Token(token::Token),
-    /// Read and replace the policy set
+    /// Read, change, test and plan the policy set
     #[command(subcommand)]
     Policy(policy::Policy),
     /// Block public keys, so that they are never certified again
@@ -114,7 +113,7 @@ fn dispatch(arguments: Arguments) -> Result<()> {
             Command::Quickstart(quickstart) => quickstart.run().await,
             Command::Serve => serve::run(&read(&config)?).await,
             Command::Token(token) => token.run(&read(&config)?).await,
-            Command::Policy(policy) => policy.run(&read(&config)?).await,
+            Command::Policy(policy) => policy.run(&config).await,
             Command::Key(key) => key.run(&read(&config)?).await,
             Command::Check(check) => check.run(&read(&config)?).await,
             Command::Backup(backup) => backup.run(&read(&config)?).await,

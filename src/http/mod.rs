@@ -21,6 +21,7 @@ mod issued;
 mod json_line;
 pub mod list;
 pub mod parameters;
+mod plan;
 mod policies;
 mod refusals;
 pub mod router;

@@ -13,7 +13,8 @@ use super::error::Problem;
 use super::evaluate;
 use super::exchange::{Meter, surround};
 use super::{
-    audit, blocked_keys, certificates, clusters, guard, policies, refusals, sign, stats, status, users, wish,
+    audit, blocked_keys, certificates, clusters, guard, plan, policies, refusals, sign, stats, status, users,
+    wish,
 };
 use crate::app::App;
 
@@ -44,7 +45,10 @@ pub const ROUTES: &[Route] = &[
     route("POST", "/v1/policies/evaluate", Access::Evaluator, &[], || post(evaluate::evaluate)),
     route("GET", "/v1/policies", Access::PolicyReader, policies::PARAMETERS, || get(policies::all)),
     route("PUT", "/v1/policies", Access::Admin, &[], || put(policies::replace)),
+    route("POST", "/v1/policies/plan", Access::PolicyReader, plan::PARAMETERS, || post(plan::plan)),
     route("GET", "/v1/policies/{name}", Access::PolicyReader, &[], || get(policies::one)),
+    route("PUT", "/v1/policies/{name}", Access::Admin, &[], || put(policies::put_one)),
+    route("DELETE", "/v1/policies/{name}", Access::Admin, &[], || delete(policies::remove_one)),
     route("GET", "/v1/blocked-keys", Access::PolicyReader, &[], || get(blocked_keys::list)),
     route("PUT", "/v1/blocked-keys/{spki_sha256}", Access::Admin, &[], || put(blocked_keys::block)),
     route("DELETE", "/v1/blocked-keys/{spki_sha256}", Access::Admin, &[], || delete(blocked_keys::unblock)),

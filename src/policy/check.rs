@@ -60,6 +60,7 @@ impl<'a> Ground<'a> {
 pub(super) fn compile(row: &PolicyRow, ground: &Ground<'_>) -> Result<Rule, Vec<RowError>> {
     let mut check = Check { row, ground, errors: Vec::new() };
     let rule = check.rule();
+    check.name();
     check.effect();
     check.limits();
     check.clusters(&rule);
@@ -149,6 +150,13 @@ impl Check<'_> {
         values
     }
 
+    /// The API has these beside the rows.
+    fn name(&mut self) {
+        if ["evaluate", "plan"].contains(&self.row.name.as_str()) {
+            self.wrong("name", "is a path of the API, /v1/policies/..., beside the rows: choose another");
+        }
+    }
+
     fn effect(&mut self) {
         let row = self.row;
         if row.effect == Effect::Review {
@@ -162,6 +170,9 @@ impl Check<'_> {
         }
         if row.effect != Effect::Deny && row.explain {
             self.wrong("explain", "only a deny row is explained: leave it out");
+        }
+        if row.effect == Effect::Allow && row.hold {
+            self.wrong("hold", "an allow row is not held, so that no right outlives its set: leave it out");
         }
         if let Some(ttl) = row.max_ttl.filter(|ttl| !(Lifetime::LEAST..=Lifetime::MOST).contains(ttl)) {
             let (least, most) = (Lifetime::LEAST, Lifetime::MOST);
@@ -383,6 +394,20 @@ mod tests {
         assert_eq!(wrong(row), ["max_ttl", "keys"]);
         assert_eq!(with("explain", json!(true)), ["explain"]);
         assert!(wrong(json!({"name": "a", "effect": "deny", "explain": true})).is_empty());
+    }
+
+    #[test]
+    fn no_row_is_named_as_a_path_of_the_api() {
+        for name in ["plan", "evaluate"] {
+            assert_eq!(wrong(json!({"name": name, "effect": "allow"})), ["name"]);
+        }
+        assert!(wrong(json!({"name": "plans", "effect": "allow"})).is_empty());
+    }
+
+    #[test]
+    fn no_allow_row_is_held() {
+        assert_eq!(with("hold", json!(true)), ["hold"]);
+        assert!(wrong(json!({"name": "a", "effect": "deny", "hold": true})).is_empty());
     }
 
     #[test]

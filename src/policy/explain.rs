@@ -258,7 +258,7 @@ pub struct Explanation {
     pub verdict: Verdict,
     /// The user name, then every group, each on every cluster that trusts the CA.
     pub claims: Vec<ClaimExplained>,
-    /// The rows that decide together, sorted by name; none where a claim is refused.
+    /// The rows that decide together, sorted by name; none where nothing would be issued.
     pub policies: Vec<ShortName>,
     /// None where nothing would be issued.
     pub lifetime: Option<Lifespan>,
@@ -296,7 +296,8 @@ impl PolicySet {
         }
         let lifetime = sites.first().and_then(|site| site.lifespan(&granted));
         let verdict = self.verdict(clusters, caller, question, moment);
-        Explanation { verdict, claims, policies: self.together(&granted), lifetime }
+        let policies = if lifetime.is_some() { self.together(&granted) } else { Vec::new() };
+        Explanation { verdict, claims, policies, lifetime }
     }
 
     /// The rows of the groups, and those of the user name where no row of a group gives it for as long.

@@ -3,16 +3,20 @@
 //! [`PolicySet::decide`] is the only place that makes an [`Approved`]. [`PolicySet::would`] gives the
 //! same decision as words, for questions that nobody signs.
 
+pub mod bindings;
 mod callers;
+pub mod cases;
 mod check;
 pub mod choices;
 mod claims;
 pub mod decision;
+pub mod difference;
 pub mod explain;
 pub mod file;
 mod index;
 mod lifetime;
 mod limits;
+pub mod lint;
 mod nearest;
 pub mod pattern;
 pub mod permissions;
@@ -35,6 +39,7 @@ mod properties;
 mod testing;
 
 pub use decision::{Approved, Ask, Claim, Refusal, Refused, Violation};
+pub use difference::Difference;
 pub use explain::{Audience, Explanation};
 pub use file::PolicyFile;
 pub use lifetime::SetBy;

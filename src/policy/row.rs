@@ -71,6 +71,9 @@ pub struct PolicyRow {
     /// Whether a deny row tells the requester its name and description.
     #[serde(default, skip_serializing_if = "is_false")]
     pub explain: bool,
+    /// Whether a deny row goes or changes only by its own name, never with the whole set.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub hold: bool,
 }
 
 /// A field that is there has a value: `keys:` with nothing after it must not mean "every kind".

@@ -119,6 +119,19 @@ impl Rule {
         self.when.is_some() || self.is_limited() || !self.required_groups.is_empty()
     }
 
+    /// Whether it leaves something out, or speaks of some callers or of some times only.
+    pub(super) fn is_narrowed(&self) -> bool {
+        let excepts = !(self.except_users.is_empty() && self.except_groups.is_empty());
+        excepts || self.when.is_some() || !self.required_groups.is_empty()
+    }
+
+    /// Whether a variable in it stands for a claim of the caller.
+    pub(super) fn reads_claims(&self) -> bool {
+        let optional = [&self.groups, &self.people].into_iter().flatten();
+        let lists = [&self.users, &self.except_users, &self.except_groups].into_iter().chain(optional);
+        lists.flatten().any(|pattern| matches!(pattern.variable(), Some(Variable::Claim(_))))
+    }
+
     /// Whether it allows only so many certificates.
     pub(super) fn is_limited(&self) -> bool {
         self.max_active.is_some() || self.per_hour.is_some()

@@ -10,6 +10,7 @@ use super::reserved::ReservedNames;
 use super::rule::Rule;
 use super::windows::Windows;
 use super::{Effect, PolicyRow};
+use crate::caller::Caller;
 use crate::pki::key::KeyKind;
 use crate::pki::name::ShortName;
 use crate::time::{Lifetime, Time};
@@ -135,6 +136,20 @@ impl PolicySet {
     #[must_use]
     pub fn rows(&self) -> &[PolicyRow] {
         &self.rows
+    }
+
+    /// Whether it matters to one of the rows when something is asked.
+    #[must_use]
+    pub fn has_windows(&self) -> bool {
+        self.rules.iter().any(|rule| rule.enabled && rule.when.is_some())
+    }
+
+    /// Whether a row that speaks of `caller` looks at what its credential claims.
+    #[must_use]
+    pub fn reads_claims_of(&self, caller: &Caller) -> bool {
+        let mut rows = self.allow.for_caller(caller);
+        rows.unite(&self.deny.for_caller(caller));
+        self.in_set(&rows).any(Rule::reads_claims)
     }
 
     fn index(revision: i64, rows: Vec<PolicyRow>, mut rules: Vec<Rule>, clusters: &Clusters) -> Self {

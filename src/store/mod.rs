@@ -18,6 +18,7 @@ mod change;
 mod checks;
 mod connection;
 pub mod copy;
+pub mod decisions;
 mod engine;
 mod error;
 pub mod events;

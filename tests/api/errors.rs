@@ -264,6 +264,17 @@ async fn policies(seen: &mut Seen) {
     seen.refused("if_match_required", put(&[], POLICIES).await);
     seen.refused("revision_mismatch", put(&[("if-match", "\"9\"")], POLICIES).await);
     seen.refused("policy_invalid", put(&[("if-match", "*")], "policies: [{}]").await);
+    let row = |name: &str| {
+        let names = r#""clusters": ["prod"], "callers": ["token:x"], "users": ["x"]"#;
+        format!(r#"{{"name": "{name}", "effect": "deny", "hold": true, {names}}}"#)
+    };
+    let put_one = async |name: &str| {
+        let path = format!("/v1/policies/{name}");
+        admin.send(Method::PUT, &path, &[("if-none-match", "*")], row(name).into()).await
+    };
+    seen.refused("policy_exists", put_one("people").await);
+    put_one("stop").await.expect(201);
+    seen.refused("policy_held", put(&[("if-match", "*")], POLICIES).await);
 }
 
 async fn times(seen: &mut Seen) {

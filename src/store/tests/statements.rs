@@ -84,6 +84,7 @@ async fn write(ledger: &Ledger) {
     };
     ledger.replace_policies(&[policy("alice")], None, None, NOW, &root).await.unwrap();
     ledger.replace_policies(&[policy("bob")], None, None, NOW, &root).await.unwrap();
+    ledger.policy(&ShortName::parse("a").unwrap()).await.unwrap().unwrap();
     ledger.create_token(&token("portal"), &root).await.unwrap();
     ledger.revoke_token(&ShortName::parse("portal").unwrap(), NOW, &root).await.unwrap();
     ledger.block_key([1; 32], "leaked", NOW, &root).await.unwrap();
@@ -211,6 +212,11 @@ async fn read_for_reports(ledger: &Ledger) {
         ledger.user_summary("alice", caller).await.unwrap();
     }
     ledger.newest_number().await.unwrap();
+    let newest = Span::all(Order::NewestFirst, 10);
+    assert!(!ledger.issued_decisions(&CertificateFilter::default(), newest).await.unwrap().is_empty());
+    assert!(!ledger.refused_decisions(newest).await.unwrap().is_empty());
+    assert!(!ledger.names_of(&[1]).await.unwrap().is_empty());
+    assert!(!ledger.name_lists_of(&[1]).await.unwrap().is_empty());
     ledger.retention().await.unwrap();
     ledger.certificates_by_serial(serial(1)).await.unwrap();
     ledger.inspect_overview().await.unwrap();

@@ -5,6 +5,7 @@ mod clusters;
 mod evaluate;
 mod health;
 mod lists;
+mod plan;
 mod policies;
 mod refusals;
 mod sign;

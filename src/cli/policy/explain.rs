@@ -2,28 +2,28 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result};
 use clap::ValueEnum;
 use serde_json::json;
 
+use super::{compile, compiled, read_file};
 use crate::app::cluster;
 use crate::app::evaluate::{EvaluateCommand, Evaluation, Supposed, named_caller, used_up};
+use crate::cli::audit::table::Table;
+use crate::cli::{RefusedByPolicy, open_existing};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::policy::explain::{ClaimExplained, Considered, Field};
-use crate::policy::{Audience, Clusters, Effect, Moment, PolicyFile, PolicyRow, PolicySet, RowError};
+use crate::policy::{Audience, Clusters, Effect, Moment, PolicySet};
 use crate::store::Store;
 use crate::time::Lifetime;
-
-use super::audit::table::Table;
-use super::{RefusedByPolicy, open_existing};
 
 /// Of each claim, so that an answer fits on a screen; JSON has them all.
 const ROWS: usize = 12;
 
 /// The request that nobody sends.
 #[derive(Debug, clap::Args)]
-pub(super) struct Explain {
+pub(in crate::cli) struct Explain {
     /// Who asks, as in token:portal or oidc:corp:alice
     #[arg(long, value_name = "CALLER")]
     caller: String,
@@ -123,28 +123,8 @@ async fn of_ledger(config: &Config, store: &Store) -> Result<(PolicySet, Cluster
 /// The set of a file, and the clusters as the configuration alone knows them.
 fn of_file(config: &Config, file: &Path) -> Result<(PolicySet, Clusters)> {
     let rules = cluster::rules_without_ca(&config.clusters)?;
-    let (name, rows) = rows_of(file)?;
-    Ok((compiled(PolicySet::compile(0, rows, &rules), &name)?, rules))
-}
-
-/// The rows of a file, with its name for people.
-fn rows_of(file: &Path) -> Result<(String, Vec<PolicyRow>)> {
-    let mut name = file.display().to_string();
-    let text = if name == "-" {
-        "standard input".clone_into(&mut name);
-        std::io::read_to_string(std::io::stdin()).with_context(|| name.clone())?
-    } else {
-        std::fs::read_to_string(file).with_context(|| name.clone())?
-    };
-    let set = PolicyFile::read(text.as_bytes()).map_err(|reason| anyhow!("{name}: {reason}"))?;
-    Ok((name, set.policies))
-}
-
-fn compiled(set: Result<PolicySet, Vec<RowError>>, what: &str) -> Result<PolicySet> {
-    set.map_err(|errors| {
-        let reasons: Vec<String> = errors.iter().map(ToString::to_string).collect();
-        anyhow!("{what}: {}", reasons.join("; "))
-    })
+    let (name, rows) = read_file(file)?;
+    Ok((compile(rows, &rules, &name)?, rules))
 }
 
 fn print(evaluation: &Evaluation) {
