@@ -47,6 +47,15 @@ pub struct CallerGroup {
     pub name: String,
 }
 
+impl CallerGroup {
+    /// Reads `group:SOURCE:NAME`.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (source, name) = text.strip_prefix("group:")?.split_once(':')?;
+        Some(Self { source: ShortName::parse(source).ok()?, name: name.to_owned() })
+    }
+}
+
 impl fmt::Display for CallerGroup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "group:{}:{}", self.source, self.name)

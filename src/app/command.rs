@@ -2,8 +2,9 @@
 
 use crate::audit::Origin;
 use crate::auth::Principal;
-use crate::policy::Approved;
-use crate::store::Recorded;
+use crate::pki::name::{Name, ShortName};
+use crate::policy::{Approved, Ask, Held};
+use crate::store::{HeldId, HeldRequest, Recorded};
 use crate::time::{Lifetime, Time};
 
 /// A wish to sign, as it came in.
@@ -20,6 +21,8 @@ pub struct SignCommand {
     pub reason: Option<String>,
     pub idempotency_key: Option<String>,
     pub dry_run: bool,
+    /// The held request whose certificate is collected.
+    pub collects: Option<HeldId>,
 }
 
 /// What came of it. The warnings are for the requester; the ledger does not keep them.
@@ -32,6 +35,13 @@ pub enum SignOutcome {
     /// The same wish under the same `Idempotency-Key` as before.
     Replayed {
         certificate: Box<Recorded>,
+        warnings: Vec<String>,
+    },
+    /// It waits for people.
+    Held {
+        request: Box<HeldRequest>,
+        /// Whether the same `Idempotency-Key` gave it before.
+        replayed: bool,
         warnings: Vec<String>,
     },
     Previewed(Box<Preview>),
@@ -47,6 +57,8 @@ pub struct Preview {
     pub not_after: Time,
     pub policies: Vec<String>,
     pub policy_revision: i64,
+    /// The review rows that would hold it.
+    pub held_by: Vec<String>,
     pub warnings: Vec<String>,
 }
 
@@ -54,14 +66,37 @@ impl Preview {
     /// The answer of a dry run that would have been signed.
     pub(super) fn of(approved: &Approved) -> Self {
         Self {
-            cluster: approved.cluster().to_string(),
-            user: approved.user().to_string(),
-            groups: approved.groups().iter().map(ToString::to_string).collect(),
             not_before: approved.not_before(),
             not_after: approved.not_after(),
-            policies: approved.rows().iter().map(ToString::to_string).collect(),
             policy_revision: approved.revision(),
             warnings: approved.warnings().to_vec(),
+            ..Self::of_ask(approved.ask(), approved.rows())
+        }
+    }
+
+    /// The answer of a dry run that would have been held.
+    pub(super) fn of_held(held: &Held) -> Self {
+        Self {
+            not_before: held.not_before(),
+            not_after: held.not_after(),
+            policy_revision: held.revision(),
+            held_by: held.reviews().iter().map(|row| row.name.to_string()).collect(),
+            warnings: held.warnings().to_vec(),
+            ..Self::of_ask(held.ask(), held.rows())
+        }
+    }
+
+    fn of_ask(ask: &Ask, rows: &[ShortName]) -> Self {
+        Self {
+            cluster: ask.cluster.to_string(),
+            user: ask.request.user().to_string(),
+            groups: ask.request.groups().iter().map(Name::to_string).collect(),
+            not_before: Time::from_unix(0),
+            not_after: Time::from_unix(0),
+            policies: rows.iter().map(ShortName::to_string).collect(),
+            policy_revision: 0,
+            held_by: Vec::new(),
+            warnings: Vec::new(),
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::ca::Signed;
 use crate::pki::csr::{self, CertRequest};
 use crate::pki::name::Name;
 use crate::pki::serial::Serial;
-use crate::policy::{Approved, Ask};
+use crate::policy::{Approved, Ask, Decision, Evidence};
 use crate::random;
 use crate::store::{Issuance, RecordError, Recorded, RefusalError};
 use crate::time::Time;
@@ -18,7 +18,7 @@ use super::retry::{self, Claimed};
 use super::{ATTEMPTS, App, AppError, CLOCK_TOLERANCE, State};
 
 /// Why an attempt gave no certificate.
-enum Stopped {
+pub(super) enum Stopped {
     /// What it was decided on has changed since: decide again.
     Changed,
     /// For good.
@@ -85,11 +85,22 @@ impl App {
                 let warnings = ask.request.warnings().iter().cloned().chain(cut).collect();
                 return Ok(SignOutcome::Replayed { certificate, warnings });
             }
+            Claimed::Held(request) => {
+                let warnings = ask.request.warnings().to_vec();
+                return Ok(SignOutcome::Held { request, replayed: true, warnings });
+            }
             Claimed::Now(in_flight) => in_flight,
         };
-        let approved = self.decide(state, command, ask, now)?;
+        let evidence = self.evidence(command, now).await?;
+        let approved = match self.decide(state, command, ask, now, evidence.as_ref())? {
+            Decision::Approved(approved) => approved,
+            Decision::Held(held) if command.dry_run => {
+                return self.preview(held.ask(), Preview::of_held(&held), now).await;
+            }
+            Decision::Held(held) => return self.hold(command, held, state, idempotency, now).await,
+        };
         if command.dry_run {
-            return self.preview(&approved, now).await;
+            return self.preview(approved.ask(), Preview::of(&approved), now).await;
         }
         let warnings = approved.warnings().to_vec();
         let issuance = Issuance {
@@ -99,21 +110,25 @@ impl App {
             reason: command.reason.clone(),
             seen: state.snapshot.revisions,
             idempotency,
+            collects: command.collects,
         };
         match self.store.record(issuance).await {
             Ok(recorded) => {
                 self.metrics.issued(&recorded.cluster);
                 Ok(SignOutcome::Issued { certificate: Box::new(recorded), warnings })
             }
-            // Whoever took the key first has its certificate by now, and the next attempt finds it.
-            Err(RecordError::Stale | RecordError::IdempotencyKeyTaken) => Err(Stopped::Changed),
+            // Whoever took the key first has its certificate by now, and the next attempt finds it. So does
+            // whoever collected first.
+            Err(RecordError::Stale | RecordError::IdempotencyKeyTaken | RecordError::RequestMoved) => {
+                Err(Stopped::Changed)
+            }
             Err(error) => Err(error.into()),
         }
     }
 
     /// What would be issued. What the recording transaction enforces, the clock and the key's owner,
     /// is looked up here.
-    async fn preview(&self, approved: &Approved, now: Time) -> Result<SignOutcome, Stopped> {
+    async fn preview(&self, ask: &Ask, preview: Preview, now: Time) -> Result<SignOutcome, Stopped> {
         let health = self.store.health().await?;
         if health.newest_record.is_some_and(|newest| newest.seconds_since(now) > CLOCK_TOLERANCE) {
             return Err(AppError::ClockBehind.into());
@@ -121,21 +136,23 @@ impl App {
         if health.clock_is_off(now, CLOCK_TOLERANCE) {
             return Err(AppError::ClockOff.into());
         }
-        let owner = self.store.key_owner(approved.key().spki_sha256()).await?;
-        if owner.is_some_and(|owner| owner != approved.user().as_str()) {
+        let owner = self.store.key_owner(ask.request.key().spki_sha256()).await?;
+        if owner.is_some_and(|owner| owner != ask.request.user().as_str()) {
             return Err(AppError::KeyOwned.into());
         }
-        Ok(SignOutcome::Previewed(Box::new(Preview::of(approved))))
+        Ok(SignOutcome::Previewed(Box::new(preview)))
     }
 
-    /// The caller, the key and the policy, as they stand in `state`.
+    /// The caller, the key and the policy, as they stand in `state`; with what was approved, where a
+    /// held request is collected.
     fn decide(
         &self,
         state: &State,
         command: &SignCommand,
         ask: Ask,
         now: Time,
-    ) -> Result<Approved, AppError> {
+        evidence: Option<&Evidence>,
+    ) -> Result<Decision, AppError> {
         if ask.on_behalf_of.is_some() && !command.principal.on_behalf_of {
             return Err(AppError::OnBehalfOfNotAllowed);
         }
@@ -143,7 +160,11 @@ impl App {
         if state.snapshot.blocked_keys.contains(&ask.request.key().spki_sha256()) {
             return Err(AppError::KeyBlocked);
         }
-        let decision = state.policies.decide(&self.rules, &command.principal.caller, ask, now);
+        let (policies, caller) = (&state.policies, &command.principal.caller);
+        let decision = match evidence {
+            None => policies.decide(&self.rules, caller, ask, now),
+            Some(evidence) => policies.decide_reviewed(&self.rules, caller, ask, now, evidence),
+        };
         decision.map_err(|refused| AppError::from(*refused))
     }
 

@@ -11,6 +11,7 @@ pub mod reading;
 pub mod reads;
 mod refusal_cap;
 mod refuse;
+pub mod requests;
 mod retry;
 mod signers;
 
@@ -30,6 +31,7 @@ use crate::time::{Lifetime, Time};
 pub use cluster::{Cluster, ClusterSettings};
 pub use error::AppError;
 pub use refusal_cap::RefusalLimits;
+pub use requests::ReviewLimits;
 use signers::Signers;
 
 /// How far this machine's clock may stand behind the newest record, in seconds.
@@ -88,6 +90,9 @@ pub struct App {
     /// What reads much of the ledger at once takes one of these.
     pub exports: Arc<Semaphore>,
     reads: reads::Reads,
+    review_limits: ReviewLimits,
+    /// Who waits for people to approve takes one of these.
+    waiting: Semaphore,
 }
 
 /// Whether requests can be answered, and what stands in the way.
@@ -142,6 +147,8 @@ impl App {
             refreshing: tokio::sync::Mutex::new(()),
             exports: Arc::new(Semaphore::new(EXPORTS)),
             reads: reads::Reads::default(),
+            review_limits: ReviewLimits::default(),
+            waiting: Semaphore::new(requests::WAITING),
         })
     }
 
@@ -149,6 +156,13 @@ impl App {
     #[must_use]
     pub fn with_refusal_limits(mut self, limits: RefusalLimits) -> Self {
         self.refusal_cap = refusal_cap::RefusalCap::new(limits);
+        self
+    }
+
+    /// The same with other limits for held requests.
+    #[must_use]
+    pub fn with_review_limits(mut self, limits: ReviewLimits) -> Self {
+        self.review_limits = limits;
         self
     }
 

@@ -18,6 +18,8 @@ pub struct Roles {
     pub auditor: bool,
     /// May change the policy table.
     pub admin: bool,
+    /// May approve held requests, where a review row names it.
+    pub approver: bool,
 }
 
 impl Roles {
@@ -29,6 +31,7 @@ impl Roles {
                 "requester" => roles.requester = true,
                 "auditor" => roles.auditor = true,
                 "admin" => roles.admin = true,
+                "approver" => roles.approver = true,
                 _ => return None,
             }
         }
@@ -38,10 +41,13 @@ impl Roles {
     /// The words of these roles, always in the same order.
     #[must_use]
     pub fn words(self) -> Vec<&'static str> {
-        [("requester", self.requester), ("auditor", self.auditor), ("admin", self.admin)]
-            .into_iter()
-            .filter_map(|(word, has)| has.then_some(word))
-            .collect()
+        let roles = [
+            ("requester", self.requester),
+            ("auditor", self.auditor),
+            ("admin", self.admin),
+            ("approver", self.approver),
+        ];
+        roles.into_iter().filter_map(|(word, has)| has.then_some(word)).collect()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::Clusters;
 use super::decision::Ask;
-use super::index::{Probe, Reach, RowSet};
+use super::index::{Index, Probe, Reach, RowSet};
 use super::pattern::Variable;
 use super::reserved::NameClass;
 use super::rule::Asker;
@@ -48,6 +48,8 @@ pub(super) enum Fault {
 #[derive(Clone, Debug)]
 pub(super) struct Ruling<'a> {
     pub(super) denied_by: RowSet,
+    /// The review rows that hold it, if it is allowed.
+    pub(super) held_by: RowSet,
     /// One grant for each cluster, or the most serious fault and the cluster that has it.
     pub(super) outcome: Result<Vec<Grant<'a>>, (Fault, &'a ShortName)>,
 }
@@ -70,6 +72,7 @@ pub(super) struct Case<'a> {
     /// Allow rows whose `callers` and `on_behalf_of` match.
     allow: RowSet,
     deny: RowSet,
+    review: RowSet,
 }
 
 impl<'a> Case<'a> {
@@ -89,7 +92,8 @@ impl<'a> Case<'a> {
         let by_caller = set.allow.for_caller(caller);
         let allow = set.allow.for_person(person, false, is).and(&by_caller);
         let deny = set.deny.for_person(person, true, is).and(&set.deny.for_caller(caller));
-        Some(Self { set, asker, key: ask.request.key().kind(), clusters, by_caller, allow, deny })
+        let review = set.review.for_person(person, true, is).and(&set.review.for_caller(caller));
+        Some(Self { set, asker, key: ask.request.key().kind(), clusters, by_caller, allow, deny, review })
     }
 
     /// The same, with no regard to whom the request names; `None` where that makes no difference.
@@ -121,9 +125,14 @@ impl<'a> Case<'a> {
 
 /// Decides one claim on every cluster.
 pub(super) fn rule<'a>(scopes: &[Scope<'a>], wish: Wish<'_>) -> Ruling<'a> {
-    let mut ruling = Ruling { denied_by: RowSet::default(), outcome: Ok(Vec::with_capacity(scopes.len())) };
+    let mut ruling = Ruling {
+        denied_by: RowSet::default(),
+        held_by: RowSet::default(),
+        outcome: Ok(Vec::with_capacity(scopes.len())),
+    };
     for scope in scopes {
-        ruling.denied_by.unite(&scope.denied_by(wish));
+        ruling.denied_by.unite(&scope.speaking(&scope.set.deny, &scope.deny, wish));
+        ruling.held_by.unite(&scope.speaking(&scope.set.review, &scope.review, wish));
         match (scope.grant(wish), &mut ruling.outcome) {
             (Ok(grant), Ok(grants)) => grants.push(grant),
             (Ok(_), Err(_)) => {}
@@ -149,6 +158,7 @@ pub(super) struct Scope<'a> {
     /// The best of those with a bare star in `groups`.
     any_group: Option<Grant<'a>>,
     deny: RowSet,
+    review: RowSet,
 }
 
 impl<'a> Scope<'a> {
@@ -156,35 +166,41 @@ impl<'a> Scope<'a> {
         let (set, asker) = (case.set, case.asker);
         let is = |row, variable, text: &str| is(set, asker, row, variable, text);
         let class = index.reserved.class(user);
-        let mut deny = RowSet::default();
-        let of_deny = Probe {
-            value: user.as_str(),
-            star: set.deny.star,
-            reach: Reach::Every,
-            within: Some(&case.deny),
+        // What denies or holds sees every name, reserved ones too.
+        let of_index = |index: &Index, within: &RowSet| {
+            let mut found = RowSet::default();
+            let probe =
+                Probe { value: user.as_str(), star: index.star, reach: Reach::Every, within: Some(within) };
+            index.users.find(probe, &mut found, is);
+            found.and(within)
         };
-        set.deny.users.find(of_deny, &mut deny, is);
         let mut unkeyed = RowSet::default();
-        let of_allow =
-            Probe { star: set.allow.star, reach: reach(class), within: Some(&case.allow), ..of_deny };
+        let of_allow = Probe {
+            value: user.as_str(),
+            star: set.allow.star,
+            reach: reach(class),
+            within: Some(&case.allow),
+        };
         set.allow.users.find(of_allow, &mut unkeyed, is);
         if class != NameClass::Ordinary {
             unkeyed.keep(&set.spelled_out);
         }
         let unkeyed = unkeyed.and(&case.allow).and(&index.rows);
         let allow = set.taking(case.key).map(|rows| unkeyed.clone().and(rows)).unwrap_or_default();
-        let deny = deny.and(&case.deny).and(&index.rows);
-        let mut scope = Self { set, asker, cluster, index, class, unkeyed, allow, any_group: None, deny };
+        let deny = of_index(&set.deny, &case.deny).and(&index.rows);
+        let review = of_index(&set.review, &case.review).and(&index.rows);
+        let review = set.taking(case.key).map(|rows| review.and(rows)).unwrap_or_default();
+        let mut scope =
+            Self { set, asker, cluster, index, class, unkeyed, allow, any_group: None, deny, review };
         scope.any_group = scope.best(&scope.allow.clone().and(set.allow.groups.any()));
         scope
     }
 
-    /// Every deny row that speaks of the claim.
-    fn denied_by(&self, wish: Wish<'_>) -> RowSet {
-        if self.deny.is_empty() {
+    /// Every one of `rows`, which are of `index` and match the user, that speaks of the claim.
+    fn speaking(&self, index: &Index, rows: &RowSet, wish: Wish<'_>) -> RowSet {
+        if rows.is_empty() {
             return RowSet::default();
         }
-        let index = &self.set.deny;
         let mut found = RowSet::default();
         match wish {
             Wish::User => {
@@ -193,12 +209,11 @@ impl<'a> Scope<'a> {
             }
             Wish::Group(group) => {
                 let reach = Reach::Every;
-                let probe =
-                    Probe { value: group.as_str(), star: index.star, reach, within: Some(&self.deny) };
+                let probe = Probe { value: group.as_str(), star: index.star, reach, within: Some(rows) };
                 index.groups.find(probe, &mut found, self.is());
             }
         }
-        found.and(&self.deny)
+        found.and(rows)
     }
 
     fn grant(&self, wish: Wish<'_>) -> Result<Grant<'a>, Fault> {

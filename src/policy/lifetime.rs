@@ -17,22 +17,36 @@ pub(super) struct Terms {
     pub(super) warning: Option<String>,
 }
 
-/// The terms on `cluster` for a request that everything in `grants` allows.
+impl Terms {
+    /// At most `lifetime`, counted from `now`: what was approved.
+    pub(super) fn shorten(&mut self, lifetime: Lifetime, now: Time) {
+        let not_after = now.after(lifetime);
+        if not_after < self.not_after {
+            self.not_after = not_after;
+            self.warning = Some(format!("the lifetime is {lifetime}: no more was approved"));
+        }
+    }
+}
+
+/// The terms on `cluster` for a request that everything in `grants` allows and that `reviews` hold.
 pub(super) fn terms(
     set: &PolicySet,
     cluster: &ClusterRules,
     grants: &[&Grant<'_>],
+    reviews: &RowSet,
     asked: Option<Lifetime>,
     now: Time,
 ) -> Result<Terms, Refusal> {
     let wanted = asked.unwrap_or(cluster.default_ttl).min(Lifetime::MOST);
-    let cap = grants.iter().map(|grant| grant.lifetime).fold(cluster.max_ttl, Lifetime::min);
+    let granted = grants.iter().map(|grant| grant.lifetime);
+    let reviewed = set.in_set(reviews).filter_map(|rule| rule.max_ttl);
+    let cap = granted.chain(reviewed).fold(cluster.max_ttl, Lifetime::min);
     if wanted.min(cap) < Lifetime::LEAST {
         return Err(too_short(wanted, cap));
     }
     let left = left(cluster, now)?;
     let given = wanted.min(cap).min(left);
-    let limit = || if left < cap { end_of(cluster) } else { giver(set, cluster, grants, cap) };
+    let limit = || if left < cap { end_of(cluster) } else { giver(set, cluster, grants, reviews, cap) };
     let warning = (given < wanted).then(|| cut(asked.is_some(), wanted, given, &limit()));
     Ok(Terms {
         not_before: now.before(EARLIER).max(cluster.ca_not_before),
@@ -79,8 +93,16 @@ fn end_of(cluster: &ClusterRules) -> String {
     format!("the CA of cluster {} ends at {}", cluster.name, cluster.ca_not_after)
 }
 
-fn giver(set: &PolicySet, asked: &ClusterRules, grants: &[&Grant<'_>], cap: Lifetime) -> String {
+fn giver(
+    set: &PolicySet,
+    asked: &ClusterRules,
+    grants: &[&Grant<'_>],
+    reviews: &RowSet,
+    cap: Lifetime,
+) -> String {
     let mut rows = RowSet::default();
+    let cuts = |place: &usize| set.rules.get(*place).is_some_and(|rule| rule.max_ttl == Some(cap));
+    reviews.iter().filter(cuts).for_each(|place| rows.insert(place));
     let mut by_cluster = asked.max_ttl == cap;
     for grant in grants.iter().filter(|grant| grant.lifetime == cap) {
         by_cluster |= grant.cluster.max_ttl == cap;

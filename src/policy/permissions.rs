@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::pattern::Pattern;
 use super::refusal::shown;
 use super::reserved::NameClass;
+use super::row::PolicyRow;
 use super::rule::{Asker, Rule};
 use super::set::{ClusterIndex, ClusterRules, Clusters, PolicySet};
 use crate::caller::Caller;
@@ -26,6 +27,23 @@ pub struct Permission {
     pub on_behalf_of: Vec<String>,
     /// The longest lifetime that any of these rows gives.
     pub max_ttl: Lifetime,
+    /// What of it waits for people, by row.
+    pub reviews: Vec<ReviewNeeded>,
+}
+
+/// What a review row of one cluster holds of a caller's requests.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ReviewNeeded {
+    /// The row's name.
+    pub policy: String,
+    /// User names, and patterns of them, sorted.
+    pub users: Vec<String>,
+    /// Groups, and patterns of them, sorted. None where the user name alone is held.
+    pub groups: Vec<String>,
+    /// For whom, sorted. None where it does not matter.
+    pub on_behalf_of: Vec<String>,
+    /// How many approvals it wants.
+    pub approvals: u32,
 }
 
 impl PolicySet {
@@ -45,15 +63,7 @@ impl PolicySet {
 
     fn permission(&self, rules: &ClusterRules, index: &ClusterIndex, caller: &Caller) -> Option<Permission> {
         let rows = self.allow.for_caller(caller).and(&index.rows);
-        let asker = Asker { caller, person: None };
-        let listed = |field: fn(&Rule) -> Option<&Vec<Pattern>>| -> Vec<String> {
-            let patterns = self
-                .in_set(&rows)
-                .flat_map(|rule| field(rule).into_iter().flatten().map(move |pattern| (rule, pattern)));
-            let ordinary = |name: &_| index.reserved.class(name) == NameClass::Ordinary;
-            let offers = patterns.flat_map(|(rule, pattern)| shown(rule, pattern, asker, ordinary));
-            offers.map(|offer| offer.text.into_owned()).collect::<BTreeSet<_>>().into_iter().collect()
-        };
+        let listed = |field| listed(self.in_set(&rows), field, index, caller);
         let users = listed(|rule| Some(&rule.users));
         if users.is_empty() {
             return None;
@@ -64,8 +74,41 @@ impl PolicySet {
             groups: listed(|rule| rule.groups.as_ref()),
             on_behalf_of: listed(|rule| rule.people.as_ref()),
             max_ttl: self.in_set(&rows).map(|rule| rule.lifetime(rules.max_ttl)).max()?,
+            reviews: self.reviews(index, caller),
         })
     }
+
+    fn reviews(&self, index: &ClusterIndex, caller: &Caller) -> Vec<ReviewNeeded> {
+        let rows = self.review.for_caller(caller).and(&index.rows);
+        let written = self.written(&rows);
+        let needed = |(rule, row): (&Rule, &PolicyRow)| {
+            let listed = |field| listed(std::iter::once(rule), field, index, caller);
+            ReviewNeeded {
+                policy: rule.name.to_string(),
+                users: listed(|rule| Some(&rule.users)),
+                groups: listed(|rule| rule.groups.as_ref()),
+                on_behalf_of: listed(|rule| rule.people.as_ref()),
+                approvals: row.approvals.unwrap_or(1),
+            }
+        };
+        // Both are sorted by name.
+        self.in_set(&rows).zip(&written).map(needed).collect()
+    }
+}
+
+/// What rows say in one field, with what is known of the caller put in.
+fn listed<'r>(
+    rules: impl Iterator<Item = &'r Rule>,
+    field: fn(&Rule) -> Option<&Vec<Pattern>>,
+    index: &ClusterIndex,
+    caller: &Caller,
+) -> Vec<String> {
+    let asker = Asker { caller, person: None };
+    let patterns =
+        rules.flat_map(|rule| field(rule).into_iter().flatten().map(move |pattern| (rule, pattern)));
+    let ordinary = |name: &_| index.reserved.class(name) == NameClass::Ordinary;
+    let offers = patterns.flat_map(|(rule, pattern)| shown(rule, pattern, asker, ordinary));
+    offers.map(|offer| offer.text.into_owned()).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 #[cfg(test)]
@@ -93,6 +136,25 @@ mod tests {
         assert_eq!(permissions[1].groups, ["dev-*", "kubeadm:cluster-admins", "ops"]);
         assert_eq!(permissions[1].max_ttl, Lifetime::from_seconds(2 * HOUR));
         assert!(set.permissions(&clusters(), &portal()).is_empty());
+    }
+
+    #[test]
+    fn what_waits_for_people_is_shown_with_the_row_that_holds_it() {
+        let set = set(&json!([
+            {"users": ["{caller}"], "groups": ["ops"], "callers": ["oidc:corp:*"]},
+            {"name": "ops", "effect": "review", "callers": ["oidc:corp:*"], "users": ["{caller}"], "groups": ["ops"],
+             "approvers": ["token:a", "token:b"], "approvals": 2},
+            {"name": "other", "effect": "review", "callers": ["oidc:other:*"], "users": ["*"], "approvers": ["token:a"]},
+        ]));
+        let permissions = set.permissions(&clusters(), &oidc("corp", "alice", &[]));
+        let ops = ReviewNeeded {
+            policy: "ops".to_owned(),
+            users: vec!["alice".to_owned()],
+            groups: vec!["ops".to_owned()],
+            on_behalf_of: Vec::new(),
+            approvals: 2,
+        };
+        assert_eq!(permissions[0].reviews, [ops]);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::testing::{NOW, clusters, name, oidc, portal, row};
+use super::testing::{NOW, clusters, name, oidc, portal, row, unheld};
 use super::{Approved, Ask, Clusters, Effect, PolicyRow, PolicySet, Refused};
 use crate::caller::{Caller, CallerGroup, CallerKind};
 use crate::pki::csr::CertRequest;
@@ -164,7 +164,8 @@ fn decide_on(
     caller: &Caller,
     ask: &Ask,
 ) -> Result<Approved, Box<Refused>> {
-    PolicySet::compile(1, rows.to_vec(), world).expect("a set").decide(world, caller, ask.clone(), NOW)
+    let set = PolicySet::compile(1, rows.to_vec(), world).expect("a set");
+    unheld(set.decide(world, caller, ask.clone(), NOW))
 }
 
 fn decide(rows: &[PolicyRow], caller: &Caller, ask: &Ask) -> Result<Approved, Box<Refused>> {

@@ -11,7 +11,7 @@ use crate::time::Lifetime;
 pub enum Effect {
     /// Gives them, up to its `max_ttl`.
     Allow,
-    /// Holds the request for a person. No set takes such a row yet.
+    /// Holds a request that is allowed until its `approvers` approve it.
     Review,
     /// Refuses the request.
     Deny,
@@ -44,6 +44,13 @@ pub struct PolicyRow {
     /// Kinds of keys that an allow row takes, as `p-256`; without them every accepted kind.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub keys: Option<Vec<String>>,
+    /// Who approves what a review row holds: patterns as in `callers`, or `cli:USER` for a user of the
+    /// operating system.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub approvers: Option<Vec<String>>,
+    /// How many of them a review row wants; without it one.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub approvals: Option<u32>,
     /// For people.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
@@ -130,12 +137,14 @@ policies:
 
     #[test]
     fn a_field_without_a_value_is_an_error() {
-        for field in ["groups", "on_behalf_of", "max_ttl", "keys"] {
+        for field in ["groups", "on_behalf_of", "max_ttl", "keys", "approvers", "approvals"] {
             for line in [format!("{field}:"), format!("{field}: null"), format!("{field}: ~")] {
                 let read = serde_saphyr::from_str::<PolicyFile>(&with(&line));
                 let empty = read.map(|file| {
                     let row = &file.policies[0];
-                    [&row.groups, &row.on_behalf_of, &row.keys].into_iter().any(|list| *list == Some(vec![]))
+                    [&row.groups, &row.on_behalf_of, &row.keys, &row.approvers]
+                        .into_iter()
+                        .any(|list| *list == Some(vec![]))
                 });
                 assert!(empty.unwrap_or(true), "{line}");
             }

@@ -1,6 +1,7 @@
 //! A row that passed every check, with its patterns read.
 
 use super::Effect;
+use super::approvers::ApproverPattern;
 use super::callers::CallerPattern;
 use super::pattern::{Pattern, Variable};
 use crate::caller::{Caller, CallerGroup};
@@ -27,6 +28,8 @@ pub(super) struct Rule {
     pub(super) people: Option<Vec<Pattern>>,
     pub(super) max_ttl: Option<Lifetime>,
     pub(super) keys: Option<Vec<KeyKind>>,
+    /// Of a review row.
+    pub(super) approvers: Vec<ApproverPattern>,
     pub(super) description: Option<String>,
     pub(super) explain: bool,
     pub(super) enabled: bool,

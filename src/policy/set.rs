@@ -66,6 +66,7 @@ pub struct PolicySet {
     pub(super) rules: Vec<Rule>,
     pub(super) allow: Index,
     pub(super) deny: Index,
+    pub(super) review: Index,
     /// Allow rows without a star in `users` and `callers`: only they give reserved names.
     pub(super) spelled_out: RowSet,
     keys: HashMap<KeyKind, RowSet>,
@@ -137,15 +138,15 @@ impl PolicySet {
             let (star, caller_star) = check::stars(effect);
             Index::new(star, caller_star)
         };
-        let (mut allow, mut deny) = (new(Effect::Allow), new(Effect::Deny));
+        let (mut allow, mut deny, mut review) = (new(Effect::Allow), new(Effect::Deny), new(Effect::Review));
         let mut spelled_out = RowSet::default();
         rules.sort_by(|one, other| one.name.cmp(&other.name));
         for (place, rule) in rules.iter().enumerate() {
             match rule.effect {
                 _ if !rule.enabled => {}
                 Effect::Allow => allow.insert(place, rule),
-                // What would wait for a person is refused as long as nobody can be asked.
-                Effect::Review | Effect::Deny => deny.insert(place, rule),
+                Effect::Review => review.insert(place, rule),
+                Effect::Deny => deny.insert(place, rule),
             }
             if !rule.is_starred() {
                 spelled_out.insert(place);
@@ -164,12 +165,21 @@ impl PolicySet {
                 (cluster.name.clone(), ClusterIndex { rows, reserved })
             })
             .collect();
-        Self { revision, rows, rules, allow, deny, spelled_out, keys, clusters }
+        Self { revision, rows, rules, allow, deny, review, spelled_out, keys, clusters }
     }
 
     /// The rows that take keys of this kind.
     pub(super) fn taking(&self, kind: KeyKind) -> Option<&RowSet> {
         self.keys.get(&kind)
+    }
+
+    /// The rows themselves, sorted by name.
+    pub(super) fn written(&self, rows: &RowSet) -> Vec<PolicyRow> {
+        let names = self.names(rows);
+        let mut written: Vec<PolicyRow> =
+            self.rows.iter().filter(|row| names.binary_search(&row.name).is_ok()).cloned().collect();
+        written.sort_by(|one, other| one.name.cmp(&other.name));
+        written
     }
 
     /// The names of `rows`, sorted, each once.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode};
-use countersign::app::{App, ClusterSettings, RefusalLimits};
+use countersign::app::{App, ClusterSettings, RefusalLimits, ReviewLimits};
 use countersign::audit::{Origin, RequestId};
 use countersign::auth::token;
 use countersign::ca::throw_away;
@@ -76,6 +76,14 @@ impl TestApp {
         Self::with(policies, RefusalLimits::default(), NOON).await
     }
 
+    /// Where so many requests of one caller may wait for people.
+    pub async fn with_pending(policies: &str, pending_per_caller: u32) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = ledger(folder.path()).await;
+        let limits = ReviewLimits { pending_per_caller, ..ReviewLimits::default() };
+        Self::on(folder, ledger, policies, (RefusalLimits::default(), limits), NOON).await
+    }
+
     /// A service whose clock and CAs begin at `begin`.
     pub async fn begun_at(begin: Time, policies: &str) -> Self {
         Self::with(policies, RefusalLimits::default(), begin).await
@@ -86,20 +94,20 @@ impl TestApp {
         let folder = tempfile::tempdir().unwrap();
         let ledger = (StoreSettings::Sqlite(folder.path().join("ledger.db")), None);
         let no_cap = RefusalLimits { burst: NonZeroU32::MAX, ..RefusalLimits::default() };
-        Self::on(folder, ledger, POLICIES, no_cap, NOON).await
+        Self::on(folder, ledger, POLICIES, (no_cap, ReviewLimits::default()), NOON).await
     }
 
     async fn with(policies: &str, refusals: RefusalLimits, begin: Time) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let ledger = ledger(folder.path()).await;
-        Self::on(folder, ledger, policies, refusals, begin).await
+        Self::on(folder, ledger, policies, (refusals, ReviewLimits::default()), begin).await
     }
 
     async fn on(
         folder: tempfile::TempDir,
         (settings, database): (StoreSettings, Option<TestDatabase>),
         policies: &str,
-        refusals: RefusalLimits,
+        (refusals, review): (RefusalLimits, ReviewLimits),
         begin: Time,
     ) -> Self {
         let store = Store::open(&settings).await.unwrap();
@@ -107,7 +115,7 @@ impl TestApp {
         let rows = PolicyFile::read(policies.as_bytes()).unwrap().policies;
         store.replace_policies(&rows, None, None, NOON, &operator()).await.unwrap();
         let app = App::start(clusters, store, Clock::fixed(begin), Metrics::default()).await.unwrap();
-        let app = Arc::new(app.with_refusal_limits(refusals));
+        let app = Arc::new(app.with_refusal_limits(refusals).with_review_limits(review));
         Self { router: countersign::http::router(Arc::clone(&app)), app, folder, database }
     }
 
@@ -146,12 +154,23 @@ impl TestApp {
         Client { router: self.router.clone(), authorization: Some(value.to_owned()) }
     }
 
+    /// One that approves what a review row lets it.
+    pub async fn approver(&self, name: &str) -> Client {
+        self.client(name, &["approver"], false).await
+    }
+
     pub async fn client(&self, name: &str, roles: &[&str], on_behalf_of: bool) -> Client {
+        let owner = Caller::token(&ShortName::parse(name).unwrap()).to_string();
+        self.owned(name, &owner, roles, on_behalf_of).await
+    }
+
+    /// A token that somebody else answers for.
+    pub async fn owned(&self, name: &str, owner: &str, roles: &[&str], on_behalf_of: bool) -> Client {
         let minted = token::mint(&countersign::random::octets().unwrap());
         let name = ShortName::parse(name).unwrap();
         let record = TokenRecord {
             id: minted.id,
-            owner: Caller::token(&name).to_string(),
+            owner: owner.to_owned(),
             name,
             secret_sha256: *minted.hashed.octets(),
             roles: roles.iter().map(ToString::to_string).collect(),

@@ -10,6 +10,7 @@ mod paging;
 mod plans;
 mod postgres;
 mod recording;
+mod requests;
 mod retention;
 mod rules;
 #[path = "../../../tests/support/postgres.rs"]
@@ -223,6 +224,7 @@ struct Sample<'s> {
     seen: Revisions,
     idempotency: Option<(&'s str, u8)>,
     request: Option<CertRequest>,
+    collects: Option<HeldId>,
     der: Vec<u8>,
 }
 
@@ -242,6 +244,7 @@ fn sample<'s>(serial: u64) -> Sample<'s> {
         seen: Revisions::default(),
         idempotency: None,
         request: None,
+        collects: None,
         der: serial.to_be_bytes().to_vec(),
     }
 }
@@ -275,6 +278,7 @@ impl Sample<'_> {
             idempotency: self
                 .idempotency
                 .map(|(key, print)| Idempotency { key: key.to_owned(), fingerprint: [print; 32] }),
+            collects: self.collects,
         }
     }
 }

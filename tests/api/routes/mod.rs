@@ -6,6 +6,7 @@ mod health;
 mod lists;
 mod policies;
 mod refusals;
+mod requests;
 mod sign;
 mod sign_retry;
 mod stats;
