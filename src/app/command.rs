@@ -66,33 +66,29 @@ impl Preview {
     /// The answer of a dry run that would have been signed.
     pub(super) fn of(approved: &Approved) -> Self {
         Self {
-            not_before: approved.not_before(),
-            not_after: approved.not_after(),
             policy_revision: approved.revision(),
             warnings: approved.warnings().to_vec(),
-            ..Self::of_ask(approved.ask(), approved.rows())
+            ..Self::of_ask(approved.ask(), approved.rows(), approved.not_before(), approved.not_after())
         }
     }
 
     /// The answer of a dry run that would have been held.
     pub(super) fn of_held(held: &Held) -> Self {
         Self {
-            not_before: held.not_before(),
-            not_after: held.not_after(),
             policy_revision: held.revision(),
             held_by: held.reviews().iter().map(|row| row.name.to_string()).collect(),
             warnings: held.warnings().to_vec(),
-            ..Self::of_ask(held.ask(), held.rows())
+            ..Self::of_ask(held.ask(), held.rows(), held.not_before(), held.not_after())
         }
     }
 
-    fn of_ask(ask: &Ask, rows: &[ShortName]) -> Self {
+    fn of_ask(ask: &Ask, rows: &[ShortName], not_before: Time, not_after: Time) -> Self {
         Self {
             cluster: ask.cluster.to_string(),
             user: ask.request.user().to_string(),
             groups: ask.request.groups().iter().map(Name::to_string).collect(),
-            not_before: Time::from_unix(0),
-            not_after: Time::from_unix(0),
+            not_before,
+            not_after,
             policies: rows.iter().map(ShortName::to_string).collect(),
             policy_revision: 0,
             held_by: Vec::new(),

@@ -41,7 +41,9 @@ impl App {
             Ok(ask) => ask,
             Err(error) => return Err(self.refuse(&command.origin, &Wish::unread(&command), error).await),
         };
-        let mut state = if command.dry_run { self.refresh().await? } else { self.state() };
+        // What a dry run says, and what voids an approval, is not caught by the recording transaction.
+        let fresh = command.dry_run || command.collects.is_some();
+        let mut state = if fresh { self.refresh().await? } else { self.state() };
         for _ in 0..ATTEMPTS {
             let stopped = match self.attempt(&command, ask.clone(), &state).await {
                 Ok(outcome) => return Ok(outcome),

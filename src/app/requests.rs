@@ -76,7 +76,9 @@ impl App {
             closed => return Err(AppError::RequestClosed(closed)),
         }
         if self.cluster(Some(&request.cluster))?.authority.spki_sha256() != request.authority {
-            return Err(self.voided(id, "another CA signs for this cluster now", command).await?);
+            let why = "another CA signs for this cluster now";
+            self.store.void_request(id, why, None, now, &command.origin).await?;
+            return Err(AppError::RequestVoided);
         }
         Ok(Some(evidence))
     }
@@ -92,7 +94,12 @@ impl App {
     ) -> Result<SignOutcome, Stopped> {
         if let Some(id) = command.collects {
             let why = "deciding again gave something else than was approved";
-            return Err(self.voided(id, why, command).await?.into());
+            let seen = Some(state.snapshot.revisions);
+            return match self.store.void_request(id, why, seen, now, &command.origin).await {
+                Err(StoreError::Stale) => Err(Stopped::Changed),
+                Err(error) => Err(error.into()),
+                Ok(_) => Err(AppError::RequestVoided.into()),
+            };
         }
         let warnings = held.warnings().to_vec();
         let most = self.review_limits.pending_per_caller;
@@ -160,7 +167,7 @@ impl App {
                 self.collected(request.certificate, now).await
             }
             Err(error) if error.is_refusal() => {
-                self.store.void_request(id, "it is refused today", now, origin).await?;
+                self.store.void_request(id, "it is refused today", None, now, origin).await?;
                 outcome
             }
             _ => outcome,
@@ -333,17 +340,6 @@ impl App {
                 Err(self.refuse(origin, &Wish::held(&request), error).await)
             }
         }
-    }
-
-    /// Voids an open request, and gives back what to answer.
-    async fn voided(
-        &self,
-        id: HeldId,
-        why: &'static str,
-        command: &SignCommand,
-    ) -> Result<AppError, AppError> {
-        self.store.void_request(id, why, self.clock.now(), &command.origin).await?;
-        Ok(AppError::RequestVoided)
     }
 
     /// The certificate that was collected before.

@@ -68,6 +68,7 @@ pub async fn one(
     Parameters::parse(request.uri().query(), &[])?;
     let id = read_id(&id)?;
     let mut found = app.request(&asker.principal, id).await?;
+    app.note_read(&asker.principal, &asker.origin, "/v1/requests/{id}", &id.to_string());
     if let Some(longest) = prefer::wait(request.headers()).filter(|_| found.state == HeldState::Pending) {
         app.wait_for_request(id, longest).await?;
         found = app.request(&asker.principal, id).await?;
@@ -121,7 +122,7 @@ pub async fn certificate(
     let offer = accept::certificate(rendering.form, request.headers())?;
     let (id, signing) = (read_id(&id)?, Arc::clone(&app));
     let collecting = async move { signing.collect(&asker.principal, &asker.origin, id).await };
-    let outcome = sign::sign_to_the_end(collecting).await?;
+    let outcome = sign::to_the_end(collecting).await?;
     sign::answer(&app, exchange.id, outcome, &rendering, offer)
 }
 

@@ -52,7 +52,8 @@ pub async fn sign(
         Ok(csr) => command.csr = csr,
         Err(error) => return Err(app.refuse_unread(&command, error).await.into()),
     }
-    let outcome = to_the_end(&app, command).await?;
+    let signing = Arc::clone(&app);
+    let outcome = to_the_end(async move { signing.sign(command).await }).await?;
     let outcome = waited(&app, outcome, prefer::wait(&parts.headers)).await?;
     answer(&app, exchange.id, outcome, &rendering, offer)
 }
@@ -72,11 +73,6 @@ fn command(asker: Asker, wish: Wish, idempotency_key: Option<String>) -> SignCom
     }
 }
 
-async fn to_the_end(app: &Arc<App>, command: SignCommand) -> Result<SignOutcome, Problem> {
-    let app = Arc::clone(app);
-    sign_to_the_end(async move { app.sign(command).await }).await
-}
-
 /// A client that waits is told how the request stands when somebody said something.
 async fn waited(app: &App, outcome: SignOutcome, wait: Option<Duration>) -> Result<SignOutcome, Problem> {
     match (outcome, wait) {
@@ -91,7 +87,10 @@ async fn waited(app: &App, outcome: SignOutcome, wait: Option<Duration>) -> Resu
 }
 
 /// In a task of its own: a client that goes away must not stop the work between signing and recording.
-pub async fn sign_to_the_end(
+///
+/// # Errors
+/// Those of `signing`; 500 where it broke off.
+pub async fn to_the_end(
     signing: impl Future<Output = Result<SignOutcome, AppError>> + Send + 'static,
 ) -> Result<SignOutcome, Problem> {
     match tokio::spawn(signing).await {

@@ -112,7 +112,7 @@ impl Approved {
 
     /// The deciding rows, sorted by name, each once: of every claim, all the matching allow rows
     /// that give it the longest lifetime. For the user name only where none of those that decide
-    /// on a group gives it for as long.
+    /// on a group gives it for as long. With the review rows that it was approved under.
     #[must_use]
     pub fn rows(&self) -> &[ShortName] {
         &self.rows
@@ -320,6 +320,8 @@ impl PolicySet {
         match self.judge(clusters, caller, &ask, now) {
             Ok(mut given) if evidence.is_of(&given.reviews) && evidence.is_enough() => {
                 given.terms.shorten(evidence.lifetime(), now);
+                given.rows.extend(given.reviews.iter().map(|row| row.name.clone()));
+                given.rows.sort();
                 Ok(Decision::Approved(self.approved(ask, given)))
             }
             Ok(given) => Ok(Decision::Held(self.held(ask, given, now))),
@@ -987,6 +989,7 @@ mod tests {
             let again = set.decide_reviewed(&clusters(), &portal(), ask("alice", &[]), NOW, &evidence);
             let approved = unheld(again).expect("no refusal");
             assert_eq!(approved.not_after(), NOW.after(Lifetime::from_seconds(given)));
+            assert_eq!(approved.rows(), [short("ops"), short("row-0")]);
         }
     }
 

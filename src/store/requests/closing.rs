@@ -6,10 +6,11 @@ use serde_json::{Value, json};
 use sqlx::AnyConnection;
 
 use super::{HeldId, HeldRequest, HeldState, reading};
-use crate::audit::{EventKind, Origin, RequestId};
+use crate::audit::{Origin, RequestId};
 use crate::store::cells::Cells;
 use crate::store::certificates::Issuance;
 use crate::store::change::append_event;
+use crate::store::snapshot::Revisions;
 use crate::store::state::State;
 use crate::store::statement::{Statement, chunks};
 use crate::store::{Store, StoreError};
@@ -39,17 +40,6 @@ impl<'o> Closing<'o> {
         let (number, id) = (request.number, request.id);
         Self { number, id, to: HeldState::Voided, detail, at, origin, certificate: None }
     }
-
-    fn kind(&self) -> EventKind {
-        match self.to {
-            HeldState::Pending | HeldState::Approved => EventKind::RequestApproved,
-            HeldState::Denied => EventKind::RequestDenied,
-            HeldState::Withdrawn => EventKind::RequestWithdrawn,
-            HeldState::Lapsed => EventKind::RequestLapsed,
-            HeldState::Collected => EventKind::RequestCollected,
-            HeldState::Voided => EventKind::RequestVoided,
-        }
-    }
 }
 
 impl Store {
@@ -72,16 +62,18 @@ impl Store {
     /// Voids an open request, with the event `request.voided`. False if it is not open.
     ///
     /// # Errors
-    /// `Unavailable`, `Corrupt`.
+    /// `Stale` unless everything is at the revisions `seen`, where some are given; `Unavailable`,
+    /// `Corrupt`.
     pub async fn void_request(
         &self,
         id: HeldId,
         why: &'static str,
+        seen: Option<Revisions>,
         now: Time,
         origin: &Origin,
     ) -> Result<bool, StoreError> {
         let origin = origin.clone();
-        self.change(move |connection| Box::pin(void(connection, id, why, now, origin))).await
+        self.change(move |connection| Box::pin(void(connection, id, why, seen, now, origin))).await
     }
 
     /// Ends requests whose time is over, with an event `request.lapsed` for each, and returns how
@@ -155,7 +147,7 @@ pub(super) async fn close(
     state: &mut State,
     closing: Closing<'_>,
 ) -> Result<(), StoreError> {
-    let (at, kind) = (closing.at, closing.kind());
+    let (at, kind) = (closing.at, closing.to.event());
     let event = append_event(connection, state, at, kind, closing.origin, &closing.detail).await?;
     let mut update = Statement::new("UPDATE requests SET csr = NULL, state = ");
     update.bind(closing.to.number()).push(", closed = ").bind(event);
@@ -202,10 +194,14 @@ async fn void(
     connection: &mut AnyConnection,
     id: HeldId,
     why: &'static str,
+    seen: Option<Revisions>,
     now: Time,
     origin: Origin,
 ) -> Result<bool, StoreError> {
     let mut state = State::lock(connection).await?;
+    if seen.is_some_and(|seen| seen != state.revisions) {
+        return Err(StoreError::Stale);
+    }
     let found = reading::by_id(connection, id, now).await?;
     let Some(request) = found.filter(|request| request.state.is_open()) else { return Ok(false) };
     close(connection, &mut state, Closing::voided(&request, why, now, &origin)).await?;

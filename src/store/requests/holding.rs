@@ -144,6 +144,7 @@ async fn open_like(connection: &mut AnyConnection, wish: &RequestToHold) -> Resu
     row.map(|row| Cells::new(&row, "requests", "number").integer("number")).transpose()
 }
 
+/// The second bound is that of the index.
 async fn pending_of(connection: &mut AnyConnection, wish: &RequestToHold) -> Result<i64, StoreError> {
     let mut select = Statement::new(
         "SELECT count(*) AS pending FROM requests WHERE state = 1 AND state <= 2 AND lapses_at > ",

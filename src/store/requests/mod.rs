@@ -18,7 +18,7 @@ pub use word::{Said, Word};
 
 use std::fmt;
 
-use crate::audit::Origin;
+use crate::audit::{EventKind, Origin};
 use crate::policy::{PolicyRow, Standing};
 use crate::time::{Lifetime, Time};
 
@@ -97,6 +97,19 @@ impl HeldState {
     #[must_use]
     pub const fn is_open(self) -> bool {
         matches!(self, Self::Pending | Self::Approved)
+    }
+
+    /// The event that brings a request there.
+    const fn event(self) -> EventKind {
+        match self {
+            Self::Pending => EventKind::RequestHeld,
+            Self::Approved => EventKind::RequestApproved,
+            Self::Denied => EventKind::RequestDenied,
+            Self::Withdrawn => EventKind::RequestWithdrawn,
+            Self::Lapsed => EventKind::RequestLapsed,
+            Self::Collected => EventKind::RequestCollected,
+            Self::Voided => EventKind::RequestVoided,
+        }
     }
 
     /// How it is stored. Numbers are never given anew.

@@ -122,7 +122,7 @@ pub(super) async fn everything(ledger: &Ledger) {
     let seen = ledger.revisions().await.unwrap().tokens;
     ledger.withdraw_request(id, seen, NOW, &origin("token:portal")).await.unwrap();
     let id = held(ledger, 4).await;
-    assert!(ledger.void_request(id, "a test", NOW, &origin("token:portal")).await.unwrap());
+    assert!(ledger.void_request(id, "a test", None, NOW, &origin("token:portal")).await.unwrap());
     held(ledger, 5).await;
     assert_eq!(ledger.lapse_requests(NOW.after(HOUR)).await.unwrap(), 1);
     let text = || Some("x".to_owned());
@@ -192,6 +192,17 @@ async fn a_word_under_tokens_that_changed_since_is_stale() {
     for said in [ledger.approve_request(old.clone()).await, ledger.deny_request(old).await] {
         assert!(matches!(said, Err(StoreError::Stale)), "{said:?}");
     }
+    assert_eq!(ledger.request_state(id, NOW).await.unwrap(), Some(HeldState::Pending));
+}
+
+#[tokio::test]
+async fn nothing_is_voided_under_state_that_changed_since() {
+    let ledger = reviewed().await;
+    let id = held(&ledger, 1).await;
+    let seen = Some(ledger.revisions().await.unwrap());
+    ledger.block_key([1; 32], "leaked", NOW, &origin("cli:root")).await.unwrap();
+    let stale = ledger.void_request(id, "a test", seen, NOW, &origin("token:portal")).await;
+    assert!(matches!(stale, Err(StoreError::Stale)), "{stale:?}");
     assert_eq!(ledger.request_state(id, NOW).await.unwrap(), Some(HeldState::Pending));
 }
 

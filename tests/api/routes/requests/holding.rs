@@ -147,6 +147,30 @@ async fn the_ledger_is_sound_after_every_end_of_a_request() {
     withdraw(&alice, &requests[2]).await;
     app.at(3_601);
     app.app.lapse_requests().await;
+    requests.push(held(&alice, "/CN=alice/O=ops").await);
     let wrong = crate::check::findings(&app).await;
     assert!(wrong.is_empty(), "{wrong:?}");
+}
+
+/// On SQLite, since it is done to the file behind the service's back.
+#[tokio::test]
+async fn the_check_finds_what_was_changed_after_it_was_shown() {
+    let app = TestApp::on_sqlite().await;
+    app.apply(REVIEWED).await;
+    app.app.refresh().await.unwrap();
+    let (alice, carol) = (app.alice().await, app.approver("carol").await);
+    let collected = held(&alice, "/CN=alice/O=ops").await;
+    approve(&carol, &collected).await.expect(200);
+    collect(&alice, &collected).await.expect(201);
+    held(&alice, "/CN=alice/O=ops").await;
+    assert!(crate::check::findings(&app).await.is_empty());
+    let open = "DROP TRIGGER requests_only_move_on; UPDATE requests SET csr = x'00' WHERE state = 1;";
+    crate::database::sqlite(&app, open);
+    crate::database::sqlite(&app, "UPDATE requests SET lifetime = 60 WHERE state = 6");
+    let wrong = crate::check::findings(&app).await.join("\n");
+    assert!(wrong.contains("not the one that was shown"), "{wrong}");
+    assert!(wrong.contains("lives longer than was approved"), "{wrong}");
+    crate::database::sqlite(&app, "UPDATE requests SET user_name = 'root' WHERE state = 6");
+    let wrong = crate::check::findings(&app).await.join("\n");
+    assert!(wrong.contains("not what was approved"), "{wrong}");
 }

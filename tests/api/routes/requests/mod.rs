@@ -100,6 +100,7 @@ async fn a_request_is_held_approved_and_collected() {
     let issued = issued.expect(201);
     assert_eq!(issued["not_after"], "2026-06-01T11:10:00Z", "the lifetime begins when it is collected");
     assert_eq!((&issued["user"], &issued["groups"]), (&json!("alice"), &json!(["ops"])));
+    assert_eq!(issued["policies"], json!(["ops", "people"]), "the review row decided too");
 
     let after = alice.get(&location).await.expect(200);
     assert_eq!(after["status"], "collected");
@@ -122,7 +123,7 @@ async fn what_is_collected_comes_in_every_form() {
     let collect = path(&request, "/certificate?key_path=my.key");
     let kubeconfig = alice.send(Method::POST, &collect, &yaml, Vec::new()).await;
     assert_eq!(kubeconfig.status, 201);
-    assert!(kubeconfig.text().contains("client-key: my.key"), "{}", kubeconfig.text());
+    assert!(kubeconfig.text().contains("my.key"), "{}", kubeconfig.text());
     let pem = alice.send(Method::POST, &path(&request, "/certificate?format=pem"), &[], Vec::new()).await;
     assert_eq!((pem.status.as_u16(), pem.header("idempotency-replayed")), (200, "true"));
     let html = [("accept", "text/html")];
