@@ -11,6 +11,7 @@ use crate::time::Time;
 
 /// What a caller may do here. Nothing to do with Kubernetes groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "a caller has any of them together")]
 pub struct Roles {
     /// May ask for certificates, and read its own records.
     pub requester: bool,
