@@ -5,9 +5,9 @@ use crate::ca::SignError;
 use crate::pki::csr::CsrError;
 use crate::pki::name::ShortName;
 use crate::pki::pem::BodyError;
-use crate::policy::{Refusal, Refused, Violation};
+use crate::policy::{Objection, Refusal, Refused, Violation};
 use crate::random::NoRandomOctets;
-use crate::store::{RecordError, RefusalError, StoreError};
+use crate::store::{HeldState, RecordError, RefusalError, StoreError};
 use crate::time::Time;
 
 /// What went wrong. The text is for the client, except for `Internal`, whose text is for the log.
@@ -53,6 +53,23 @@ pub enum AppError {
     IdempotencyInFlight,
     #[error("the certificate that this Idempotency-Key gave has expired: use a new one")]
     IdempotencyExpired,
+    #[error("this request is not approved yet: GET it to see what it wants, or wait with Prefer: wait=60")]
+    RequestNotApproved,
+    #[error("this request is {}: it is closed, so ask for a certificate again", .0.as_str())]
+    RequestClosed(HeldState),
+    #[error(
+        "what was approved is not what would be signed today, so every approval of this request is void: ask for a \
+         certificate again"
+    )]
+    RequestVoided,
+    #[error("{}", objected(*.0))]
+    ApprovalNotAllowed(Objection),
+    #[error("this request has your approval already, or needs no more: one person counts once")]
+    AlreadyApproved,
+    #[error(
+        "this caller has {most} requests that wait for people: withdraw some with DELETE /v1/requests/{{id}}, or wait"
+    )]
+    TooManyPending { most: u32 },
     #[error("{0}")]
     NotFound(String),
     #[error("several certificates have this serial, one of each CA: add cluster=NAME")]
@@ -122,6 +139,12 @@ impl AppError {
             Self::IdempotencyKeyReused => "idempotency_key_reused",
             Self::IdempotencyInFlight => "idempotency_in_flight",
             Self::IdempotencyExpired => "idempotency_expired",
+            Self::RequestNotApproved => "request_not_approved",
+            Self::RequestClosed(_) => "request_closed",
+            Self::RequestVoided => "request_voided",
+            Self::ApprovalNotAllowed(_) => "approval_not_allowed",
+            Self::AlreadyApproved => "already_approved",
+            Self::TooManyPending { .. } => "too_many_pending",
             Self::NotFound(_) => "not_found",
             Self::SerialAmbiguous => "serial_ambiguous",
             Self::RevisionMismatch { .. } | Self::PolicyMoved(_) => "revision_mismatch",
@@ -152,6 +175,7 @@ impl AppError {
             | Self::KeyBlocked
             | Self::KeyOwned
             | Self::IdempotencyKeyReused
+            | Self::ApprovalNotAllowed(_)
             | Self::PolicyInvalid(_) => true,
             Self::Body(error) => error.is_about_the_csr(),
             _ => false,
@@ -172,6 +196,21 @@ impl AppError {
             Self::PolicyDenied { rows, .. } => rows,
             _ => &[],
         }
+    }
+}
+
+fn objected(objection: Objection) -> &'static str {
+    match objection {
+        Objection::NotNamed => "no review row of this request names this approver",
+        Objection::OwnRequest => {
+            "nobody approves for himself: this approver is, by name or by the owner of its token, the caller, the person \
+             that the request names or the user of the certificate"
+        }
+        Objection::OwnRow => {
+            "nobody approves under a row that he wrote himself: this approver, or the owner of its token, is the author \
+             of the row that names it"
+        }
+        Objection::Already => "one person counts once",
     }
 }
 
@@ -257,9 +296,10 @@ fn clock_off(database: Time) -> AppError {
 impl From<RecordError> for AppError {
     fn from(error: RecordError) -> Self {
         match error {
-            RecordError::Stale | RecordError::IdempotencyKeyTaken | RecordError::LimitReached => {
-                Self::PolicyChanging
-            }
+            RecordError::Stale
+            | RecordError::IdempotencyKeyTaken
+            | RecordError::LimitReached
+            | RecordError::RequestMoved => Self::PolicyChanging,
             RecordError::SerialTaken => Self::Internal("a random serial number came up twice".to_owned()),
             RecordError::KeyOwned => Self::KeyOwned,
             RecordError::KeyBlocked => Self::KeyBlocked,

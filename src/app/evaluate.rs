@@ -11,7 +11,7 @@ use crate::pki::key::KeyKind;
 use crate::pki::name::{Name, ShortName};
 use crate::policy::explain::{ClaimExplained, Lifespan};
 use crate::policy::{
-    Approved, Audience, Clusters, Explanation, Moment, PolicySet, Question, SetBy, Spent, Verdict, Violation,
+    Ask, Audience, Clusters, Explanation, Moment, PolicySet, Question, SetBy, Spent, Verdict, Violation,
 };
 use crate::store::{Counted, Store, StoreError};
 use crate::time::{Lifetime, Time};
@@ -75,15 +75,14 @@ impl Supposed {
         })
     }
 
-    /// What a request that was approved would be without its key.
-    fn of(approved: &Approved, caller: &Caller) -> Self {
-        let ask = approved.ask();
+    /// What a request would be without its key.
+    fn of(ask: &Ask, caller: &Caller) -> Self {
         Self {
             caller: caller.clone(),
             cluster: ask.cluster.clone(),
-            user: approved.user().clone(),
-            groups: approved.groups().to_vec(),
-            key: approved.key().kind(),
+            user: ask.request.user().clone(),
+            groups: ask.request.groups().to_vec(),
+            key: ask.request.key().kind(),
             ttl: ask.ttl,
             on_behalf_of: ask.on_behalf_of.clone(),
             warnings: Vec::new(),
@@ -134,6 +133,8 @@ pub struct Evaluation {
     key: &'static str,
     lifetime: Option<LifetimeExplained>,
     policies: Vec<ShortName>,
+    /// The review rows that would hold it.
+    held_by: Vec<ShortName>,
     policy_revision: i64,
     claims: Vec<ClaimExplained>,
     violations: Vec<Violation>,
@@ -208,6 +209,7 @@ impl Evaluation {
         let Explanation { verdict, claims, policies: deciding, lifetime } = explained;
         let cut = lifetime.as_ref().and_then(|lifespan| lifespan.warning.clone());
         let violations = verdict.violations().to_vec();
+        let held_by = verdict.reviews().to_vec();
         let (outcome, code, detail) = told(verdict, &supposed.cluster);
         Self {
             outcome,
@@ -222,6 +224,7 @@ impl Evaluation {
             key: supposed.key.as_str(),
             lifetime: lifetime.map(|lifespan| LifetimeExplained::of(&lifespan, supposed.ttl, now)),
             policies: deciding,
+            held_by,
             policy_revision: policies.revision(),
             claims,
             violations,
@@ -229,13 +232,13 @@ impl Evaluation {
         }
     }
 
-    /// Whether a certificate would be issued.
+    /// Whether a certificate would be issued, at once or when people approve it.
     #[must_use]
     pub fn is_allowed(&self) -> bool {
         self.code.is_none()
     }
 
-    /// `allowed`, `refused` or `unavailable`.
+    /// `allowed`, `held`, `refused` or `unavailable`.
     #[must_use]
     pub fn outcome(&self) -> &'static str {
         self.outcome
@@ -270,6 +273,7 @@ impl Evaluation {
 fn told(verdict: Verdict, cluster: &ShortName) -> (&'static str, Option<&'static str>, Option<String>) {
     match verdict {
         Verdict::Allowed { .. } => ("allowed", None, None),
+        Verdict::Held { .. } => ("held", None, None),
         Verdict::Refused { refusal, rows } => {
             let error = AppError::of_refusal(refusal, rows, cluster);
             let outcome = if error.is_refusal() { "refused" } else { "unavailable" };
@@ -307,16 +311,16 @@ impl App {
         self.explained(Arc::clone(&state.policies), supposed, now, spent, audience).await
     }
 
-    /// The reasons of a dry run that would have been signed, for its requester.
+    /// The reasons of a dry run that would have been signed or held, for its requester.
     pub(super) async fn explained_preview(
         &self,
         policies: Arc<PolicySet>,
         caller: &Caller,
-        approved: &Approved,
+        ask: &Ask,
         now: Time,
         spent: Vec<Spent>,
     ) -> Result<(Option<LifetimeExplained>, Vec<ClaimExplained>), AppError> {
-        let supposed = Supposed::of(approved, caller);
+        let supposed = Supposed::of(ask, caller);
         let evaluation = self.explained(policies, supposed, now, spent, Audience::Requester).await?;
         Ok((evaluation.lifetime, evaluation.claims))
     }

@@ -142,7 +142,7 @@ impl App {
 
     /// A filter may name a cluster that is configured, or one that was once: a typo must not look
     /// like an empty ledger.
-    async fn check_cluster(&self, asked: Option<&str>) -> Result<(), AppError> {
+    pub(super) async fn check_cluster(&self, asked: Option<&str>) -> Result<(), AppError> {
         let Some(asked) = asked else { return Ok(()) };
         let Err(unknown) = self.cluster(Some(asked)) else { return Ok(()) };
         if self.store.knows_cluster(asked).await? { Ok(()) } else { Err(unknown) }

@@ -13,6 +13,7 @@ mod migrate;
 mod operator;
 mod policy;
 mod quickstart;
+mod request;
 mod serve;
 mod token;
 
@@ -57,6 +58,9 @@ enum Command {
     /// Read, change, test and plan the policy set
     #[command(subcommand)]
     Policy(policy::Policy),
+    /// Look at requests that wait for people, approve and deny them
+    #[command(subcommand)]
+    Request(request::Request),
     /// Block public keys, so that they are never certified again
     #[command(subcommand)]
     Key(key::Key),
@@ -115,6 +119,7 @@ fn dispatch(arguments: Arguments) -> Result<()> {
             Command::Token(token) => token.run(&read(&config)?).await,
             Command::Policy(policy) => policy.run(&config).await,
             Command::Key(key) => key.run(&read(&config)?).await,
+            Command::Request(request) => request.run(&read(&config)?).await,
             Command::Check(check) => check.run(&read(&config)?).await,
             Command::Backup(backup) => backup.run(&read(&config)?).await,
             Command::Audit(audit) => audit.run(&config).await,

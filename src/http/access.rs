@@ -16,6 +16,10 @@ pub enum Access {
     Records,
     /// The role requester (for itself), auditor or admin (for anyone).
     Evaluator,
+    /// The role requester (own requests), approver (those that name it) or auditor (all).
+    Requests,
+    /// The role approver.
+    Approver,
     /// The role auditor.
     Auditor,
     /// The role auditor or admin.
@@ -33,6 +37,8 @@ impl Access {
             Self::Requester => &["requester"],
             Self::Records => &["requester", "auditor"],
             Self::Evaluator => &["requester", "auditor", "admin"],
+            Self::Requests => &["requester", "auditor", "approver"],
+            Self::Approver => &["approver"],
             Self::Auditor => &["auditor"],
             Self::PolicyReader => &["auditor", "admin"],
             Self::Admin => &["admin"],
@@ -51,6 +57,10 @@ impl Access {
             Self::Evaluator => {
                 (roles.requester || roles.auditor || roles.admin, "requester, auditor or admin")
             }
+            Self::Requests => {
+                (roles.requester || roles.auditor || roles.approver, "requester, auditor or approver")
+            }
+            Self::Approver => (roles.approver, "approver"),
             Self::Auditor => (roles.auditor, "auditor"),
             Self::PolicyReader => (roles.auditor || roles.admin, "auditor or admin"),
             Self::Admin => (roles.admin, "admin"),

@@ -3,7 +3,8 @@
 //! - [`mod@router`]: every route with the credential that it needs, in one list.
 //! - [`server`]: the accept loop, with its limits and its drain.
 //! - `exchange`: what surrounds every request: its id, the log line, the rendering of errors.
-//! - `sign`, `certificates`, `refusals`, `policies`, `evaluate`, `blocked_keys`, `clusters`, `audit`, `status`: one file per resource.
+//! - `sign`, `requests`, `certificates`, `refusals`, `policies`, `plan`, `evaluate`, `blocked_keys`, `clusters`, `audit`,
+//!   `status`: one file per resource.
 
 mod accept;
 pub mod access;
@@ -23,7 +24,9 @@ pub mod list;
 pub mod parameters;
 mod plan;
 mod policies;
+mod prefer;
 mod refusals;
+mod requests;
 pub mod router;
 mod rows;
 pub mod server;

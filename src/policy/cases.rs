@@ -161,8 +161,8 @@ impl Case {
     }
 
     fn run(&self, set: &PolicySet, clusters: &Clusters, at: Option<Time>) -> Result<CaseResult, String> {
-        if self.lifetime.is_some() && self.expect != Effect::Allow {
-            return Err("a lifetime goes with `expect: allow` only".to_owned());
+        if self.lifetime.is_some() && self.expect == Effect::Deny {
+            return Err("a lifetime goes with `expect: allow` or `review` only".to_owned());
         }
         let asked = self.read(clusters)?;
         let question = Question {
@@ -188,7 +188,7 @@ impl Case {
     }
 
     fn failure(&self, verdict: &Verdict) -> Option<Failure> {
-        let lifetime = if let Verdict::Allowed { lifetime, .. } = verdict { Some(*lifetime) } else { None };
+        let lifetime = verdict.lifetime();
         let as_long = self.lifetime.is_none_or(|expected| lifetime == Some(expected));
         if verdict.effect() == self.expect && as_long {
             return None;
@@ -236,7 +236,12 @@ impl Verdict {
     pub fn reasons(&self) -> Vec<String> {
         let rows: Vec<String> = self.rows().iter().map(|row| format!("`{row}`")).collect();
         let decided = (!rows.is_empty()).then(|| format!("decided by {}", rows.join(", ")));
-        let warning = if let Self::Allowed { warning, .. } = self { warning.clone() } else { None };
+        let warning = match self {
+            Self::Allowed { warning, .. } | Self::Held { warning, .. } => warning.clone(),
+            Self::Refused { .. } => None,
+        };
+        let reviews: Vec<String> = self.reviews().iter().map(|row| format!("`{row}`")).collect();
+        let held = (!reviews.is_empty()).then(|| format!("held by {}", reviews.join(", ")));
         let claims = self.violations().iter().map(|violation| {
             let nearest = match violation.allowed.as_slice() {
                 [] => String::new(),
@@ -244,7 +249,7 @@ impl Verdict {
             };
             format!("{} `{}`: {}{nearest}", violation.claim, violation.value, violation.reason)
         });
-        claims.chain(warning).chain(decided).collect()
+        claims.chain(warning).chain(decided).chain(held).collect()
     }
 }
 

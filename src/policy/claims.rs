@@ -73,6 +73,8 @@ impl Condition {
 #[derive(Clone, Debug)]
 pub(super) struct Ruling<'a> {
     pub(super) denied_by: RowSet,
+    /// The review rows that hold it, if it is allowed.
+    pub(super) held_by: RowSet,
     /// One grant for each cluster, or the most serious fault and the cluster that has it.
     pub(super) outcome: Result<Vec<Grant<'a>>, (Fault, &'a ShortName)>,
 }
@@ -96,6 +98,7 @@ pub(super) struct Case<'a> {
     /// Allow rows whose `callers` and `on_behalf_of` match.
     allow: RowSet,
     deny: RowSet,
+    review: RowSet,
     /// Allow rows that have given what they may.
     spent: RowSet,
     /// Conditions of allow rows up to this one are taken as met.
@@ -119,10 +122,23 @@ impl<'a> Case<'a> {
         let person = asker.person.map(Name::as_str);
         let by_caller = set.allow.for_caller(caller);
         let allow = set.allow.for_person(person, false, is(set, asker, set.allow.reading)).and(&by_caller);
-        let deny = set.deny.for_person(person, true, is(set, asker, set.deny.reading));
-        let deny = deny.and(&set.deny.for_caller(caller));
-        let spent = set.places(moment.spent.iter().map(|spent| &spent.row));
-        Some(Self { set, question, asker, moment, clusters, by_caller, allow, deny, spent, lifted: None })
+        let of_all = |index: &Index| {
+            let for_person = index.for_person(person, true, is(set, asker, index.reading));
+            for_person.and(&index.for_caller(caller))
+        };
+        Some(Self {
+            set,
+            question,
+            asker,
+            moment,
+            clusters,
+            by_caller,
+            allow,
+            deny: of_all(&set.deny),
+            review: of_all(&set.review),
+            spent: set.places(moment.spent.iter().map(|spent| &spent.row)),
+            lifted: None,
+        })
     }
 
     /// The same, with the conditions of allow rows up to this one taken as met.
@@ -215,9 +231,14 @@ impl<'a> Case<'a> {
 
 /// Decides one claim on every cluster.
 pub(super) fn rule<'a>(scopes: &[Scope<'a>], wish: Wish<'_>) -> Ruling<'a> {
-    let mut ruling = Ruling { denied_by: RowSet::default(), outcome: Ok(Vec::with_capacity(scopes.len())) };
+    let mut ruling = Ruling {
+        denied_by: RowSet::default(),
+        held_by: RowSet::default(),
+        outcome: Ok(Vec::with_capacity(scopes.len())),
+    };
     for scope in scopes {
-        ruling.denied_by.unite(&scope.denied_by(wish));
+        ruling.denied_by.unite(&scope.speaking(&scope.set.deny, &scope.deny, wish));
+        ruling.held_by.unite(&scope.speaking(&scope.set.review, &scope.review, wish));
         match (scope.grant(wish), &mut ruling.outcome) {
             (Ok(grant), Ok(grants)) => grants.push(grant),
             (Ok(_), Err(_)) => {}
@@ -249,6 +270,7 @@ pub(super) struct Scope<'a> {
     /// The best of those with a bare star in `groups`.
     any_group: Option<Grant<'a>>,
     deny: RowSet,
+    review: RowSet,
 }
 
 impl<'a> Scope<'a> {
@@ -261,9 +283,14 @@ impl<'a> Scope<'a> {
             rows.users.find(probe, &mut found, is(set, asker, rows.reading));
             found.and(within).and(&index.rows)
         };
-        let mut deny = by_user(&set.deny, &case.deny);
-        take_out_excepted_users(set, asker, &set.deny, user, class, &mut deny);
-        case.keep_holding(&set.deny, &mut deny);
+        let taking = set.taking(case.question.key);
+        let speaking = |index: &Index, within: &RowSet| {
+            let mut rows = by_user(index, within);
+            take_out_excepted_users(set, asker, index, user, class, &mut rows);
+            case.keep_holding(index, &mut rows);
+            rows
+        };
+        let review = speaking(&set.review, &case.review);
         let mut unkeyed = by_user(&set.allow, &case.allow);
         if class != NameClass::Ordinary {
             unkeyed.keep(&set.spelled_out);
@@ -273,7 +300,7 @@ impl<'a> Scope<'a> {
             take_out_excepted_users(set, asker, &set.allow, user, class, &mut unkeyed);
         }
         let open = case.keep_holding(&set.allow, &mut unkeyed);
-        let allow = set.taking(case.question.key).map(|rows| unkeyed.clone().and(rows)).unwrap_or_default();
+        let allow = taking.map(|rows| unkeyed.clone().and(rows)).unwrap_or_default();
         let mut closing = RowSet::default();
         open.iter().for_each(|(place, _)| closing.insert(*place));
         let any_group = None;
@@ -289,30 +316,30 @@ impl<'a> Scope<'a> {
             unkeyed,
             allow,
             any_group,
-            deny,
+            deny: speaking(&set.deny, &case.deny),
+            review: taking.map(|rows| review.and(rows)).unwrap_or_default(),
         };
         scope.any_group = scope.best(&scope.allow.clone().and(set.allow.groups.any()));
         scope
     }
 
-    /// Every deny row that speaks of the claim.
-    fn denied_by(&self, wish: Wish<'_>) -> RowSet {
-        if self.deny.is_empty() {
+    /// Every one of `rows`, which are of `index` and match the user, that speaks of the claim.
+    fn speaking(&self, index: &Index, rows: &RowSet, wish: Wish<'_>) -> RowSet {
+        if rows.is_empty() {
             return RowSet::default();
         }
-        let index = &self.set.deny;
         let mut found = RowSet::default();
         match wish {
             Wish::User => found.unite(&index.bare),
             Wish::Group(group) => {
                 let class = self.index.reserved.class(group);
-                let probe = probe(group.as_str(), index.reading, class, &self.deny);
+                let probe = probe(group.as_str(), index.reading, class, rows);
                 index.groups.find(probe, &mut found, is(self.set, self.asker, index.reading));
-                found.keep(&self.deny);
+                found.keep(rows);
                 found.take_out(&self.excepted(index, group, class, &found));
             }
         }
-        found.and(&self.deny)
+        found.and(rows)
     }
 
     /// Those of `rows` that leave the group out.

@@ -34,8 +34,8 @@ const COMPARED_PATTERNS: usize = 10_000;
 pub enum Audience {
     /// Somebody who may read the policy set: every row.
     Reader,
-    /// The caller itself: allow rows whose `callers` match it, and what a deny row with `explain`
-    /// denies.
+    /// The caller itself: allow rows whose `callers` match it, review rows that hold, and what a deny
+    /// row with `explain` denies.
     Requester,
 }
 
@@ -188,6 +188,8 @@ pub struct Considered {
 pub enum ClaimOutcome {
     /// An allow row matches, and nothing stands against it.
     Allowed,
+    /// The same, but a review row matches too.
+    Held,
     /// A deny row matches.
     Denied,
     /// No allow row matches.
@@ -206,6 +208,7 @@ impl ClaimOutcome {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Allowed => "allowed",
+            Self::Held => "held",
             Self::Denied => "denied",
             Self::NoRow => "no_row",
             Self::LooksReserved => "looks_reserved",
@@ -226,9 +229,12 @@ pub struct ClaimExplained {
     pub cluster: ShortName,
     /// What becomes of it.
     pub outcome: ClaimOutcome,
-    /// The deciding rows, by name: of an allowed claim those that give it for longest, of a denied
+    /// The deciding rows, by name: of an allowed or held claim those that give it for longest, of a denied
     /// one those that deny it and may be told.
     pub policies: Vec<ShortName>,
+    /// The review rows that hold it, by name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub held_by: Vec<ShortName>,
     /// The most that an allow row gives.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_ttl: Option<Lifetime>,
@@ -284,17 +290,19 @@ impl PolicySet {
         let entries = question.groups.len().saturating_add(1).saturating_mul(sites.len().max(1));
         let told = Told { audience, room: (SHOWN / entries).max(SHOWN_OF_EACH) };
         let (mut claims, mut granted) = (Vec::with_capacity(entries), Vec::with_capacity(entries));
+        let mut reviews = RowSet::default();
         for group in std::iter::once(None).chain(question.groups.iter().map(Some)) {
             for (site, bases) in sites.iter().zip(&bases) {
-                let (claim, grant) = site.explain(group, bases, told);
+                let Reasoned { claim, grant, held_by } = site.explain(group, bases, told);
                 claims.push(claim);
+                reviews.unite(&held_by);
                 granted.extend(grant.map(|grant| (group.is_none(), grant)));
             }
         }
         if granted.len() < claims.len() {
             granted.clear();
         }
-        let lifetime = sites.first().and_then(|site| site.lifespan(&granted));
+        let lifetime = sites.first().and_then(|site| site.lifespan(&granted, &reviews));
         let verdict = self.verdict(clusters, caller, question, moment);
         let policies = if lifetime.is_some() { self.together(&granted) } else { Vec::new() };
         Explanation { verdict, claims, policies, lifetime }
@@ -315,6 +323,15 @@ impl PolicySet {
     }
 }
 
+/// What becomes of one claim, and what it adds to the whole.
+struct Reasoned<'a> {
+    claim: ClaimExplained,
+    /// None where it is refused.
+    grant: Option<Grant<'a>>,
+    /// The review rows that match.
+    held_by: RowSet,
+}
+
 #[derive(Clone, Copy)]
 struct Told {
     audience: Audience,
@@ -327,7 +344,8 @@ impl Told {
         match (self.audience, rule.effect) {
             (Audience::Reader, _) => true,
             (Audience::Requester, Effect::Allow) => rule.enabled && !fails.has(Field::Callers),
-            (Audience::Requester, Effect::Review | Effect::Deny) => rule.explain && fails.is_empty(),
+            (Audience::Requester, Effect::Review) => fails.is_empty(),
+            (Audience::Requester, Effect::Deny) => rule.explain && fails.is_empty(),
         }
     }
 }
@@ -461,34 +479,31 @@ impl<'a> Site<'a> {
         (!free).then_some(Field::Reserved)
     }
 
-    fn explain(
-        &self,
-        group: Option<&Name>,
-        bases: &[Fields],
-        told: Told,
-    ) -> (ClaimExplained, Option<Grant<'a>>) {
+    fn explain(&self, group: Option<&Name>, bases: &[Fields], told: Told) -> Reasoned<'a> {
         let class = group.map_or(self.user_class, |group| self.class(group));
         let compared = self.compared(group.map(|group| (group, class)), bases);
-        let (allow, deny) = self.matching(&compared);
+        let Matching { allow, review, deny } = self.matching(&compared);
         let grant = self.grant(&allow);
-        let outcome = self.outcome(class, &deny, grant.is_some());
+        let outcome = self.outcome(class, &deny, &review, grant.is_some());
+        let is_granted = matches!(outcome, ClaimOutcome::Allowed | ClaimOutcome::Held);
         let policies = match (outcome, &grant) {
-            (ClaimOutcome::Allowed, Some(grant)) => self.set.names(&grant.rows),
+            (ClaimOutcome::Allowed | ClaimOutcome::Held, Some(grant)) => self.set.names(&grant.rows),
             (ClaimOutcome::Denied, _) => self.tellable(&deny, told),
             _ => Vec::new(),
         };
         let (rows, rows_left_out) = self.shown(compared, told);
-        let explained = ClaimExplained {
+        let claim = ClaimExplained {
             claim: if group.is_some() { Claim::Group } else { Claim::User },
             value: group.unwrap_or(self.question.user).to_string(),
             cluster: self.cluster.name.clone(),
             outcome,
             policies,
+            held_by: if is_granted { self.set.names(&review) } else { Vec::new() },
             max_ttl: grant.as_ref().map(|grant| grant.lifetime),
             rows,
             rows_left_out,
         };
-        (explained, grant.filter(|_| outcome == ClaimOutcome::Allowed))
+        Reasoned { claim, grant: grant.filter(|_| is_granted), held_by: review }
     }
 
     /// Every row by its place, with the fields on which it fails.
@@ -497,26 +512,26 @@ impl<'a> Site<'a> {
         rows.map(|(rule, base)| base.and(self.of_claim(rule, group))).enumerate().collect()
     }
 
-    /// The rows that match and allow, and those that match and do not.
-    fn matching(&self, compared: &[(usize, Fields)]) -> (RowSet, RowSet) {
-        let (mut allow, mut deny) = (RowSet::default(), RowSet::default());
+    fn matching(&self, compared: &[(usize, Fields)]) -> Matching {
+        let mut matching = Matching::default();
         for (place, _) in compared.iter().filter(|(_, fails)| fails.is_empty()) {
             match self.set.rules.get(*place).map(|rule| rule.effect) {
-                Some(Effect::Allow) => allow.insert(*place),
-                // What would wait for a person is refused as long as nobody can be asked.
-                Some(Effect::Review | Effect::Deny) => deny.insert(*place),
+                Some(Effect::Allow) => matching.allow.insert(*place),
+                Some(Effect::Review) => matching.review.insert(*place),
+                Some(Effect::Deny) => matching.deny.insert(*place),
                 None => {}
             }
         }
-        (allow, deny)
+        matching
     }
 
-    fn outcome(&self, class: NameClass, deny: &RowSet, granted: bool) -> ClaimOutcome {
+    fn outcome(&self, class: NameClass, deny: &RowSet, review: &RowSet, granted: bool) -> ClaimOutcome {
         match class {
             NameClass::LooksReserved => ClaimOutcome::LooksReserved,
             NameClass::NeverIssued => ClaimOutcome::NeverIssued,
             NameClass::NodeIdentity if !self.cluster.node_identities => ClaimOutcome::NodeIdentities,
             _ if !deny.is_empty() => ClaimOutcome::Denied,
+            _ if granted && !review.is_empty() => ClaimOutcome::Held,
             _ if granted => ClaimOutcome::Allowed,
             _ => ClaimOutcome::NoRow,
         }
@@ -565,17 +580,27 @@ impl<'a> Site<'a> {
         }
     }
 
-    fn lifespan(&self, granted: &[(bool, Grant<'a>)]) -> Option<Lifespan> {
+    fn lifespan(&self, granted: &[(bool, Grant<'a>)], reviews: &RowSet) -> Option<Lifespan> {
         let grants: Vec<&Grant<'_>> = granted.iter().map(|(_, grant)| grant).collect();
         let (asked, now) = (self.question.ttl, self.moment.now);
-        let given = terms(self.set, self.cluster, &grants, asked, now).ok().filter(|_| !grants.is_empty())?;
+        let given = terms(self.set, self.cluster, &grants, reviews, asked, now)
+            .ok()
+            .filter(|_| !grants.is_empty())?;
         Some(Lifespan {
             not_before: given.not_before,
             not_after: given.not_after,
-            set_by: set_by(self.set, self.cluster, &grants, asked, now),
+            set_by: set_by(self.set, self.cluster, &grants, reviews, asked, now),
             warning: given.warning,
         })
     }
+}
+
+/// The rows that match one claim in every field.
+#[derive(Default)]
+struct Matching {
+    allow: RowSet,
+    review: RowSet,
+    deny: RowSet,
 }
 
 /// An allow row of the caller that does not give what was refused.

@@ -35,20 +35,38 @@ pub enum SetBy {
     Authority,
 }
 
-/// The terms on `cluster` for a request that everything in `grants` allows.
+impl Terms {
+    /// From `now` until notAfter.
+    pub(super) fn lifetime(&self, now: Time) -> Lifetime {
+        let seconds = self.not_after.seconds_since(now);
+        Lifetime::from_seconds(u32::try_from(seconds).unwrap_or_default())
+    }
+
+    /// At most `lifetime`, counted from `now`: what was approved.
+    pub(super) fn shorten(&mut self, lifetime: Lifetime, now: Time) {
+        let not_after = now.after(lifetime);
+        if not_after < self.not_after {
+            self.not_after = not_after;
+            self.warning = Some(format!("the lifetime is {lifetime}: no more was approved"));
+        }
+    }
+}
+
+/// The terms on `cluster` for a request that everything in `grants` allows and that `reviews` hold.
 pub(super) fn terms(
     set: &PolicySet,
     cluster: &ClusterRules,
     grants: &[&Grant<'_>],
+    reviews: &RowSet,
     asked: Option<Lifetime>,
     now: Time,
 ) -> Result<Terms, Refusal> {
-    let (wanted, cap) = (wanted(cluster, asked), cap(cluster, grants));
+    let (wanted, cap) = (wanted(cluster, asked), cap(set, cluster, grants, reviews));
     if wanted.min(cap) < Lifetime::LEAST {
         return Err(too_short(wanted, cap, closing(set, grants, cap)));
     }
     let given = wanted.min(cap).min(left(cluster, now)?);
-    let set_by = || set_by(set, cluster, grants, asked, now);
+    let set_by = || set_by(set, cluster, grants, reviews, asked, now);
     let warning =
         (given < wanted).then(|| cut(asked.is_some(), wanted, given, &why(cluster, cap, &set_by())));
     Ok(Terms {
@@ -63,14 +81,15 @@ pub(super) fn set_by(
     set: &PolicySet,
     cluster: &ClusterRules,
     grants: &[&Grant<'_>],
+    reviews: &RowSet,
     asked: Option<Lifetime>,
     now: Time,
 ) -> SetBy {
-    let (wanted, cap) = (wanted(cluster, asked), cap(cluster, grants));
+    let (wanted, cap) = (wanted(cluster, asked), cap(set, cluster, grants, reviews));
     let left = left(cluster, now).unwrap_or(Lifetime::MOST);
     match asked {
         _ if left < cap && left < wanted => SetBy::Authority,
-        _ if cap < wanted => giver(set, cluster, grants, cap),
+        _ if cap < wanted => giver(set, cluster, grants, reviews, cap),
         Some(_) => SetBy::Request,
         None => SetBy::Default,
     }
@@ -80,8 +99,9 @@ fn wanted(cluster: &ClusterRules, asked: Option<Lifetime>) -> Lifetime {
     asked.unwrap_or(cluster.default_ttl).min(Lifetime::MOST)
 }
 
-fn cap(cluster: &ClusterRules, grants: &[&Grant<'_>]) -> Lifetime {
-    grants.iter().map(|grant| grant.lifetime).fold(cluster.max_ttl, Lifetime::min)
+fn cap(set: &PolicySet, cluster: &ClusterRules, grants: &[&Grant<'_>], reviews: &RowSet) -> Lifetime {
+    let reviewed = set.in_set(reviews).filter_map(|rule| rule.max_ttl);
+    grants.iter().map(|grant| grant.lifetime).chain(reviewed).fold(cluster.max_ttl, Lifetime::min)
 }
 
 /// What is left of the CA, bounded by what is ever given.
@@ -134,8 +154,16 @@ fn listed(rows: &[ShortName]) -> String {
     rows.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
-fn giver(set: &PolicySet, asked: &ClusterRules, grants: &[&Grant<'_>], cap: Lifetime) -> SetBy {
+fn giver(
+    set: &PolicySet,
+    asked: &ClusterRules,
+    grants: &[&Grant<'_>],
+    reviews: &RowSet,
+    cap: Lifetime,
+) -> SetBy {
     let mut rows = RowSet::default();
+    let cuts = |place: &usize| set.rules.get(*place).is_some_and(|rule| rule.max_ttl == Some(cap));
+    reviews.iter().filter(cuts).for_each(|place| rows.insert(place));
     let mut by_cluster = asked.max_ttl == cap;
     for grant in grants.iter().filter(|grant| grant.lifetime == cap) {
         by_cluster |= grant.cluster.max_ttl == cap;

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::choices::{Choices, Field, GROUPS, Offered, PEOPLE, USERS, choices, keys};
+use super::index::RowSet;
 use super::rule::{Asker, Rule};
 use super::set::{ClusterIndex, ClusterRules, Clusters, PolicySet};
 use crate::caller::Caller;
@@ -32,6 +33,29 @@ pub struct Permission {
     pub on_behalf_of: Vec<String>,
     /// The longest lifetime that any of these rows gives now.
     pub max_ttl: Lifetime,
+    /// What of it waits for people, by row.
+    pub reviews: Vec<ReviewNeeded>,
+}
+
+/// What a review row of one cluster holds of a caller's requests.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ReviewNeeded {
+    /// The row's name.
+    pub policy: String,
+    /// User names, and patterns of them, sorted.
+    pub users: Vec<String>,
+    /// What the patterns in `users` leave out, sorted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub except_users: Vec<String>,
+    /// Groups, and patterns of them, sorted. None where the user name alone is held.
+    pub groups: Vec<String>,
+    /// What the patterns in `groups` leave out, sorted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub except_groups: Vec<String>,
+    /// For whom, sorted. None where it does not matter.
+    pub on_behalf_of: Vec<String>,
+    /// How many approvals it wants.
+    pub approvals: u32,
 }
 
 impl PolicySet {
@@ -56,10 +80,7 @@ impl PolicySet {
         caller: &Caller,
         now: Time,
     ) -> Option<Permission> {
-        let rows = self.allow.for_caller(caller).and(&index.rows);
-        let in_force = self.in_set(&rows).filter(|rule| rule.admits(caller));
-        let in_force: Vec<(&Rule, Lifetime)> =
-            in_force.filter_map(|rule| Some((rule, rule.open_for(now)?))).collect();
+        let in_force = self.in_force(&self.allow.for_caller(caller).and(&index.rows), caller, now);
         let asker = Asker { caller, person: None };
         let offered = |field: Field| Offered::of(in_force.iter().map(|(rule, _)| *rule), field, asker, index);
         let users = offered(USERS);
@@ -80,7 +101,32 @@ impl PolicySet {
             rows: choices.collect(),
             on_behalf_of: offered(PEOPLE).texts(),
             max_ttl: lifetimes.max()?,
+            reviews: self.reviews(index, asker, now),
         })
+    }
+
+    /// Those of `rows` that are in force for the caller, and for how long yet.
+    fn in_force(&self, rows: &RowSet, caller: &Caller, now: Time) -> Vec<(&Rule, Lifetime)> {
+        let admitting = self.in_set(rows).filter(|rule| rule.admits(caller));
+        admitting.filter_map(|rule| Some((rule, rule.open_for(now)?))).collect()
+    }
+
+    fn reviews(&self, index: &ClusterIndex, asker: Asker<'_>, now: Time) -> Vec<ReviewNeeded> {
+        let rows = self.review.for_caller(asker.caller).and(&index.rows);
+        let needed = |(rule, _): &(&Rule, Lifetime)| {
+            let offered = |field: Field| Offered::of(std::iter::once(*rule), field, asker, index);
+            let (users, groups) = (offered(USERS), offered(GROUPS));
+            ReviewNeeded {
+                policy: rule.name.to_string(),
+                users: users.texts(),
+                except_users: users.except,
+                groups: groups.texts(),
+                except_groups: groups.except,
+                on_behalf_of: offered(PEOPLE).texts(),
+                approvals: rule.approvals,
+            }
+        };
+        self.in_force(&rows, asker.caller, now).iter().map(needed).collect()
     }
 }
 
@@ -158,6 +204,27 @@ mod tests {
         assert_eq!(day["when"], json!(["mon-fri 08:00-18:00 Europe/Berlin"]));
         assert_eq!((&day["max_active"], day.get("per_hour")), (&json!(3), None));
         assert_eq!((&day["max_ttl"], &prod["max_ttl"]), (&json!("9h"), &json!("9h")));
+    }
+
+    #[test]
+    fn what_waits_for_people_is_shown_with_the_row_that_holds_it() {
+        let set = set(&json!([
+            {"users": ["{caller}"], "groups": ["ops"], "callers": ["oidc:corp:*"]},
+            {"name": "ops", "effect": "review", "callers": ["oidc:corp:*"], "users": ["{caller}"], "groups": ["ops"],
+             "approvers": ["token:a", "token:b"], "approvals": 2},
+            {"name": "other", "effect": "review", "callers": ["oidc:other:*"], "users": ["*"], "approvers": ["token:a"]},
+        ]));
+        let permissions = set.permissions(&clusters(), &oidc("corp", "alice", &[]), NOW);
+        let ops = ReviewNeeded {
+            policy: "ops".to_owned(),
+            users: vec!["alice".to_owned()],
+            except_users: Vec::new(),
+            groups: vec!["ops".to_owned()],
+            except_groups: Vec::new(),
+            on_behalf_of: Vec::new(),
+            approvals: 2,
+        };
+        assert_eq!(permissions[0].reviews, [ops]);
     }
 
     #[test]

@@ -4,8 +4,10 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::explain::{Audience, ClaimOutcome, Field};
-use super::testing::{NOW, clusters, name, oidc, portal, row};
-use super::{Approved, Ask, Clusters, Effect, LimitKind, Moment, PolicyRow, PolicySet, Refused, Spent};
+use super::testing::{NOW, clusters, name, oidc, portal, row, unheld};
+use super::{
+    Approved, Ask, Clusters, Decision, Effect, LimitKind, Moment, PolicyRow, PolicySet, Refused, Spent,
+};
 use crate::caller::{Caller, CallerGroup, CallerKind, Claims};
 use crate::pki::csr::CertRequest;
 use crate::pki::key::KeyKind;
@@ -241,7 +243,8 @@ fn decide_on(
     caller: &Caller,
     ask: &Ask,
 ) -> Result<Approved, Box<Refused>> {
-    PolicySet::compile(1, rows.to_vec(), world).expect("a set").decide(world, caller, ask.clone(), NOW)
+    let set = PolicySet::compile(1, rows.to_vec(), world).expect("a set");
+    unheld(set.decide(world, caller, ask.clone(), NOW))
 }
 
 fn decide(rows: &[PolicyRow], caller: &Caller, ask: &Ask) -> Result<Approved, Box<Refused>> {
@@ -269,6 +272,17 @@ fn violations(refused: &Refused) -> &[super::Violation] {
         super::Refusal::Policy(told) | super::Refusal::LooksReserved(told) => told,
         _ => &[],
     }
+}
+
+/// Some of the deny rows, made to hold instead.
+fn reviewing(mut rows: Vec<PolicyRow>, which: u16) -> Vec<PolicyRow> {
+    let deny = rows.iter_mut().filter(|row| row.effect == Effect::Deny);
+    for (_, row) in deny.enumerate().filter(|(place, _)| which & (1 << (place % 16)) != 0) {
+        row.effect = Effect::Review;
+        row.approvers = Some(vec!["token:carol".to_owned()]);
+        row.max_ttl = Some(Lifetime::from_seconds(5_400));
+    }
+    rows
 }
 
 /// Whether the enabled row's `callers` match.
@@ -527,7 +541,7 @@ proptest! {
         }
         let spent = used_up(&rows, which);
         let set = PolicySet::compile(1, rows.clone(), &world).expect("a set");
-        let fast = set.decide_without(&world, &caller, ask.clone(), NOW, &spent).ok().map(|approved| {
+        let fast = unheld(set.decide_without(&world, &caller, ask.clone(), NOW, &spent)).ok().map(|approved| {
             let seconds = approved.not_after().seconds_since(NOW);
             let names: Vec<String> = approved.rows().iter().map(ToString::to_string).collect();
             (u32::try_from(seconds).expect("seconds"), names)
@@ -555,7 +569,7 @@ proptest! {
         let set = PolicySet::compile(1, rows.clone(), &world()).expect("a set");
         let others: Vec<PolicyRow> =
             rows.iter().filter(|row| spent.iter().all(|spent| spent.row != row.name)).cloned().collect();
-        let one = set.decide_without(&world(), &caller, ask.clone(), NOW, &spent);
+        let one = unheld(set.decide_without(&world(), &caller, ask.clone(), NOW, &spent));
         match (one, decide(&others, &caller, &ask)) {
             (Ok(one), Ok(other)) => {
                 prop_assert_eq!(one.rows(), other.rows());
@@ -573,14 +587,29 @@ proptest! {
         if together {
             world.rules.iter_mut().for_each(|rules| rules.trust_group = ShortName::parse("fleet").ok());
         }
+        let rows = reviewing(rows, which);
         let set = PolicySet::compile(1, rows.clone(), &world).expect("a set");
         let spent = used_up(&rows, which);
         let decided = set.decide_without(&world, &caller, ask.clone(), NOW, &spent);
         let moment = Moment { now: NOW, spent: &spent };
         let explained = set.explain(&world, &caller, ask.question(), moment, Audience::Reader);
-        let allowed = explained.claims.iter().all(|claim| claim.outcome == ClaimOutcome::Allowed);
+        let is_allowed = |outcome| matches!(outcome, ClaimOutcome::Allowed | ClaimOutcome::Held);
+        let allowed = explained.claims.iter().all(|claim| is_allowed(claim.outcome));
+        let mut held_by: Vec<&ShortName> = explained.claims.iter().flat_map(|claim| &claim.held_by).collect();
+        held_by.sort();
+        held_by.dedup();
         match decided {
-            Ok(approved) => {
+            Ok(Decision::Held(held)) => {
+                prop_assert!(allowed, "{:?}", explained);
+                prop_assert_eq!(&explained.policies, held.rows());
+                prop_assert_eq!(held_by, held.reviews().iter().map(|row| &row.name).collect::<Vec<_>>());
+                prop_assert_eq!(explained.verdict.lifetime(), Some(held.lifetime()));
+                let lifetime = explained.lifetime.expect("a lifetime");
+                prop_assert_eq!(lifetime.not_after, held.not_after());
+                prop_assert_eq!(lifetime.warning.as_slice(), held.warnings());
+            }
+            Ok(Decision::Approved(approved)) => {
+                prop_assert!(held_by.is_empty());
                 prop_assert!(allowed, "{:?}", explained);
                 prop_assert_eq!(&explained.policies, approved.rows());
                 let lifetime = explained.lifetime.expect("a lifetime");
@@ -594,7 +623,7 @@ proptest! {
                 prop_assert!(explained.lifetime.is_none() && explained.policies.is_empty());
                 let mut denied: Vec<ShortName> = explained.claims.iter()
                     .flat_map(|claim| &claim.rows)
-                    .filter(|row| row.matches && row.effect != Effect::Allow)
+                    .filter(|row| row.matches && row.effect == Effect::Deny)
                     .map(|row| row.policy.clone())
                     .collect();
                 denied.sort();
@@ -604,7 +633,7 @@ proptest! {
                     .filter(|told| matches!(told.claim, super::Claim::User | super::Claim::Group))
                     .map(|told| (told.claim, told.value.clone()));
                 let mut unmet: Vec<_> = explained.claims.iter()
-                    .filter(|claim| claim.outcome != ClaimOutcome::Allowed)
+                    .filter(|claim| !is_allowed(claim.outcome))
                     .map(|claim| (claim.claim, claim.value.clone()))
                     .collect();
                 unmet.dedup();

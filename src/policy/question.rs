@@ -55,6 +55,17 @@ pub enum Verdict {
         /// The deciding rows, as [`Approved::rows`](super::Approved::rows) has them.
         rows: Vec<ShortName>,
     },
+    /// It would wait for people.
+    Held {
+        /// From now until notAfter, if it were signed now.
+        lifetime: Lifetime,
+        /// Why that is less than was asked, where it is.
+        warning: Option<String>,
+        /// The rows that allow it, as [`Held::rows`](super::Held::rows) has them.
+        rows: Vec<ShortName>,
+        /// The review rows that hold it, sorted by name.
+        reviews: Vec<ShortName>,
+    },
     /// It would be refused.
     Refused {
         /// Why.
@@ -70,6 +81,7 @@ impl Verdict {
     pub fn effect(&self) -> Effect {
         match self {
             Self::Allowed { .. } => Effect::Allow,
+            Self::Held { .. } => Effect::Review,
             Self::Refused { .. } => Effect::Deny,
         }
     }
@@ -79,7 +91,7 @@ impl Verdict {
     pub fn violations(&self) -> &[Violation] {
         match self {
             Self::Refused { refusal: Refusal::Policy(all) | Refusal::LooksReserved(all), .. } => all,
-            Self::Refused { .. } | Self::Allowed { .. } => &[],
+            Self::Refused { .. } | Self::Held { .. } | Self::Allowed { .. } => &[],
         }
     }
 
@@ -87,7 +99,25 @@ impl Verdict {
     #[must_use]
     pub fn rows(&self) -> &[ShortName] {
         match self {
-            Self::Allowed { rows, .. } | Self::Refused { rows, .. } => rows,
+            Self::Allowed { rows, .. } | Self::Held { rows, .. } | Self::Refused { rows, .. } => rows,
+        }
+    }
+
+    /// The review rows that hold it, sorted by name.
+    #[must_use]
+    pub fn reviews(&self) -> &[ShortName] {
+        match self {
+            Self::Held { reviews, .. } => reviews,
+            Self::Allowed { .. } | Self::Refused { .. } => &[],
+        }
+    }
+
+    /// What would be given, now or when it is approved.
+    #[must_use]
+    pub fn lifetime(&self) -> Option<Lifetime> {
+        match self {
+            Self::Allowed { lifetime, .. } | Self::Held { lifetime, .. } => Some(*lifetime),
+            Self::Refused { .. } => None,
         }
     }
 }
@@ -107,9 +137,13 @@ impl PolicySet {
         moment: Moment<'_>,
     ) -> Verdict {
         match self.judge(clusters, caller, question, moment) {
-            Ok(Given { terms, rows, .. }) => {
-                let seconds = u32::try_from(terms.not_after.seconds_since(moment.now)).unwrap_or(u32::MAX);
-                Verdict::Allowed { lifetime: Lifetime::from_seconds(seconds), warning: terms.warning, rows }
+            Ok(Given { terms, rows, reviews, .. }) => {
+                let (lifetime, warning) = (terms.lifetime(moment.now), terms.warning);
+                if reviews.is_empty() {
+                    return Verdict::Allowed { lifetime, warning, rows };
+                }
+                let reviews = reviews.into_iter().map(|row| row.name).collect();
+                Verdict::Held { lifetime, warning, rows, reviews }
             }
             Err(stopped) => {
                 let (refusal, rows) = stopped.explained();
@@ -118,7 +152,7 @@ impl PolicySet {
         }
     }
 
-    /// Whether [`PolicySet::would`] allows it, without the time that finding words for a refusal
+    /// Whether [`PolicySet::would`] allows it, at once or when people approve it, without the time that finding words for a refusal
     /// takes.
     #[must_use]
     pub fn allows(&self, clusters: &Clusters, caller: &Caller, question: Question<'_>, now: Time) -> bool {
@@ -157,7 +191,7 @@ impl Clusters {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::testing::{HOUR, NOW, ask, cluster, clusters, portal, set, set_on, short};
+    use crate::policy::testing::{HOUR, NOW, ask, cluster, clusters, portal, set, set_on, short, unheld};
     use crate::policy::{Ask, Claim};
     use serde_json::json;
 
@@ -189,7 +223,7 @@ mod tests {
             let verdict = would(&rows, &ask);
             let allows = set(&rows).allows(&clusters(), &portal(), ask.question(), NOW);
             assert_eq!(allows, verdict.effect() == Effect::Allow);
-            match set(&rows).decide(&clusters(), &portal(), ask, NOW) {
+            match unheld(set(&rows).decide(&clusters(), &portal(), ask, NOW)) {
                 Ok(approved) => {
                     let Verdict::Allowed { lifetime, warning, rows } = verdict else { panic!("{verdict:?}") };
                     assert_eq!(NOW.after(lifetime), approved.not_after());

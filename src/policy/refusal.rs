@@ -365,7 +365,7 @@ pub(super) fn shown<'a>(
     asker: Asker<'_>,
     ordinary: impl Fn(&Name) -> bool,
 ) -> Vec<Offer<'a>> {
-    debug_assert_eq!(rule.effect, Effect::Allow, "only rows that allow are told of");
+    debug_assert_ne!(rule.effect, Effect::Deny, "of rows that deny nobody is told");
     if let Some(offer) = as_written(pattern, asker) {
         return vec![offer];
     }

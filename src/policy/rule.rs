@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Effect;
+use super::approvers::ApproverPattern;
 use super::callers::CallerPattern;
 use super::pattern::{Pattern, Star, Variable};
 use super::windows::Windows;
@@ -81,6 +82,10 @@ pub(super) struct Rule {
     pub(super) max_active: Option<u32>,
     pub(super) per_hour: Option<u32>,
     pub(super) keys: Option<Vec<KeyKind>>,
+    /// Of a review row.
+    pub(super) approvers: Vec<ApproverPattern>,
+    /// How many of them a review row wants.
+    pub(super) approvals: u32,
     pub(super) description: Option<String>,
     pub(super) explain: bool,
     pub(super) enabled: bool,

@@ -70,6 +70,7 @@ pub struct PolicySet {
     pub(super) rules: Vec<Rule>,
     pub(super) allow: Index,
     pub(super) deny: Index,
+    pub(super) review: Index,
     /// Allow rows without a star in `users` and `callers`: only they give reserved names.
     pub(super) spelled_out: RowSet,
     keys: HashMap<KeyKind, RowSet>,
@@ -148,12 +149,13 @@ impl PolicySet {
     #[must_use]
     pub fn reads_claims_of(&self, caller: &Caller) -> bool {
         let mut rows = self.allow.for_caller(caller);
+        rows.unite(&self.review.for_caller(caller));
         rows.unite(&self.deny.for_caller(caller));
         self.in_set(&rows).any(Rule::reads_claims)
     }
 
     fn index(revision: i64, rows: Vec<PolicyRow>, mut rules: Vec<Rule>, clusters: &Clusters) -> Self {
-        let (mut allow, mut deny) = (Index::new(Effect::Allow), Index::new(Effect::Deny));
+        let [mut allow, mut review, mut deny] = [Effect::Allow, Effect::Review, Effect::Deny].map(Index::new);
         let mut spelled_out = RowSet::default();
         rules.sort_by(|one, other| one.name.cmp(&other.name));
         share_windows(&mut rules);
@@ -161,8 +163,8 @@ impl PolicySet {
             match rule.effect {
                 _ if !rule.enabled => {}
                 Effect::Allow => allow.insert(place, rule),
-                // What would wait for a person is refused as long as nobody can be asked.
-                Effect::Review | Effect::Deny => deny.insert(place, rule),
+                Effect::Review => review.insert(place, rule),
+                Effect::Deny => deny.insert(place, rule),
             }
             if !rule.is_starred() {
                 spelled_out.insert(place);
@@ -182,7 +184,7 @@ impl PolicySet {
             })
             .collect();
         let tiers = tiers(&rules);
-        Self { revision, rows, rules, allow, deny, spelled_out, keys, clusters, tiers }
+        Self { revision, rows, rules, allow, deny, review, spelled_out, keys, clusters, tiers }
     }
 
     /// The rows of these names.
@@ -197,6 +199,15 @@ impl PolicySet {
     /// The rows that take keys of this kind.
     pub(super) fn taking(&self, kind: KeyKind) -> Option<&RowSet> {
         self.keys.get(&kind)
+    }
+
+    /// The rows themselves, sorted by name.
+    pub(super) fn written(&self, rows: &RowSet) -> Vec<PolicyRow> {
+        let names = self.names(rows);
+        let mut written: Vec<PolicyRow> =
+            self.rows.iter().filter(|row| names.binary_search(&row.name).is_ok()).cloned().collect();
+        written.sort_by(|one, other| one.name.cmp(&other.name));
+        written
     }
 
     /// The names of `rows`, sorted, each once.

@@ -167,13 +167,12 @@ impl Explanation {
     /// Of what would be decided.
     #[must_use]
     pub fn of(verdict: &Verdict) -> Self {
-        let lifetime = if let Verdict::Allowed { lifetime, .. } = verdict { Some(*lifetime) } else { None };
         Self {
             effect: verdict.effect(),
             policy_revision: None,
             policies: verdict.rows().iter().map(ToString::to_string).collect(),
             violations: serde_json::to_value(verdict.violations()).unwrap_or_default(),
-            lifetime,
+            lifetime: verdict.lifetime(),
         }
     }
 }

@@ -80,6 +80,8 @@ pub enum RecordError {
     LimitReached,
     /// The idempotency key was used meanwhile: look it up again.
     IdempotencyKeyTaken,
+    /// The held request that is collected is not approved any more: look at it again.
+    RequestMoved,
     /// The time of the record is over 60 s before the newest one.
     ClockBehind {
         /// The newest record's time.

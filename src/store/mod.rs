@@ -34,6 +34,7 @@ mod names;
 pub mod page;
 pub mod policies;
 pub mod refusals;
+pub mod requests;
 pub mod retention;
 mod search;
 pub mod settings;
@@ -58,13 +59,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use sqlx::Connection;
 
 pub use certificate_filter::{CertificateFilter, CertificateStatus};
-pub use certificates::{Idempotency, Issuance, Recorded};
+pub use certificates::{Idempotency, Issuance, Kept, Recorded};
 pub use error::{RecordError, RefusalError, StoreError};
 pub use events::EventFilter;
 pub use limits::{Allowance, Counted};
 pub use migrations::Schema;
 pub use page::{Order, Page, Span};
 pub use refusals::{Refusal, RefusalFilter, RefusalToRecord};
+pub use requests::{HeldId, HeldRequest, HeldState, RequestFilter};
 pub use settings::{PostgresSettings, StoreSettings};
 pub use snapshot::{Revisions, Snapshot};
 

@@ -213,6 +213,7 @@ mod tests {
             cluster: ShortName::parse("prod").unwrap(),
             outcome: ClaimOutcome::Allowed,
             policies: vec![row(0).policy],
+            held_by: Vec::new(),
             max_ttl: None,
             rows: (0..15).map(row).collect(),
             rows_left_out: 7,

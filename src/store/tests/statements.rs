@@ -65,6 +65,7 @@ async fn everything_that_the_store_can_do_runs_every_statement() {
     write(&ledger).await;
     read(&ledger).await;
     read_for_reports(&ledger).await;
+    requests::everything(&ledger).await;
     prune(&ledger).await;
     let run = RUN.lock().unwrap().clone();
     let pieces = pieces_of_sql();

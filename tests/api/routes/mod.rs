@@ -8,6 +8,7 @@ mod lists;
 mod plan;
 mod policies;
 mod refusals;
+mod requests;
 mod sign;
 mod sign_conditions;
 mod sign_retry;
