@@ -44,11 +44,25 @@ pub enum EventKind {
     LedgerPruned,
     /// An auditor read records of others; reads of a minute are one event.
     LedgerRead,
+    /// A request that is allowed waits for people.
+    RequestHeld,
+    /// An approver approved one.
+    RequestApproved,
+    /// An approver denied one.
+    RequestDenied,
+    /// The requester took one back.
+    RequestWithdrawn,
+    /// The time of one was over.
+    RequestLapsed,
+    /// The certificate of one was issued, in the same transaction.
+    RequestCollected,
+    /// What was approved was no longer what would be signed.
+    RequestVoided,
 }
 
 impl EventKind {
     /// Every kind, for readers of the log.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 18] = [
         Self::CertificateIssued,
         Self::RequestRefused,
         Self::PolicyReplaced,
@@ -60,6 +74,13 @@ impl EventKind {
         Self::RetentionChanged,
         Self::LedgerPruned,
         Self::LedgerRead,
+        Self::RequestHeld,
+        Self::RequestApproved,
+        Self::RequestDenied,
+        Self::RequestWithdrawn,
+        Self::RequestLapsed,
+        Self::RequestCollected,
+        Self::RequestVoided,
     ];
 
     /// As it is written in the log and in the database.
@@ -77,6 +98,13 @@ impl EventKind {
             Self::RetentionChanged => "retention.changed",
             Self::LedgerPruned => "ledger.pruned",
             Self::LedgerRead => "ledger.read",
+            Self::RequestHeld => "request.held",
+            Self::RequestApproved => "request.approved",
+            Self::RequestDenied => "request.denied",
+            Self::RequestWithdrawn => "request.withdrawn",
+            Self::RequestLapsed => "request.lapsed",
+            Self::RequestCollected => "request.collected",
+            Self::RequestVoided => "request.voided",
         }
     }
 

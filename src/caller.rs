@@ -48,6 +48,20 @@ pub struct CallerGroup {
     pub name: String,
 }
 
+impl CallerGroup {
+    /// Reads `group:SOURCE:NAME`.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let wrong = || format!("`{}` is no group of a caller: write group:SOURCE:NAME", text.escape_debug());
+        let rest = text.strip_prefix("group:").ok_or_else(wrong)?;
+        let (source, name) = rest.split_once(':').filter(|(_, name)| !name.is_empty()).ok_or_else(wrong)?;
+        let source = ShortName::parse(source).map_err(|_| wrong())?;
+        Ok(Self { source, name: name.to_owned() })
+    }
+}
+
 impl fmt::Display for CallerGroup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "group:{}:{}", self.source, self.name)
@@ -138,6 +152,16 @@ impl fmt::Display for Caller {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_group_reads_as_it_is_written() {
+        for text in ["group:corp:dev", "group:corp:a:b c"] {
+            assert_eq!(CallerGroup::parse(text).map(|group| group.to_string()).as_deref(), Ok(text));
+        }
+        for text in ["", "dev", "group:dev", "group:corp:", "group:Corp:dev", "oidc:corp:dev"] {
+            assert!(CallerGroup::parse(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn a_caller_reads_as_it_is_written() {

@@ -1,6 +1,7 @@
 //! The configuration file: TOML, the environment over it, every path resolved.
 
 mod limits;
+mod review;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -10,8 +11,9 @@ use serde::Deserialize;
 use toml::{Table, Value};
 
 use self::limits::LimitsTable;
-use crate::app::RefusalLimits;
+use self::review::ReviewTable;
 use crate::app::cluster::ClusterSettings;
+use crate::app::{RefusalLimits, ReviewLimits};
 use crate::http::Limits;
 use crate::store::StoreSettings;
 use crate::store::retention::LEAST_RETENTION;
@@ -39,6 +41,8 @@ pub struct Config {
     pub connections: Limits,
     /// How many refusals of one caller are recorded.
     pub refusals: RefusalLimits,
+    /// What held requests may hold.
+    pub review: ReviewLimits,
     /// How long records are kept after they ended; for ever if absent.
     pub retention: Option<Lifetime>,
     /// How log lines are written.
@@ -66,6 +70,8 @@ struct File {
     clusters: Vec<ClusterSettings>,
     #[serde(default)]
     limits: LimitsTable,
+    #[serde(default)]
+    review: ReviewTable,
     #[serde(default)]
     log_format: LogFormat,
     #[serde(default = "default_log")]
@@ -161,6 +167,7 @@ impl File {
             clusters: self.clusters.into_iter().map(|cluster| cluster.resolved_from(folder)).collect(),
             connections: self.limits.connections(),
             refusals: self.limits.refusals(),
+            review: self.review.limits().map_err(|error| format!("review.{error}"))?,
             retention: self.retention,
             log_format: self.log_format,
             log: self.log,

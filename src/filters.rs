@@ -118,6 +118,20 @@ pub fn certificates(texts: &mut Texts, now: Time) -> Result<CertificateFilter, W
     Ok(filter)
 }
 
+/// Reads `drifted`, whose only text is `true`: live certificates that today's policy would no longer
+/// give.
+///
+/// # Errors
+/// Another text, or a status in `filter` that no live certificate has.
+pub fn drifted(texts: &mut Texts, filter: &CertificateFilter) -> Result<bool, Wrong> {
+    let is_true = |text: &str| if text == "true" { Ok(()) } else { Err("true, or left out".to_owned()) };
+    let drifted = texts.read("drifted", is_true)?.is_some();
+    if drifted && matches!(filter.status, Some((CertificateStatus::Expired, _))) {
+        return Err(Wrong("drifted: only live certificates are looked at, so leave status out".to_owned()));
+    }
+    Ok(drifted)
+}
+
 /// Reads the filters of [`REFUSALS`]; `is_code` knows the codes that there are.
 ///
 /// # Errors
@@ -331,6 +345,20 @@ mod tests {
         );
         assert_eq!(all.0.len(), EVENTS.len());
         assert!(!format!("{:?}", events(&mut all).unwrap()).contains("None"));
+    }
+
+    #[test]
+    fn what_drifted_is_live() {
+        let read = |query: &str| {
+            let mut texts = texts(query);
+            let filter = certificates(&mut texts, NOW).unwrap();
+            drifted(&mut texts, &filter).map_err(|wrong| wrong.0)
+        };
+        assert_eq!(read("user=a"), Ok(false));
+        assert_eq!(read("drifted=true&status=active"), Ok(true));
+        for wrong in ["drifted=false", "drifted=", "drifted=yes", "drifted=true&status=expired"] {
+            assert!(read(wrong).unwrap_err().contains("drifted"), "{wrong}");
+        }
     }
 
     #[test]

@@ -21,6 +21,7 @@
 //! - [`ca`]: loads a client CA, and is the only place that signs and that encodes a certificate.
 //! - [`audit`]: what an event is.
 //! - [`store`]: the ledger; the only place that names sqlx and the only one that makes a `Recorded`.
+//! - [`replay`]: decisions of the ledger, taken again under a policy set.
 //! - [`filters`]: what a reader of the ledger asks for, read strictly.
 //! - [`export`]: rows of the ledger as JSON and CSV.
 //! - [`auth`]: credentials to a [`caller::Caller`] with roles.
@@ -46,6 +47,7 @@ pub mod metrics;
 pub mod pki;
 pub mod policy;
 pub mod random;
+pub mod replay;
 pub mod store;
 pub mod telemetry;
 pub mod time;

@@ -123,7 +123,7 @@ fn every_reference_leads_somewhere() {
 #[test]
 fn no_object_of_ours_takes_unknown_members() {
     let document = document();
-    let open = ["LedgerFacts"];
+    let open = ["LedgerFacts", "HeldFacts"];
     for (name, schema) in document["components"]["schemas"].as_object().unwrap() {
         if schema.get("properties").is_some() && !open.contains(&name.as_str()) {
             let closed = schema["additionalProperties"] == false || schema["unevaluatedProperties"] == false;

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, anyhow, ensure};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use countersign::app::cluster::{Cluster, load_all};
 use countersign::audit::{Origin, RequestId};
 use countersign::caller::Caller;
@@ -14,7 +14,7 @@ use countersign::config::Config;
 use countersign::pki::csr::CertRequest;
 use countersign::pki::name::ShortName;
 use countersign::pki::serial::Serial;
-use countersign::policy::{Ask, Clusters, PolicyFile, PolicySet};
+use countersign::policy::{Ask, Clusters, Decision, PolicyFile, PolicySet};
 use countersign::random;
 use countersign::store::{Allowance, Issuance, Revisions, Store};
 
@@ -118,8 +118,9 @@ impl Signer {
     fn issuance(&self, request: CertRequest) -> Result<Issuance> {
         let now = Clock::System.now();
         let ask = Ask { cluster: self.cluster.name.clone(), request, ttl: None, on_behalf_of: None };
-        let approved = self.policies.decide(&self.rules, &self.caller, ask, now);
-        let approved = approved.map_err(|refused| anyhow!("{:?}", refused.refusal))?;
+        let decision = self.policies.decide(&self.rules, &self.caller, ask, now);
+        let decision = decision.map_err(|refused| anyhow!("{:?}", refused.refusal))?;
+        let Decision::Approved(approved) = decision else { bail!("it is held") };
         let signed = self.cluster.authority.sign(approved, Serial::from_random(random::octets()?))?;
         let origin = Origin {
             caller: self.caller.to_string(),
@@ -129,8 +130,16 @@ impl Signer {
             address: Some([127, 0, 0, 1].into()),
         };
         let seen = Revisions::default();
-        let allowance = Allowance::default();
-        Ok(Issuance { signed, at: now, origin, reason: None, allowance, seen, idempotency: None })
+        Ok(Issuance {
+            signed,
+            at: now,
+            origin,
+            reason: None,
+            allowance: Allowance::default(),
+            seen,
+            idempotency: None,
+            collects: None,
+        })
     }
 }
 

@@ -4,7 +4,8 @@
 //!
 //! - [`shape`], [`load`]: what the ledger looks like, and how it is filled.
 //! - [`cases`], [`pages`]: what is asked, and how long it takes beside [`prompt`], the client.
-//! - [`exports`], [`sizes`], [`report`]: whole streams, octets on disk, and the tables.
+//! - [`exports`], [`plans`], [`sizes`], [`report`]: whole streams, every decision taken again, octets on
+//!   disk, and the tables.
 
 #[path = "../issue/client.rs"]
 #[expect(dead_code, reason = "shared with the other benchmark, which needs all of it")]
@@ -30,6 +31,7 @@ mod exports;
 mod http;
 mod load;
 mod pages;
+mod plans;
 mod prompt;
 mod report;
 mod shape;
@@ -78,6 +80,9 @@ struct Arguments {
     /// No exports
     #[arg(long)]
     no_exports: bool,
+    /// No plan over the whole ledger
+    #[arg(long)]
+    no_plan: bool,
     /// Where reading.md and reading.json go
     #[arg(long, default_value = "target/bench")]
     out: PathBuf,
@@ -215,6 +220,11 @@ fn measure(arguments: &Arguments, folder: &Path, postgres: Option<&Postgres>) ->
         }
         exported.push(exports::told(&binary, &configuration, "csv", certificates)?);
     }
+    let mut plans = Vec::new();
+    if !arguments.no_plan {
+        let records = shape::records(arguments.rows);
+        plans.push(plans::measure(&binary, folder, &service.database.setting(), records)?);
+    }
     runtime.block_on(store.close());
     drop(prompt);
     service.stop()?;
@@ -228,6 +238,7 @@ fn measure(arguments: &Arguments, folder: &Path, postgres: Option<&Postgres>) ->
         pages,
         others,
         exports: exported,
+        plans,
         sizes,
     })
 }

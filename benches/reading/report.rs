@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::database::Engine;
 use crate::exports::ExportRow;
 use crate::pages::PageRow;
+use crate::plans::PlanRow;
 use crate::sizes::SizeRow;
 
 /// What was measured on one engine.
@@ -20,6 +21,7 @@ pub struct Results {
     pub pages: Vec<PageRow>,
     pub others: Vec<OtherRow>,
     pub exports: Vec<ExportRow>,
+    pub plans: Vec<PlanRow>,
     pub sizes: Vec<SizeRow>,
 }
 
@@ -36,11 +38,11 @@ pub fn render(results: &Results) -> String {
     let mut text = String::new();
     let name = results.engine.as_str();
     let misses = results.pages.iter().filter(|page| !page.good).count();
-    let plans = results.pages.iter().filter(|page| page.plan.is_some()).count();
+    let scanning = results.pages.iter().filter(|page| page.plan.is_some()).count();
     let _ = writeln!(
         text,
         "### {name}, {} certificates\n\nFilled in {:.0} s. From the start to `/readyz` {:.0} ms. {} pages, each \
-         asked for {} times: {misses} missed a target, {plans} have a plan that scans or sorts.",
+         asked for {} times: {misses} missed a target, {scanning} have a plan that scans or sorts.",
         results.certificates,
         results.load_seconds,
         results.start_ms,
@@ -57,6 +59,11 @@ pub fn render(results: &Results) -> String {
         &mut text,
         &["export", "rows", "s", "rows/s", "MB at 100,000", "MB at the end", "peak MB"],
         &exports(results),
+    );
+    section(
+        &mut text,
+        &["decisions taken again", "distinct", "otherwise", "live", "lost", "s", "decisions/s", "peak MB"],
+        &plans(results),
     );
     section(&mut text, &["table or index", "MB", "bytes for a certificate"], &sizes(results));
     text
@@ -107,6 +114,22 @@ fn exports(results: &Results) -> Vec<Vec<String>> {
         ]
     };
     results.exports.iter().map(row).collect()
+}
+
+fn plans(results: &Results) -> Vec<Vec<String>> {
+    let row = |row: &PlanRow| {
+        vec![
+            row.decisions.to_string(),
+            row.distinct.to_string(),
+            row.flips.to_string(),
+            row.live.to_string(),
+            row.lost.to_string(),
+            format!("{:.1}", row.seconds),
+            format!("{:.0}", row.decisions_per_second),
+            format!("{:.1}", row.peak_mb),
+        ]
+    };
+    results.plans.iter().map(row).collect()
 }
 
 fn sizes(results: &Results) -> Vec<Vec<String>> {

@@ -11,7 +11,7 @@ use crate::ca::{Authority, AuthorityError, AuthoritySettings};
 use crate::kubeconfig::ClusterEntry;
 use crate::pki::name::ShortName;
 use crate::policy::{ClusterRules, Clusters};
-use crate::time::Lifetime;
+use crate::time::{Lifetime, Time};
 
 /// One `[[clusters]]` table of the configuration file.
 #[derive(Clone, Debug, Deserialize)]
@@ -93,6 +93,21 @@ impl ClusterSettings {
         Ok(())
     }
 
+    /// What deciding needs to know, without the CA.
+    fn rules(&self) -> ClusterRules {
+        ClusterRules {
+            name: self.name.clone(),
+            default_ttl: self.default_ttl,
+            max_ttl: self.max_ttl,
+            reserved: self.reserved.clone(),
+            node_identities: self.node_identities,
+            trust_group: self.trust_group.clone(),
+            ca_not_before: Time::from_unix(i64::MIN),
+            ca_not_after: Time::from_unix(i64::MAX),
+            ca_keys: Vec::new(),
+        }
+    }
+
     fn wrong(&self, key: &'static str, reason: impl Into<String>) -> ClusterError {
         ClusterError::Setting { cluster: self.name.to_string(), key, reason: reason.into() }
     }
@@ -134,15 +149,10 @@ impl Cluster {
         let authority = Authority::load(&settings.authority_settings())
             .map_err(|source| ClusterError::Authority { cluster: settings.name.to_string(), source })?;
         let rules = ClusterRules {
-            name: settings.name.clone(),
-            default_ttl: settings.default_ttl,
-            max_ttl: settings.max_ttl,
-            reserved: settings.reserved,
-            node_identities: settings.node_identities,
-            trust_group: settings.trust_group,
             ca_not_before: authority.not_before(),
             ca_not_after: authority.not_after(),
             ca_keys: authority.chain_keys(),
+            ..settings.rules()
         };
         Ok(Self {
             shares_server_ca: holds_certificate(&server_ca_pem, authority.certificate_der()),
@@ -180,6 +190,25 @@ pub fn load_all(
     check_shared_keys(&clusters)?;
     let rules = clusters.values().map(|cluster| cluster.rules.clone()).collect();
     Ok((clusters, Clusters { rules }))
+}
+
+/// What deciding needs of every cluster, for what is decided by the policy alone: no file is read,
+/// and no CA ends.
+///
+/// # Errors
+/// None at all, a name used twice, or a setting that is wrong.
+pub fn rules_without_ca(settings: &[ClusterSettings]) -> Result<Clusters, ClusterError> {
+    let mut clusters = BTreeMap::new();
+    for one in settings {
+        one.check()?;
+        if clusters.insert(&one.name, one.rules()).is_some() {
+            return Err(ClusterError::NameTwice(one.name.to_string()));
+        }
+    }
+    if clusters.is_empty() {
+        return Err(ClusterError::None);
+    }
+    Ok(Clusters { rules: clusters.into_values().collect() })
 }
 
 /// A certificate of one is valid on the other wherever two chains share a key, so both must say so.

@@ -2,9 +2,13 @@
 
 use crate::audit::Origin;
 use crate::auth::Principal;
-use crate::policy::Approved;
-use crate::store::Recorded;
+use crate::pki::name::{Name, ShortName};
+use crate::policy::explain::ClaimExplained;
+use crate::policy::{Ask, Decision};
+use crate::store::{HeldId, HeldRequest, Recorded};
 use crate::time::{Lifetime, Time};
+
+use super::evaluate::LifetimeExplained;
 
 /// A wish to sign, as it came in.
 #[derive(Clone, Debug)]
@@ -20,6 +24,8 @@ pub struct SignCommand {
     pub reason: Option<String>,
     pub idempotency_key: Option<String>,
     pub dry_run: bool,
+    /// The held request whose certificate is collected.
+    pub collects: Option<HeldId>,
 }
 
 /// What came of it. The warnings are for the requester; the ledger does not keep them.
@@ -32,6 +38,13 @@ pub enum SignOutcome {
     /// The same wish under the same `Idempotency-Key` as before.
     Replayed {
         certificate: Box<Recorded>,
+        warnings: Vec<String>,
+    },
+    /// It waits for people.
+    Held {
+        request: Box<HeldRequest>,
+        /// Whether the same `Idempotency-Key` gave it before.
+        replayed: bool,
         warnings: Vec<String>,
     },
     Previewed(Box<Preview>),
@@ -47,21 +60,50 @@ pub struct Preview {
     pub not_after: Time,
     pub policies: Vec<String>,
     pub policy_revision: i64,
+    /// The review rows that would hold it.
+    pub held_by: Vec<String>,
     pub warnings: Vec<String>,
+    /// What set the lifetime.
+    pub lifetime: Option<LifetimeExplained>,
+    /// Each claim, with the rows that were considered.
+    pub claims: Vec<ClaimExplained>,
 }
 
 impl Preview {
-    /// The answer of a dry run that would have been signed.
-    pub(super) fn of(approved: &Approved) -> Self {
+    /// The answer of a dry run that would have been signed or held, and why.
+    pub(super) fn of(
+        decision: &Decision,
+        (lifetime, claims): (Option<LifetimeExplained>, Vec<ClaimExplained>),
+    ) -> Self {
+        let plain = match decision {
+            Decision::Approved(approved) => Self {
+                policy_revision: approved.revision(),
+                warnings: approved.warnings().to_vec(),
+                ..Self::of_ask(approved.ask(), approved.rows(), approved.not_before(), approved.not_after())
+            },
+            Decision::Held(held) => Self {
+                policy_revision: held.revision(),
+                held_by: held.reviews().iter().map(|row| row.name.to_string()).collect(),
+                warnings: held.warnings().to_vec(),
+                ..Self::of_ask(held.ask(), held.rows(), held.not_before(), held.not_after())
+            },
+        };
+        Self { lifetime, claims, ..plain }
+    }
+
+    fn of_ask(ask: &Ask, rows: &[ShortName], not_before: Time, not_after: Time) -> Self {
         Self {
-            cluster: approved.cluster().to_string(),
-            user: approved.user().to_string(),
-            groups: approved.groups().iter().map(ToString::to_string).collect(),
-            not_before: approved.not_before(),
-            not_after: approved.not_after(),
-            policies: approved.rows().iter().map(ToString::to_string).collect(),
-            policy_revision: approved.revision(),
-            warnings: approved.warnings().to_vec(),
+            cluster: ask.cluster.to_string(),
+            user: ask.request.user().to_string(),
+            groups: ask.request.groups().iter().map(Name::to_string).collect(),
+            not_before,
+            not_after,
+            policies: rows.iter().map(ShortName::to_string).collect(),
+            policy_revision: 0,
+            held_by: Vec::new(),
+            warnings: Vec::new(),
+            lifetime: None,
+            claims: Vec::new(),
         }
     }
 }

@@ -5,9 +5,9 @@ use crate::ca::SignError;
 use crate::pki::csr::CsrError;
 use crate::pki::name::ShortName;
 use crate::pki::pem::BodyError;
-use crate::policy::{Refusal, Refused, Violation};
+use crate::policy::{Objection, Refusal, Refused, Violation};
 use crate::random::NoRandomOctets;
-use crate::store::{RecordError, RefusalError, StoreError};
+use crate::store::{HeldState, RecordError, RefusalError, StoreError};
 use crate::time::Time;
 
 /// What went wrong. The text is for the client, except for `Internal`, whose text is for the log.
@@ -53,6 +53,23 @@ pub enum AppError {
     IdempotencyInFlight,
     #[error("the certificate that this Idempotency-Key gave has expired: use a new one")]
     IdempotencyExpired,
+    #[error("this request is not approved yet: GET it to see what it wants, or wait with Prefer: wait=60")]
+    RequestNotApproved,
+    #[error("this request is {}: it is closed, so ask for a certificate again", .0.as_str())]
+    RequestClosed(HeldState),
+    #[error(
+        "what was approved is not what would be signed today, so every approval of this request is void: ask for a \
+         certificate again"
+    )]
+    RequestVoided,
+    #[error("{}", objected(*.0))]
+    ApprovalNotAllowed(Objection),
+    #[error("this request has your approval already, or needs no more: one person counts once")]
+    AlreadyApproved,
+    #[error(
+        "this caller has {most} requests that wait for people: withdraw some with DELETE /v1/requests/{{id}}, or wait"
+    )]
+    TooManyPending { most: u32 },
     #[error("{0}")]
     NotFound(String),
     #[error("several certificates have this serial, one of each CA: add cluster=NAME")]
@@ -61,8 +78,17 @@ pub enum AppError {
         "the policy set is at revision {current}, not the one in If-Match: read it again, then change it"
     )]
     RevisionMismatch { current: i64 },
-    #[error("send If-Match with the ETag of GET /v1/policies, so that nobody's change is overwritten unseen")]
+    #[error(
+        "send If-Match with the ETag that GET gave, so that nobody's change is overwritten unseen; for a new row \
+         If-None-Match: *"
+    )]
     IfMatchRequired,
+    #[error("{0}")]
+    PolicyMoved(String),
+    #[error("{0}")]
+    PolicyExists(String),
+    #[error("{0}")]
+    PolicyHeld(String),
     #[error("{}", .0.join("; "))]
     PolicyInvalid(Vec<String>),
     #[error(
@@ -113,9 +139,17 @@ impl AppError {
             Self::IdempotencyKeyReused => "idempotency_key_reused",
             Self::IdempotencyInFlight => "idempotency_in_flight",
             Self::IdempotencyExpired => "idempotency_expired",
+            Self::RequestNotApproved => "request_not_approved",
+            Self::RequestClosed(_) => "request_closed",
+            Self::RequestVoided => "request_voided",
+            Self::ApprovalNotAllowed(_) => "approval_not_allowed",
+            Self::AlreadyApproved => "already_approved",
+            Self::TooManyPending { .. } => "too_many_pending",
             Self::NotFound(_) => "not_found",
             Self::SerialAmbiguous => "serial_ambiguous",
-            Self::RevisionMismatch { .. } => "revision_mismatch",
+            Self::RevisionMismatch { .. } | Self::PolicyMoved(_) => "revision_mismatch",
+            Self::PolicyExists(_) => "policy_exists",
+            Self::PolicyHeld(_) => "policy_held",
             Self::IfMatchRequired => "if_match_required",
             Self::PolicyInvalid(_) => "policy_invalid",
             Self::TooManyRefusals { .. } => "too_many_refusals",
@@ -141,6 +175,7 @@ impl AppError {
             | Self::KeyBlocked
             | Self::KeyOwned
             | Self::IdempotencyKeyReused
+            | Self::ApprovalNotAllowed(_)
             | Self::PolicyInvalid(_) => true,
             Self::Body(error) => error.is_about_the_csr(),
             _ => false,
@@ -164,6 +199,21 @@ impl AppError {
     }
 }
 
+fn objected(objection: Objection) -> &'static str {
+    match objection {
+        Objection::NotNamed => "no review row of this request names this approver",
+        Objection::OwnRequest => {
+            "nobody approves for himself: this approver is, by name or by the owner of its token, the caller, the person \
+             that the request names or the user of the certificate"
+        }
+        Objection::OwnRow => {
+            "nobody approves under a row that he wrote himself: this approver, or the owner of its token, is the author \
+             of the row that names it"
+        }
+        Objection::Already => "one person counts once",
+    }
+}
+
 fn summary(violations: &[Violation]) -> String {
     let one = |violation: &Violation| {
         let value: String = violation.value.escape_debug().collect();
@@ -174,14 +224,20 @@ fn summary(violations: &[Violation]) -> String {
 
 impl From<Refused> for AppError {
     fn from(refused: Refused) -> Self {
-        let cluster = refused.ask.cluster.to_string();
-        match refused.refusal {
-            Refusal::Policy(violations) => Self::PolicyDenied { violations, rows: refused.rows },
+        Self::of_refusal(refused.refusal, refused.rows, &refused.ask.cluster)
+    }
+}
+
+impl AppError {
+    /// What a refusal by policy is answered with; `rows` are those that denied.
+    pub(super) fn of_refusal(refusal: Refusal, rows: Vec<ShortName>, cluster: &ShortName) -> Self {
+        match refusal {
+            Refusal::Policy(violations) => Self::PolicyDenied { violations, rows },
             Refusal::LooksReserved(violations) => Self::NameLooksReserved(violations),
             Refusal::KeyIsCa => Self::KeyIsCa,
-            Refusal::CaExpired => Self::CaExpired(cluster),
-            Refusal::CaNotYetValid => Self::CaNotYetValid(cluster),
-            Refusal::CaExpiring => Self::CaExpiring(cluster),
+            Refusal::CaExpired => Self::CaExpired(cluster.to_string()),
+            Refusal::CaNotYetValid => Self::CaNotYetValid(cluster.to_string()),
+            Refusal::CaExpiring => Self::CaExpiring(cluster.to_string()),
         }
     }
 }
@@ -208,6 +264,9 @@ impl From<StoreError> for AppError {
             StoreError::Busy => Self::LedgerBusy,
             StoreError::Stale => Self::PolicyChanging,
             StoreError::RevisionMoved { current } => Self::RevisionMismatch { current },
+            StoreError::RowMoved { .. } => Self::PolicyMoved(error.to_string()),
+            StoreError::RowExists(_) => Self::PolicyExists(error.to_string()),
+            StoreError::RowsHeld(_) => Self::PolicyHeld(error.to_string()),
             other => Self::Internal(other.to_string()),
         }
     }
@@ -237,9 +296,10 @@ fn clock_off(database: Time) -> AppError {
 impl From<RecordError> for AppError {
     fn from(error: RecordError) -> Self {
         match error {
-            RecordError::Stale | RecordError::IdempotencyKeyTaken | RecordError::LimitReached => {
-                Self::PolicyChanging
-            }
+            RecordError::Stale
+            | RecordError::IdempotencyKeyTaken
+            | RecordError::LimitReached
+            | RecordError::RequestMoved => Self::PolicyChanging,
             RecordError::SerialTaken => Self::Internal("a random serial number came up twice".to_owned()),
             RecordError::KeyOwned => Self::KeyOwned,
             RecordError::KeyBlocked => Self::KeyBlocked,

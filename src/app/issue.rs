@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use crate::auth;
 use crate::ca::Signed;
+use crate::caller::Caller;
 use crate::pki::csr::{self, CertRequest};
 use crate::pki::name::{Name, ShortName};
 use crate::pki::serial::Serial;
-use crate::policy::{Approved, Ask, Spent};
+use crate::policy::{Approved, Ask, Decision, Evidence, Moment, Spent};
 use crate::random;
 use crate::store::{Allowance, Counted, Issuance, RecordError, Recorded, RefusalError};
 use crate::time::Time;
@@ -18,11 +19,20 @@ use super::retry::{self, Claimed};
 use super::{ATTEMPTS, App, AppError, CLOCK_TOLERANCE, State};
 
 /// Why an attempt gave no certificate.
-enum Stopped {
+pub(super) enum Stopped {
     /// What it was decided on has changed since: decide again.
     Changed,
     /// For good.
     By(AppError),
+}
+
+/// A decision within the limits of its rows.
+struct Limited {
+    decision: Decision,
+    /// What is left of them.
+    allowance: Allowance,
+    /// The rows that it was decided without.
+    spent: Vec<Spent>,
 }
 
 /// For which cluster, and for which person, something is asked.
@@ -54,7 +64,9 @@ impl App {
                 return Err(self.refuse(&command.origin, &wish, error).await);
             }
         };
-        let mut state = if command.dry_run { self.refresh().await? } else { self.state() };
+        // What a dry run says, and what voids an approval, is not caught by the recording transaction.
+        let fresh = command.dry_run || command.collects.is_some();
+        let mut state = if fresh { self.refresh().await? } else { self.state() };
         for _ in 0..ATTEMPTS {
             let stopped = match self.attempt(&command, ask.clone(), &state).await {
                 Ok(outcome) => return Ok(outcome),
@@ -104,39 +116,59 @@ impl App {
                 let warnings = ask.request.warnings().iter().cloned().chain(cut).collect();
                 return Ok(SignOutcome::Replayed { certificate, warnings });
             }
+            Claimed::Held(request) => {
+                let warnings = ask.request.warnings().to_vec();
+                return Ok(SignOutcome::Held { request, replayed: true, warnings });
+            }
             Claimed::Now(in_flight) => in_flight,
         };
-        let (approved, allowance) = self.decide_within_limits(state, command, ask, now).await?;
+        let evidence = self.evidence(command, now).await?;
+        let limited = self.decide_within_limits(state, command, ask, now, evidence.as_ref()).await?;
         if command.dry_run {
-            return self.preview(&approved, now).await;
+            return self.preview(state, &command.principal.caller, limited, now).await;
         }
+        let approved = match limited.decision {
+            Decision::Approved(approved) => approved,
+            Decision::Held(held) => return self.hold(command, held, state, idempotency, now).await,
+        };
         let warnings = approved.warnings().to_vec();
         let issuance = Issuance {
             signed: self.signed(approved).await?,
             at: now,
             origin: command.origin.clone(),
             reason: command.reason.clone(),
-            allowance,
+            allowance: limited.allowance,
             seen: state.snapshot.revisions,
             idempotency,
+            collects: command.collects,
         };
         match self.store.record(issuance).await {
             Ok(recorded) => {
                 self.metrics.issued(&recorded.cluster);
                 Ok(SignOutcome::Issued { certificate: Box::new(recorded), warnings })
             }
-            // Whoever took the key, or the last that a limit left, has its certificate by now, and the
-            // next attempt finds it.
-            Err(RecordError::Stale | RecordError::IdempotencyKeyTaken | RecordError::LimitReached) => {
-                Err(Stopped::Changed)
-            }
+            // Whoever took the key, the last that a limit left, or the request, has its certificate by now,
+            // and the next attempt finds it.
+            Err(
+                RecordError::Stale
+                | RecordError::IdempotencyKeyTaken
+                | RecordError::LimitReached
+                | RecordError::RequestMoved,
+            ) => Err(Stopped::Changed),
             Err(error) => Err(error.into()),
         }
     }
 
     /// What would be issued. What the recording transaction enforces, the clock and the key's owner,
     /// is looked up here.
-    async fn preview(&self, approved: &Approved, now: Time) -> Result<SignOutcome, Stopped> {
+    async fn preview(
+        &self,
+        state: &State,
+        caller: &Caller,
+        limited: Limited,
+        now: Time,
+    ) -> Result<SignOutcome, Stopped> {
+        let Limited { decision, spent, .. } = limited;
         let health = self.store.health().await?;
         if health.newest_record.is_some_and(|newest| newest.seconds_since(now) > CLOCK_TOLERANCE) {
             return Err(AppError::ClockBehind.into());
@@ -144,11 +176,14 @@ impl App {
         if health.clock_is_off(now, CLOCK_TOLERANCE) {
             return Err(AppError::ClockOff.into());
         }
-        let owner = self.store.key_owner(approved.key().spki_sha256()).await?;
-        if owner.is_some_and(|owner| owner != approved.user().as_str()) {
+        let request = &decision.ask().request;
+        let owner = self.store.key_owner(request.key().spki_sha256()).await?;
+        if owner.is_some_and(|owner| owner != request.user().as_str()) {
             return Err(AppError::KeyOwned.into());
         }
-        Ok(SignOutcome::Previewed(Box::new(Preview::of(approved))))
+        let policies = Arc::clone(&state.policies);
+        let explained = self.explained_preview(policies, caller, decision.ask(), now, spent).await?;
+        Ok(SignOutcome::Previewed(Box::new(Preview::of(&decision, explained))))
     }
 
     /// Decides; where a limit of a deciding row is used up, once more without that row. Each time there
@@ -159,37 +194,44 @@ impl App {
         command: &SignCommand,
         ask: Ask,
         now: Time,
-    ) -> Result<(Approved, Allowance), Stopped> {
+        evidence: Option<&Evidence>,
+    ) -> Result<Limited, Stopped> {
         let mut spent = Vec::new();
-        let mut approved = self.decide(state, command, ask, now, &spent)?;
-        while !approved.limits().is_empty() {
-            match self.store.allowance(approved.user(), approved.limits(), now).await? {
-                Counted::Left(allowance) => return Ok((approved, allowance)),
+        let mut decision = self.decide(state, command, ask, now.into(), evidence)?;
+        while !decision.limits().is_empty() {
+            let user = decision.ask().request.user();
+            match self.store.allowance(user, decision.limits(), now).await? {
+                Counted::Left(allowance) => return Ok(Limited { decision, allowance, spent }),
                 Counted::UsedUp(more) => spent.extend(more),
             }
-            approved = self.decide(state, command, approved.ask().clone(), now, &spent)?;
+            let moment = Moment { now, spent: &spent };
+            decision = self.decide(state, command, decision.ask().clone(), moment, evidence)?;
         }
-        Ok((approved, Allowance::default()))
+        Ok(Limited { decision, allowance: Allowance::default(), spent })
     }
 
-    /// The caller, the key and the policy, as they stand in `state`. Rows in `spent` allow nothing.
+    /// The caller, the key and the policy, as they stand in `state`; with what was approved, where a
+    /// held request is collected.
     fn decide(
         &self,
         state: &State,
         command: &SignCommand,
         ask: Ask,
-        now: Time,
-        spent: &[Spent],
-    ) -> Result<Approved, AppError> {
+        moment: Moment<'_>,
+        evidence: Option<&Evidence>,
+    ) -> Result<Decision, AppError> {
         if ask.on_behalf_of.is_some() && !command.principal.on_behalf_of {
             return Err(AppError::OnBehalfOfNotAllowed);
         }
-        auth::recheck(&command.principal, &state.snapshot.tokens, now)?;
+        auth::recheck(&command.principal, &state.snapshot.tokens, moment.now)?;
         if state.snapshot.blocked_keys.contains(&ask.request.key().spki_sha256()) {
             return Err(AppError::KeyBlocked);
         }
-        let caller = &command.principal.caller;
-        let decision = state.policies.decide_without(&self.rules, caller, ask, now, spent);
+        let (policies, caller) = (&state.policies, &command.principal.caller);
+        let decision = match evidence {
+            None => policies.decide_without(&self.rules, caller, ask, moment.now, moment.spent),
+            Some(evidence) => policies.decide_reviewed(&self.rules, caller, ask, moment, evidence),
+        };
         decision.map_err(|refused| AppError::from(*refused))
     }
 

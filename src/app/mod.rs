@@ -4,6 +4,7 @@ pub mod check;
 pub mod cluster;
 pub mod command;
 pub mod error;
+pub mod evaluate;
 pub mod issue;
 pub mod keys;
 pub mod policies;
@@ -11,6 +12,7 @@ pub mod reading;
 pub mod reads;
 mod refusal_cap;
 mod refuse;
+pub mod requests;
 mod retry;
 mod signers;
 
@@ -30,6 +32,7 @@ use crate::time::{Lifetime, Time};
 pub use cluster::{Cluster, ClusterSettings};
 pub use error::AppError;
 pub use refusal_cap::RefusalLimits;
+pub use requests::ReviewLimits;
 use signers::Signers;
 
 /// How far this machine's clock may stand behind the newest record, in seconds.
@@ -93,6 +96,11 @@ pub struct App {
     /// Each count takes one of these.
     pub counting: Semaphore,
     reads: reads::Reads,
+    /// Who explains a decision takes it; there is one.
+    explaining: Arc<Semaphore>,
+    review_limits: ReviewLimits,
+    /// Who waits for people to approve takes one of these.
+    waiting: Semaphore,
 }
 
 /// Whether requests can be answered, and what stands in the way.
@@ -148,6 +156,9 @@ impl App {
             exports: Arc::new(Semaphore::new(EXPORTS)),
             counting: Semaphore::new(COUNTS),
             reads: reads::Reads::default(),
+            explaining: Arc::new(Semaphore::new(1)),
+            review_limits: ReviewLimits::default(),
+            waiting: Semaphore::new(requests::WAITING),
         })
     }
 
@@ -155,6 +166,13 @@ impl App {
     #[must_use]
     pub fn with_refusal_limits(mut self, limits: RefusalLimits) -> Self {
         self.refusal_cap = refusal_cap::RefusalCap::new(limits);
+        self
+    }
+
+    /// The same with other limits for held requests.
+    #[must_use]
+    pub fn with_review_limits(mut self, limits: ReviewLimits) -> Self {
+        self.review_limits = limits;
         self
     }
 

@@ -45,7 +45,9 @@ impl App {
         mut wanted: Wanted,
     ) -> Result<Option<Wanted>, AppError> {
         let (caller, cluster) = match &mut wanted {
-            Wanted::Certificates(filter, _) => (&mut filter.caller, filter.cluster.as_deref()),
+            Wanted::Certificates(filter, _) | Wanted::Drifted(filter, ..) => {
+                (&mut filter.caller, filter.cluster.as_deref())
+            }
             Wanted::Refusals(filter, _) => (&mut filter.caller, filter.cluster.as_deref()),
             Wanted::Events(_) if principal.roles.auditor => return Ok(Some(wanted)),
             Wanted::Events(_) => return Err(AppError::RoleMissing("auditor")),
@@ -140,7 +142,7 @@ impl App {
 
     /// A filter may name a cluster that is configured, or one that was once: a typo must not look
     /// like an empty ledger.
-    async fn check_cluster(&self, asked: Option<&str>) -> Result<(), AppError> {
+    pub(super) async fn check_cluster(&self, asked: Option<&str>) -> Result<(), AppError> {
         let Some(asked) = asked else { return Ok(()) };
         let Err(unknown) = self.cluster(Some(asked)) else { return Ok(()) };
         if self.store.knows_cluster(asked).await? { Ok(()) } else { Err(unknown) }

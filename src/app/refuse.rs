@@ -4,7 +4,7 @@ use crate::audit::Origin;
 use crate::pki::csr::Asked;
 use crate::pki::pem::BodyError;
 use crate::policy::Ask;
-use crate::store::{RefusalError, RefusalToRecord};
+use crate::store::{HeldRequest, RefusalError, RefusalToRecord};
 use crate::time::Lifetime;
 
 use super::command::SignCommand;
@@ -53,6 +53,20 @@ impl Wish {
             on_behalf_of: addressed.on_behalf_of.map(|person| person.to_string()),
             key: asked.key.map(|key| (key.kind, key.spki_sha256)),
             ..Self::of(command)
+        }
+    }
+
+    /// Of a held request, which somebody may not approve.
+    pub(super) fn held(request: &HeldRequest) -> Self {
+        Self {
+            cluster: Some(request.cluster.clone()),
+            user: Some(request.user.clone()),
+            groups: request.groups.clone(),
+            on_behalf_of: request.on_behalf_of.clone(),
+            reason: None,
+            key: Some((request.key_kind.clone(), request.spki_sha256)),
+            ttl: request.asked_ttl,
+            recorded: true,
         }
     }
 

@@ -7,7 +7,7 @@ use aws_lc_rs::digest;
 
 use crate::pki::name::Name;
 use crate::policy::Ask;
-use crate::store::{Idempotency, Recorded};
+use crate::store::{HeldRequest, HeldState, Idempotency, Kept, Recorded};
 use crate::time::Time;
 
 use super::command::SignCommand;
@@ -41,8 +41,10 @@ impl InFlight {
 pub(super) enum Claimed {
     /// This request's own, until the guard is dropped; nothing to guard without a key.
     Now(Option<Held>),
-    /// What it gave before.
+    /// The certificate that it gave before.
     Before(Box<Recorded>),
+    /// The request that was held under it before, and still is.
+    Held(Box<HeldRequest>),
 }
 
 /// The key of `command` with the digest of its wish. CSR bytes are left out: a repeated
@@ -79,22 +81,27 @@ impl App {
         let held = self.in_flight.hold(entry).ok_or(AppError::IdempotencyInFlight)?;
         match self.store.idempotent(&command.origin.caller, &wanted.key, now).await? {
             None => Ok(Claimed::Now(Some(held))),
-            Some((kept, certificate)) => checked(wanted, &kept, certificate, now).map(Claimed::Before),
+            Some((kept, _)) if kept.fingerprint != wanted.fingerprint => Err(AppError::IdempotencyKeyReused),
+            Some((_, Kept::Certificate(certificate))) => live(certificate, now),
+            Some((_, Kept::Request(request))) => self.held_before(request, now).await,
         }
+    }
+
+    /// What came of a request that was held, or that it still is.
+    async fn held_before(&self, request: Box<HeldRequest>, now: Time) -> Result<Claimed, AppError> {
+        if request.state.is_open() {
+            return Ok(Claimed::Held(request));
+        }
+        let collected = request.certificate.filter(|_| request.state == HeldState::Collected);
+        let Some(number) = collected else { return Err(AppError::RequestClosed(request.state)) };
+        let certificate = self.store.certificate(number).await?.ok_or(AppError::IdempotencyExpired)?;
+        live(Box::new(certificate), now)
     }
 }
 
-fn checked(
-    wanted: &Idempotency,
-    kept: &Idempotency,
-    certificate: Recorded,
-    now: Time,
-) -> Result<Box<Recorded>, AppError> {
-    if wanted.fingerprint != kept.fingerprint {
-        return Err(AppError::IdempotencyKeyReused);
-    }
+fn live(certificate: Box<Recorded>, now: Time) -> Result<Claimed, AppError> {
     if certificate.not_after < now {
         return Err(AppError::IdempotencyExpired);
     }
-    Ok(Box::new(certificate))
+    Ok(Claimed::Before(certificate))
 }

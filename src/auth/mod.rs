@@ -11,6 +11,7 @@ use crate::time::Time;
 
 /// What a caller may do here. Nothing to do with Kubernetes groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "a caller has any of them together")]
 pub struct Roles {
     /// May ask for certificates, and read its own records.
     pub requester: bool,
@@ -18,6 +19,8 @@ pub struct Roles {
     pub auditor: bool,
     /// May change the policy table.
     pub admin: bool,
+    /// May approve held requests, where a review row names it.
+    pub approver: bool,
 }
 
 impl Roles {
@@ -29,6 +32,7 @@ impl Roles {
                 "requester" => roles.requester = true,
                 "auditor" => roles.auditor = true,
                 "admin" => roles.admin = true,
+                "approver" => roles.approver = true,
                 _ => return None,
             }
         }
@@ -38,10 +42,13 @@ impl Roles {
     /// The words of these roles, always in the same order.
     #[must_use]
     pub fn words(self) -> Vec<&'static str> {
-        [("requester", self.requester), ("auditor", self.auditor), ("admin", self.admin)]
-            .into_iter()
-            .filter_map(|(word, has)| has.then_some(word))
-            .collect()
+        let roles = [
+            ("requester", self.requester),
+            ("auditor", self.auditor),
+            ("admin", self.admin),
+            ("approver", self.approver),
+        ];
+        roles.into_iter().filter_map(|(word, has)| has.then_some(word)).collect()
     }
 }
 

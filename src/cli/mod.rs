@@ -13,6 +13,7 @@ mod migrate;
 mod operator;
 mod policy;
 mod quickstart;
+mod request;
 mod serve;
 mod token;
 
@@ -54,9 +55,12 @@ enum Command {
     /// Make, list and revoke API tokens
     #[command(subcommand)]
     Token(token::Token),
-    /// Read and replace the policy set
+    /// Read, change, test and plan the policy set
     #[command(subcommand)]
     Policy(policy::Policy),
+    /// Look at requests that wait for people, approve and deny them
+    #[command(subcommand)]
+    Request(request::Request),
     /// Block public keys, so that they are never certified again
     #[command(subcommand)]
     Key(key::Key),
@@ -113,8 +117,9 @@ fn dispatch(arguments: Arguments) -> Result<()> {
             Command::Quickstart(quickstart) => quickstart.run().await,
             Command::Serve => serve::run(&read(&config)?).await,
             Command::Token(token) => token.run(&read(&config)?).await,
-            Command::Policy(policy) => policy.run(&read(&config)?).await,
+            Command::Policy(policy) => policy.run(&config).await,
             Command::Key(key) => key.run(&read(&config)?).await,
+            Command::Request(request) => request.run(&read(&config)?).await,
             Command::Check(check) => check.run(&read(&config)?).await,
             Command::Backup(backup) => backup.run(&read(&config)?).await,
             Command::Audit(audit) => audit.run(&config).await,

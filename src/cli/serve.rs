@@ -27,6 +27,9 @@ const METRICS_CONNECTIONS: usize = 32;
 /// How often reads of the ledger are written to the audit log.
 const AUDIT_READS: Duration = Duration::from_mins(1);
 
+/// How often held requests whose time is over are ended. They count as lapsed before that.
+const LAPSE: Duration = Duration::from_secs(30);
+
 /// The listening sockets of one service.
 pub(super) struct Listeners {
     pub api: TcpListener,
@@ -66,9 +69,11 @@ pub(super) async fn launch(config: &Config, listeners: Listeners, shutdown: Canc
     let retained = store.set_retention(config.retention, Clock::System.now(), &operator::origin()?).await;
     retained.with_context(|| config.store.to_string())?;
     let app = App::start(config.clusters.clone(), store.clone(), Clock::System, Metrics::default()).await;
-    let app = Arc::new(app.map_err(|error| told(error, config))?.with_refusal_limits(config.refusals));
+    let app = app.map_err(|error| told(error, config))?.with_refusal_limits(config.refusals);
+    let app = Arc::new(app.with_review_limits(config.review));
     let refresher = tokio::spawn(keep_fresh(Arc::clone(&app), shutdown.clone()));
     let reads = tokio::spawn(audit_reads(Arc::clone(&app), shutdown.clone()));
+    let lapses = tokio::spawn(lapse_requests(Arc::clone(&app), shutdown.clone()));
     let metrics = listeners.metrics.map(|listener| {
         tokio::spawn(http::server::serve(
             listener,
@@ -87,6 +92,7 @@ pub(super) async fn launch(config: &Config, listeners: Listeners, shutdown: Canc
     }
     refresher.await?;
     reads.await?;
+    lapses.await?;
     app.write_reads().await;
     store.close().await;
     tracing::info!("stopped");
@@ -113,6 +119,13 @@ async fn keep_fresh(app: Arc<App>, shutdown: CancellationToken) {
 async fn audit_reads(app: Arc<App>, shutdown: CancellationToken) {
     while shutdown.run_until_cancelled(tokio::time::sleep(AUDIT_READS)).await.is_some() {
         app.write_reads().await;
+    }
+}
+
+/// Ends held requests whose time is over.
+async fn lapse_requests(app: Arc<App>, shutdown: CancellationToken) {
+    while shutdown.run_until_cancelled(tokio::time::sleep(LAPSE)).await.is_some() {
+        app.lapse_requests().await;
     }
 }
 

@@ -40,6 +40,8 @@ pub(super) enum Role {
     Auditor,
     /// Change policies and tokens
     Admin,
+    /// Approve held requests, where a review row names it
+    Approver,
 }
 
 impl Role {
@@ -48,6 +50,7 @@ impl Role {
             Self::Requester => "requester",
             Self::Auditor => "auditor",
             Self::Admin => "admin",
+            Self::Approver => "approver",
         }
     }
 }

@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::audit::Event;
+use crate::replay::Drift;
 use crate::store::{
     CertificateFilter, EventFilter, Recorded, Refusal, RefusalFilter, Span, Store, StoreError,
 };
@@ -32,6 +33,8 @@ pub enum Form {
 pub enum Wanted {
     /// Certificates, with the status that they have at a moment.
     Certificates(CertificateFilter, Time),
+    /// Live certificates that today's policy set would no longer give, at a moment.
+    Drifted(CertificateFilter, Time, Drift),
     /// Refusals; which rows decided is shown where the second says so.
     Refusals(RefusalFilter, bool),
     /// Events.
@@ -43,7 +46,7 @@ impl Wanted {
     #[must_use]
     pub const fn columns(&self) -> &'static [&'static str] {
         match self {
-            Self::Certificates(..) => rows::CERTIFICATE_COLUMNS,
+            Self::Certificates(..) | Self::Drifted(..) => rows::CERTIFICATE_COLUMNS,
             Self::Refusals(..) => rows::REFUSAL_COLUMNS,
             Self::Events(_) => rows::EVENT_COLUMNS,
         }
@@ -58,6 +61,9 @@ impl Wanted {
             Self::Certificates(filter, _) => {
                 store.certificates(filter, span).await?.into_iter().map(Row::Certificate).collect()
             }
+            Self::Drifted(filter, _, drift) => {
+                drift.page(store, filter, span).await?.into_iter().map(Row::Certificate).collect()
+            }
             Self::Refusals(filter, _) => {
                 store.refusals(filter, span).await?.into_iter().map(Row::Refusal).collect()
             }
@@ -65,13 +71,21 @@ impl Wanted {
         })
     }
 
+    /// The moment of each status, where rows have one.
+    #[must_use]
+    pub const fn as_of(&self) -> Option<Time> {
+        match self {
+            Self::Certificates(_, now) | Self::Drifted(_, now, _) => Some(*now),
+            Self::Refusals(..) | Self::Events(_) => None,
+        }
+    }
+
     /// What goes out of a row of [`Wanted::page`].
     #[must_use]
     pub fn view<'r>(&self, row: &'r Row) -> View<'r> {
         match row {
             Row::Certificate(row) => {
-                let now = if let Self::Certificates(_, now) = self { *now } else { row.issued_at };
-                View::Certificate(CertificateRow::of(row, now))
+                View::Certificate(CertificateRow::of(row, self.as_of().unwrap_or(row.issued_at)))
             }
             Row::Refusal(row) => View::Refusal(RefusalRow::of(row, matches!(self, Self::Refusals(_, true)))),
             Row::Event(row) => View::Event(EventRow::of(row)),

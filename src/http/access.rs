@@ -14,6 +14,12 @@ pub enum Access {
     Requester,
     /// The role requester (own records) or auditor (all records).
     Records,
+    /// The role requester (for itself), auditor or admin (for anyone).
+    Evaluator,
+    /// The role requester (own requests), approver (those that name it) or auditor (all).
+    Requests,
+    /// The role approver.
+    Approver,
     /// The role auditor.
     Auditor,
     /// The role auditor or admin.
@@ -30,6 +36,9 @@ impl Access {
             Self::Open | Self::Caller => &[],
             Self::Requester => &["requester"],
             Self::Records => &["requester", "auditor"],
+            Self::Evaluator => &["requester", "auditor", "admin"],
+            Self::Requests => &["requester", "auditor", "approver"],
+            Self::Approver => &["approver"],
             Self::Auditor => &["auditor"],
             Self::PolicyReader => &["auditor", "admin"],
             Self::Admin => &["admin"],
@@ -45,6 +54,13 @@ impl Access {
             Self::Open | Self::Caller => (true, ""),
             Self::Requester => (roles.requester, "requester"),
             Self::Records => (roles.requester || roles.auditor, "requester or auditor"),
+            Self::Evaluator => {
+                (roles.requester || roles.auditor || roles.admin, "requester, auditor or admin")
+            }
+            Self::Requests => {
+                (roles.requester || roles.auditor || roles.approver, "requester, auditor or approver")
+            }
+            Self::Approver => (roles.approver, "approver"),
             Self::Auditor => (roles.auditor, "auditor"),
             Self::PolicyReader => (roles.auditor || roles.admin, "auditor or admin"),
             Self::Admin => (roles.admin, "admin"),

@@ -15,7 +15,7 @@ use super::server::{BodyTime, Limits};
 
 /// The most that `POST /v1/sign` takes, in bytes.
 pub const SIGN_LIMIT: usize = 64 * 1_024;
-/// The most that `PUT /v1/blocked-keys/{spki_sha256}` takes, in bytes.
+/// The most that `PUT /v1/blocked-keys/{spki_sha256}` and an approver's word take, in bytes.
 pub const SMALL_LIMIT: usize = 4 * 1_024;
 /// The most that `PUT /v1/policies` takes, in bytes.
 pub const POLICIES_LIMIT: usize = 8 * 1_024 * 1_024;

@@ -36,6 +36,7 @@ pub const LIST_PARAMETERS: &[&str] = &[
     "valid_at",
     "valid_from",
     "valid_to",
+    "drifted",
     "after_number",
     "order",
     "limit",
@@ -56,8 +57,14 @@ pub async fn list(
     let mut query = Query::parse("/v1/certificates", query, request.headers(), LIST_PARAMETERS)?;
     let now = app.clock.now();
     let filter = filters::certificates(&mut query.filters, now)?;
+    let drifted = filters::drifted(&mut query.filters, &filter)?;
     let span = filters::span(&mut query.filters, "after_number")?;
-    rows::answer(&app, &asker, &query, Wanted::Certificates(filter, now), span, request.headers()).await
+    let wanted = if drifted {
+        Wanted::Drifted(filter, now, app.drift(now).await?)
+    } else {
+        Wanted::Certificates(filter, now)
+    };
+    rows::answer(&app, &asker, &query, wanted, span, request.headers()).await
 }
 
 /// One, as JSON, PEM or kubeconfig. 404 also for what belongs to another caller.

@@ -33,6 +33,7 @@ pub const CODES: &[(&str, u16, &str)] = &[
     ("role_missing", 403, "The caller lacks the role"),
     ("on_behalf_of_not_allowed", 403, "The caller may not name another person"),
     ("policy_denied", 403, "The policy does not allow it"),
+    ("approval_not_allowed", 403, "The approver may not approve this"),
     // What is asked for.
     ("not_found", 404, "There is nothing here"),
     ("method_not_allowed", 405, "The method does not exist here"),
@@ -40,8 +41,14 @@ pub const CODES: &[(&str, u16, &str)] = &[
     ("body_timeout", 408, "The body took too long"),
     ("idempotency_in_flight", 409, "The same request is under way"),
     ("idempotency_expired", 409, "The certificate has expired"),
+    ("request_not_approved", 409, "The request waits for people"),
+    ("request_closed", 409, "The request is closed"),
+    ("request_voided", 409, "The approvals are void"),
+    ("already_approved", 409, "The request has this approval"),
     ("serial_ambiguous", 409, "Several certificates have this serial"),
+    ("policy_held", 409, "A held policy goes by name only"),
     ("revision_mismatch", 412, "The policy set has changed"),
+    ("policy_exists", 412, "There is a policy of this name"),
     ("body_too_large", 413, "The body is too large"),
     ("content_encoding_unsupported", 415, "The body is encoded"),
     ("private_key_in_body", 422, "The body holds a private key"),
@@ -78,6 +85,7 @@ pub const CODES: &[(&str, u16, &str)] = &[
     ("policy_invalid", 422, "The policies are not valid"),
     ("if_match_required", 428, "If-Match is missing"),
     ("too_many_refusals", 429, "Too many requests of this caller were refused"),
+    ("too_many_pending", 429, "Too many requests of this caller wait for people"),
     ("header_fields_too_large", 431, "The headers are too large"),
     // This service.
     ("internal", 500, "Something broke here"),
@@ -190,7 +198,8 @@ impl Problem {
         self.wait.or(match self.code {
             "idempotency_in_flight" | "ledger_busy" | "signing_busy" | "policy_changing" => Some(1),
             "ca_expired" | "ca_expiring" => Some(3_600),
-            "clock_behind" | "clock_off" => Some(60),
+            "clock_behind" | "clock_off" | "too_many_pending" => Some(60),
+            "request_not_approved" => Some(5),
             _ => matches!(self.status.as_u16(), 429 | 503).then_some(5),
         })
     }
@@ -323,6 +332,9 @@ mod tests {
             (AppError::IdempotencyExpired, 409),
             (AppError::NotFound(String::new()), 404),
             (AppError::RevisionMismatch { current: 1 }, 412),
+            (AppError::PolicyMoved(String::new()), 412),
+            (AppError::PolicyExists(String::new()), 412),
+            (AppError::PolicyHeld(String::new()), 409),
             (AppError::IfMatchRequired, 428),
             (AppError::PolicyInvalid(Vec::new()), 422),
             (AppError::TooManyRefusals { retry_after: 1 }, 429),
@@ -348,6 +360,7 @@ mod tests {
             rule: None,
             reason: "no row allows it".to_owned(),
             allowed: vec!["dev".to_owned()],
+            considered: Vec::new(),
         };
         let body =
             body(&Problem::from(AppError::PolicyDenied { violations: vec![violation], rows: Vec::new() }));

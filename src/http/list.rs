@@ -113,6 +113,18 @@ impl Query {
         rows.last().map(|row| self.write_cursor(number(row)))
     }
 
+    /// The cursor of what stands behind the row `number`.
+    #[must_use]
+    pub fn cursor_behind(&self, number: i64) -> String {
+        self.write_cursor(number)
+    }
+
+    /// How many rows a page has at most.
+    #[must_use]
+    pub fn page_limit(&self) -> u32 {
+        self.limit.unwrap_or(LIMIT)
+    }
+
     /// The answer.
     #[must_use]
     pub fn answer<T: Serialize>(

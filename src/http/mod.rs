@@ -3,7 +3,8 @@
 //! - [`mod@router`]: every route with the credential that it needs, in one list.
 //! - [`server`]: the accept loop, with its limits and its drain.
 //! - `exchange`: what surrounds every request: its id, the log line, the rendering of errors.
-//! - `sign`, `certificates`, `refusals`, `policies`, `blocked_keys`, `clusters`, `audit`, `status`: one file per resource.
+//! - `sign`, `requests`, `certificates`, `refusals`, `policies`, `plan`, `evaluate`, `blocked_keys`, `clusters`, `audit`,
+//!   `status`: one file per resource.
 
 mod accept;
 pub mod access;
@@ -14,14 +15,18 @@ mod certificates;
 mod clusters;
 pub mod error;
 mod etag;
+mod evaluate;
 mod exchange;
 mod guard;
 mod issued;
 mod json_line;
 pub mod list;
 pub mod parameters;
+mod plan;
 mod policies;
+mod prefer;
 mod refusals;
+mod requests;
 pub mod router;
 mod rows;
 pub mod server;

@@ -1,12 +1,14 @@
-//! `GET` and `PUT /v1/policies`, and `GET /v1/policies/{name}`.
+//! `/v1/policies`, the whole set, and `/v1/policies/{name}`, one row: `GET` and `PUT`, and `DELETE` of a
+//! row.
 
 use std::sync::Arc;
 
+use axum::body::Body;
 use axum::extract::{Extension, Path, Request, State};
-use axum::http::header::{ETAG, IF_MATCH, IF_NONE_MATCH};
+use axum::http::header::{ETAG, IF_MATCH, IF_NONE_MATCH, LOCATION};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
 use serde::Serialize;
 
 use super::error::Problem;
@@ -16,9 +18,10 @@ use super::parameters::{Parameters, invalid};
 use super::{accept, body};
 use crate::app::policies::IfMatch;
 use crate::app::{App, AppError};
+use crate::pki::name::ShortName;
 use crate::pki::pem::{BodyError, holds_private_key};
 use crate::policy::{PolicyFile, PolicyRow};
-use crate::store::policies::PolicyChange;
+use crate::store::policies::{HeldSince, PolicyChange};
 
 /// What the whole set takes.
 pub const PARAMETERS: &[&str] = &["revision"];
@@ -33,7 +36,8 @@ pub async fn all(
     let mut parameters = Parameters::parse(request.uri().query(), PARAMETERS)?;
     let revision = parameters.take("revision").as_deref().map(revision).transpose()?;
     let (revision, policies) = app.policies(&asker.principal, revision).await?;
-    Ok(tagged(request.headers(), revision, &SetBody { revision, policies: &policies }))
+    let is_known = |tag| tag == revision;
+    Ok(tagged(request.headers(), revision, is_known, &SetBody { revision, policies: &policies }))
 }
 
 /// One row, as it stands in the list that `PUT` takes.
@@ -45,10 +49,9 @@ pub async fn one(
 ) -> Result<Response, Problem> {
     accept::json(request.headers())?;
     Parameters::parse(request.uri().query(), &[])?;
-    let (revision, policies) = app.policies(&asker.principal, None).await?;
-    let row = policies.iter().find(|row| row.name.as_str() == name);
-    let row = row.ok_or_else(|| Problem::new("not_found", "there is no policy of that name"))?;
-    Ok(tagged(request.headers(), revision, row))
+    let HeldSince { row, since, current } = app.policy(&asker.principal, &name).await?;
+    let is_known = |tag| (since..=current).contains(&tag);
+    Ok(tagged(request.headers(), since, is_known, &row))
 }
 
 /// Replaces the whole set. Role and If-Match come before the body.
@@ -62,42 +65,113 @@ pub async fn replace(
     Parameters::parse(parts.uri.query(), &[])?;
     let if_match = if_match(&parts.headers);
     app.may_replace_policies(&asker.principal, if_match).await?;
-    let body = body::read(&parts, body, body::POLICIES_LIMIT).await?;
-    let file = match read(body).await? {
-        Ok(file) => file,
-        Err(reason) => {
-            let error = AppError::PolicyInvalid(vec![reason]);
-            return Err(app.refuse_early(&asker.origin, error).await.into());
-        }
-    };
-    let change = replace_to_the_end(&app, asker, if_match, file.policies).await?;
-    let etag = etag(change.revision);
-    Ok(([(ETAG, etag)], JsonLine(change)).into_response())
+    let file = read_set(&app, &asker, &parts, body).await?;
+    let Asker { principal, origin } = asker.clone();
+    let working = Arc::clone(&app);
+    let change = to_the_end(&app, &asker, async move {
+        working.replace_policies(&principal, &origin, if_match, file.policies).await
+    });
+    let change = change.await?;
+    Ok(([(ETAG, etag(change.revision))], JsonLine(change)).into_response())
+}
+
+/// Writes one row: 201 where it is new. Role and If-Match come before the body.
+pub async fn put_one(
+    State(app): State<Arc<App>>,
+    Extension(asker): Extension<Asker>,
+    Path(name): Path<String>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (parts, body) = request.into_parts();
+    accept::json(&parts.headers)?;
+    Parameters::parse(parts.uri.query(), &[])?;
+    let name = row_name(&name)?;
+    let if_match = row_match(&parts.headers)?;
+    app.may_edit_policy(&asker.principal, &name, if_match).await?;
+    let row = read_row(&app, &asker, &parts, body).await?;
+    let location = format!("/v1/policies/{name}");
+    let Asker { principal, origin } = asker.clone();
+    let working = Arc::clone(&app);
+    let change = to_the_end(&app, &asker, async move {
+        working.put_policy(&principal, &origin, (&name, if_match), row).await
+    });
+    let change = change.await?;
+    let tag = [(ETAG, etag(change.revision))];
+    if change.added.is_empty() {
+        return Ok((tag, JsonLine(change)).into_response());
+    }
+    Ok((StatusCode::CREATED, tag, [(LOCATION, location)], JsonLine(change)).into_response())
+}
+
+/// Takes one row away, a held one too.
+pub async fn remove_one(
+    State(app): State<Arc<App>>,
+    Extension(asker): Extension<Asker>,
+    Path(name): Path<String>,
+    request: Request,
+) -> Result<Response, Problem> {
+    accept::json(request.headers())?;
+    Parameters::parse(request.uri().query(), &[])?;
+    let name = row_name(&name)?;
+    let if_match = row_match(request.headers())?;
+    let Asker { principal, origin } = asker.clone();
+    let working = Arc::clone(&app);
+    let change =
+        to_the_end(
+            &app,
+            &asker,
+            async move { working.remove_policy(&principal, &origin, &name, if_match).await },
+        );
+    Ok(JsonLine(change.await?).into_response())
+}
+
+/// The set that a body holds. One that cannot be read is a refusal, and recorded.
+pub(super) async fn read_set(
+    app: &App,
+    asker: &Asker,
+    parts: &Parts,
+    body: Body,
+) -> Result<PolicyFile, Problem> {
+    read(app, asker, parts, body, PolicyFile::read).await
+}
+
+async fn read_row(app: &App, asker: &Asker, parts: &Parts, body: Body) -> Result<PolicyRow, Problem> {
+    read(app, asker, parts, body, PolicyRow::read).await
 }
 
 /// On a thread of its own: megabytes of YAML would hold up everybody else.
-async fn read(body: Bytes) -> Result<Result<PolicyFile, String>, Problem> {
+async fn read<T: Send + 'static>(
+    app: &App,
+    asker: &Asker,
+    parts: &Parts,
+    body: Body,
+    read: fn(&[u8]) -> Result<T, String>,
+) -> Result<T, Problem> {
+    let body = body::read(parts, body, body::POLICIES_LIMIT).await?;
     let reading = tokio::task::spawn_blocking(move || {
         let clean = !holds_private_key(&body);
-        clean.then(|| PolicyFile::read(&body))
+        clean.then(|| read(&body))
     });
     let read = reading.await.map_err(|_| Problem::internal("reading the policies broke off"))?;
-    read.ok_or_else(|| AppError::Body(BodyError::PrivateKey).into())
+    match read.ok_or(AppError::Body(BodyError::PrivateKey))? {
+        Ok(read) => Ok(read),
+        Err(reason) => {
+            let error = AppError::PolicyInvalid(vec![reason]);
+            Err(app.refuse_early(&asker.origin, error).await.into())
+        }
+    }
 }
 
 /// In a task of its own: a client that goes away must not stop a change half way.
-async fn replace_to_the_end(
-    app: &Arc<App>,
-    asker: Asker,
-    if_match: IfMatch,
-    rows: Vec<PolicyRow>,
+async fn to_the_end(
+    app: &App,
+    asker: &Asker,
+    change: impl Future<Output = Result<PolicyChange, AppError>> + Send + 'static,
 ) -> Result<PolicyChange, Problem> {
-    let (working, principal, origin) = (Arc::clone(app), asker.principal, asker.origin.clone());
-    let replacing = async move { working.replace_policies(&principal, &origin, if_match, rows).await };
-    match tokio::spawn(replacing).await {
+    match tokio::spawn(change).await {
         Ok(Ok(change)) => Ok(change),
         Ok(Err(error)) => Err(app.refuse_early(&asker.origin, error).await.into()),
-        Err(_) => Err(Problem::internal("replacing the policies broke off")),
+        Err(_) => Err(Problem::internal("changing the policies broke off")),
     }
 }
 
@@ -108,9 +182,14 @@ struct SetBody<'a> {
 }
 
 /// The answer with its `ETag`, or 304 for who has it already.
-fn tagged(headers: &HeaderMap, revision: i64, body: &impl Serialize) -> Response {
+fn tagged(
+    headers: &HeaderMap,
+    revision: i64,
+    is_known: impl Fn(i64) -> bool,
+    body: &impl Serialize,
+) -> Response {
     let etag = etag(revision);
-    if is_known(headers, revision) {
+    if knows(headers, is_known) {
         return (StatusCode::NOT_MODIFIED, [(ETAG, etag)]).into_response();
     }
     ([(ETAG, etag)], JsonLine(body)).into_response()
@@ -137,11 +216,30 @@ fn if_match(headers: &HeaderMap) -> IfMatch {
     }
 }
 
+/// What a write to one row says of it: `If-None-Match: *` where it is to be new.
+fn row_match(headers: &HeaderMap) -> Result<IfMatch, Problem> {
+    let mut new = headers.get_all(IF_NONE_MATCH).iter();
+    let Some(value) = new.next() else { return Ok(if_match(headers)) };
+    if value.as_bytes() != b"*" || new.next().is_some() {
+        return Err(invalid("If-None-Match of a write is `*`, for a row that is new"));
+    }
+    match if_match(headers) {
+        IfMatch::Absent => Ok(IfMatch::Nothing),
+        _ => Err(invalid("If-Match is for a row that is there and If-None-Match for a new one: send one")),
+    }
+}
+
+/// No row has another kind of name, so there is nothing there to change and nothing that could be.
+fn row_name(text: &str) -> Result<ShortName, Problem> {
+    ShortName::parse(text).map_err(|error| invalid(format!("the name of a policy: {error}")))
+}
+
 /// RFC 9110, section 13.1.2: a weak comparison.
-fn is_known(headers: &HeaderMap, revision: i64) -> bool {
+fn knows(headers: &HeaderMap, is_known: impl Fn(i64) -> bool) -> bool {
     let values = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
     let mut tags = values.flat_map(|text| text.split(',')).map(str::trim);
-    tags.any(|tag| tag == "*" || own_tag(tag.strip_prefix("W/").unwrap_or(tag)) == Some(revision))
+    let own = |tag: &str| own_tag(tag.strip_prefix("W/").unwrap_or(tag));
+    tags.any(|tag| tag == "*" || own(tag).is_some_and(&is_known))
 }
 
 fn own_tag(text: &str) -> Option<i64> {
@@ -183,6 +281,28 @@ mod tests {
     }
 
     #[test]
+    fn a_row_is_changed_or_made() {
+        let read = |pairs: &[(axum::http::HeaderName, &'static str)]| {
+            let pairs = pairs.iter().cloned().map(|(name, value)| (name, HeaderValue::from_static(value)));
+            let mut headers = HeaderMap::new();
+            for (name, value) in pairs {
+                headers.append(name, value);
+            }
+            row_match(&headers).map_err(|problem| problem.code())
+        };
+        assert_eq!(read(&[]), Ok(IfMatch::Absent));
+        assert_eq!(read(&[(IF_MATCH, "\"3\"")]), Ok(IfMatch::Revision(3)));
+        assert_eq!(read(&[(IF_NONE_MATCH, "*")]), Ok(IfMatch::Nothing));
+        for wrong in [
+            &[(IF_NONE_MATCH, "\"3\"")][..],
+            &[(IF_NONE_MATCH, "*"), (IF_NONE_MATCH, "*")],
+            &[(IF_NONE_MATCH, "*"), (IF_MATCH, "*")],
+        ] {
+            assert_eq!(read(wrong), Err("parameter_invalid"), "{wrong:?}");
+        }
+    }
+
+    #[test]
     fn who_has_the_revision_is_told_so() {
         for (value, known) in [
             ("\"7\"", true),
@@ -193,7 +313,8 @@ mod tests {
             ("7", false),
         ] {
             let headers = HeaderMap::from_iter([(IF_NONE_MATCH, HeaderValue::from_static(value))]);
-            assert_eq!(tagged(&headers, 7, &"x").status() == StatusCode::NOT_MODIFIED, known, "{value}");
+            let answer = tagged(&headers, 7, |tag| tag == 7, &"x");
+            assert_eq!(answer.status() == StatusCode::NOT_MODIFIED, known, "{value}");
         }
     }
 }

@@ -10,9 +10,11 @@ use axum::routing::{MethodRouter, delete, get, post, put};
 
 use super::access::Access;
 use super::error::Problem;
+use super::evaluate;
 use super::exchange::{Meter, surround};
 use super::{
-    audit, blocked_keys, certificates, clusters, guard, policies, refusals, sign, stats, status, users, wish,
+    audit, blocked_keys, certificates, clusters, guard, plan, policies, refusals, requests, sign, stats,
+    status, users, wish,
 };
 use crate::app::App;
 
@@ -33,6 +35,18 @@ pub struct Route {
 /// Every route of the API.
 pub const ROUTES: &[Route] = &[
     route("POST", "/v1/sign", Access::Requester, wish::PARAMETERS, || post(sign::sign)),
+    route("GET", "/v1/requests", Access::Requests, requests::LIST_PARAMETERS, || get(requests::list)),
+    route("GET", "/v1/requests/{id}", Access::Requests, &[], || get(requests::one)),
+    route("DELETE", "/v1/requests/{id}", Access::Requester, &[], || delete(requests::withdraw)),
+    route("POST", "/v1/requests/{id}/approve", Access::Approver, &[], || post(requests::approve)),
+    route("POST", "/v1/requests/{id}/deny", Access::Approver, &[], || post(requests::deny)),
+    route(
+        "POST",
+        "/v1/requests/{id}/certificate",
+        Access::Requester,
+        requests::CERTIFICATE_PARAMETERS,
+        || post(requests::certificate),
+    ),
     route("GET", "/v1/certificates", Access::Records, certificates::LIST_PARAMETERS, || {
         get(certificates::list)
     }),
@@ -40,9 +54,13 @@ pub const ROUTES: &[Route] = &[
         get(certificates::one)
     }),
     route("GET", "/v1/refusals", Access::Records, refusals::PARAMETERS, || get(refusals::list)),
+    route("POST", "/v1/policies/evaluate", Access::Evaluator, &[], || post(evaluate::evaluate)),
     route("GET", "/v1/policies", Access::PolicyReader, policies::PARAMETERS, || get(policies::all)),
     route("PUT", "/v1/policies", Access::Admin, &[], || put(policies::replace)),
+    route("POST", "/v1/policies/plan", Access::PolicyReader, plan::PARAMETERS, || post(plan::plan)),
     route("GET", "/v1/policies/{name}", Access::PolicyReader, &[], || get(policies::one)),
+    route("PUT", "/v1/policies/{name}", Access::Admin, &[], || put(policies::put_one)),
+    route("DELETE", "/v1/policies/{name}", Access::Admin, &[], || delete(policies::remove_one)),
     route("GET", "/v1/blocked-keys", Access::PolicyReader, &[], || get(blocked_keys::list)),
     route("PUT", "/v1/blocked-keys/{spki_sha256}", Access::Admin, &[], || put(blocked_keys::block)),
     route("DELETE", "/v1/blocked-keys/{spki_sha256}", Access::Admin, &[], || delete(blocked_keys::unblock)),
@@ -219,16 +237,20 @@ pub(super) mod tests {
         let requester = Roles { requester: true, ..Roles::default() };
         let auditor = Roles { auditor: true, ..Roles::default() };
         let admin = Roles { admin: true, ..Roles::default() };
+        let approver = Roles { approver: true, ..Roles::default() };
         for (access, expected) in [
-            (Access::Caller, [true, true, true, true]),
-            (Access::Requester, [false, true, false, false]),
-            (Access::Records, [false, true, true, false]),
-            (Access::Auditor, [false, false, true, false]),
-            (Access::PolicyReader, [false, false, true, true]),
-            (Access::Admin, [false, false, false, true]),
+            (Access::Caller, [true, true, true, true, true]),
+            (Access::Requester, [false, true, false, false, false]),
+            (Access::Records, [false, true, true, false, false]),
+            (Access::Evaluator, [false, true, true, true, false]),
+            (Access::Requests, [false, true, true, false, true]),
+            (Access::Approver, [false, false, false, false, true]),
+            (Access::Auditor, [false, false, true, false, false]),
+            (Access::PolicyReader, [false, false, true, true, false]),
+            (Access::Admin, [false, false, false, true, false]),
         ] {
-            let admitted =
-                [Roles::default(), requester, auditor, admin].map(|roles| access.admit(roles).is_ok());
+            let admitted = [Roles::default(), requester, auditor, admin, approver]
+                .map(|roles| access.admit(roles).is_ok());
             assert_eq!(admitted, expected, "{access:?}");
         }
     }

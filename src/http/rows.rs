@@ -54,7 +54,7 @@ pub async fn answer(
 }
 
 /// 503: as many exports run as may.
-fn busy() -> Problem {
+pub(super) fn busy() -> Problem {
     Problem::new("exports_busy", "enough exports run at this moment: try again in some seconds")
 }
 
@@ -71,8 +71,7 @@ async fn page(
     let mut rows = wanted.page(&app.store, span).await.map_err(AppError::from)?;
     let next = query.cut(&mut rows, Row::number);
     let items: Vec<_> = rows.iter().map(|row| wanted.view(row)).collect();
-    let as_of = if let Wanted::Certificates(_, now) = wanted { Some(*now) } else { None };
-    let answer = query.answer(as_of, &items, next.as_deref());
+    let answer = query.answer(wanted.as_of(), &items, next.as_deref());
     Ok(etag::answer(headers, answer, &(&items, &next)))
 }
 

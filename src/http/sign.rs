@@ -1,9 +1,10 @@
 //! `POST /v1/sign`: a CSR in, a certificate out.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{Extension, Request, State};
-use axum::http::header::LOCATION;
+use axum::http::header::{LOCATION, RETRY_AFTER};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -13,17 +14,22 @@ use super::error::Problem;
 use super::guard::Asker;
 use super::issued::Issued;
 use super::json_line::JsonLine;
+use super::requests::HeldBody;
 use super::wish::{Fields, Rendering, Wish};
-use super::{body, exchange::Exchange};
-use crate::app::App;
+use super::{body, exchange::Exchange, prefer};
 use crate::app::command::{Preview, SignCommand, SignOutcome};
+use crate::app::evaluate::LifetimeExplained;
+use crate::app::{App, AppError};
 use crate::audit::RequestId;
 use crate::pki::pem;
-use crate::store::Recorded;
+use crate::policy::explain::ClaimExplained;
+use crate::store::{HeldRequest, HeldState, Recorded};
 use crate::time::Time;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+/// After how many seconds it is worth asking how a held request stands.
+const LOOK_AGAIN: u32 = 5;
 /// The longest Idempotency-Key, in bytes.
 const LONGEST_KEY: usize = 128;
 
@@ -48,7 +54,9 @@ pub async fn sign(
         Ok(csr) => command.csr = csr,
         Err(error) => return Err(app.refuse_unread(&command, error).await.into()),
     }
-    let outcome = sign_to_the_end(&app, command).await?;
+    let signing = Arc::clone(&app);
+    let outcome = to_the_end(async move { signing.sign(command).await }).await?;
+    let outcome = waited(&app, outcome, prefer::wait(&parts.headers)).await?;
     answer(&app, exchange.id, outcome, &rendering, offer)
 }
 
@@ -63,13 +71,31 @@ fn command(asker: Asker, wish: Wish, idempotency_key: Option<String>) -> SignCom
         reason: wish.reason,
         idempotency_key,
         dry_run: wish.dry_run,
+        collects: None,
+    }
+}
+
+/// A client that waits is told how the request stands when somebody said something.
+async fn waited(app: &App, outcome: SignOutcome, wait: Option<Duration>) -> Result<SignOutcome, Problem> {
+    match (outcome, wait) {
+        (SignOutcome::Held { request, replayed, warnings }, Some(longest)) => {
+            app.wait_for_request(request.id, longest).await?;
+            let fresh = app.store.request(request.id, app.clock.now()).await.map_err(AppError::from)?;
+            let request = fresh.map_or(request, Box::new);
+            Ok(SignOutcome::Held { request, replayed, warnings })
+        }
+        (outcome, _) => Ok(outcome),
     }
 }
 
 /// In a task of its own: a client that goes away must not stop the work between signing and recording.
-async fn sign_to_the_end(app: &Arc<App>, command: SignCommand) -> Result<SignOutcome, Problem> {
-    let app = Arc::clone(app);
-    match tokio::spawn(async move { app.sign(command).await }).await {
+///
+/// # Errors
+/// Those of `signing`; 500 where it broke off.
+pub async fn to_the_end(
+    signing: impl Future<Output = Result<SignOutcome, AppError>> + Send + 'static,
+) -> Result<SignOutcome, Problem> {
+    match tokio::spawn(signing).await {
         Ok(outcome) => Ok(outcome?),
         // A panic's own text could quote what was sent, so it does not go into the log.
         Err(_) => Err(Problem::internal("signing broke off")),
@@ -92,7 +118,11 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     }
 }
 
-fn answer(
+/// The answer to what came of signing or collecting.
+///
+/// # Errors
+/// 404 for a kubeconfig of a cluster that is gone.
+pub fn answer(
     app: &App,
     request_id: RequestId,
     outcome: SignOutcome,
@@ -108,6 +138,13 @@ fn answer(
         SignOutcome::Replayed { certificate, warnings } => {
             let mut response = issued(app, &certificate, &warnings, rendering, offer)?;
             response.headers_mut().insert(IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
+            Ok(response)
+        }
+        SignOutcome::Held { request, replayed, warnings } => {
+            let mut response = held(&request, &warnings, request_id);
+            if replayed {
+                response.headers_mut().insert(IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
+            }
             Ok(response)
         }
         SignOutcome::Previewed(preview) => {
@@ -131,6 +168,18 @@ fn issued(
     Ok(response)
 }
 
+/// 202, JSON whatever Accept said: there is no certificate yet.
+fn held(request: &HeldRequest, warnings: &[String], request_id: RequestId) -> Response {
+    let mut response =
+        (StatusCode::ACCEPTED, JsonLine(HeldBody::of(request, warnings, request_id))).into_response();
+    if let Ok(location) = HeaderValue::try_from(format!("/v1/requests/{}", request.id)) {
+        response.headers_mut().insert(LOCATION, location);
+    }
+    let seconds = if request.state == HeldState::Pending { LOOK_AGAIN } else { 0 };
+    response.headers_mut().insert(RETRY_AFTER, seconds.into());
+    response
+}
+
 /// A dry run's answer. It is JSON whatever Accept said: there is no certificate to put into another form.
 #[derive(Serialize)]
 struct PreviewBody<'a> {
@@ -142,7 +191,10 @@ struct PreviewBody<'a> {
     not_after: Time,
     policies: &'a [String],
     policy_revision: i64,
+    held_by: &'a [String],
     warnings: &'a [String],
+    lifetime: Option<&'a LifetimeExplained>,
+    claims: &'a [ClaimExplained],
     request_id: String,
 }
 
@@ -157,7 +209,10 @@ impl<'a> PreviewBody<'a> {
             not_after: preview.not_after,
             policies: &preview.policies,
             policy_revision: preview.policy_revision,
+            held_by: &preview.held_by,
             warnings: &preview.warnings,
+            lifetime: preview.lifetime.as_ref(),
+            claims: &preview.claims,
             request_id: request_id.to_string(),
         }
     }

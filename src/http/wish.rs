@@ -181,7 +181,11 @@ impl JsonBody {
     }
 }
 
-fn keyless<B: AsRef<[u8]>>(bytes: B) -> Result<Keyless<B>, Problem> {
+/// What holds no private key.
+///
+/// # Errors
+/// 422 `private_key_in_body`.
+pub(super) fn keyless<B: AsRef<[u8]>>(bytes: B) -> Result<Keyless<B>, Problem> {
     Ok(Keyless::search(bytes).map_err(AppError::Body)?)
 }
 
@@ -208,14 +212,19 @@ fn switch(text: &str) -> Result<bool, Problem> {
     }
 }
 
-fn ttl_text(value: Value) -> String {
+/// As it would stand in a query: `3600` for a number.
+pub(super) fn ttl_text(value: Value) -> String {
     match value {
         Value::String(text) => text,
         other => other.to_string(),
     }
 }
 
-fn lifetime(text: &str) -> Result<Lifetime, Problem> {
+/// Reads a lifetime that can be asked for.
+///
+/// # Errors
+/// 400 `ttl_invalid`.
+pub(super) fn lifetime(text: &str) -> Result<Lifetime, Problem> {
     let ttl =
         Lifetime::parse(text).map_err(|reason| Problem::new("ttl_invalid", format!("ttl: {reason}")))?;
     if ttl < Lifetime::LEAST || ttl > Lifetime::MOST {

@@ -1,7 +1,7 @@
 //! Patterns of callers, as `oidc:corp:*`: kind and source are literal, only the name is a pattern.
 
 use super::pattern::{Pattern, PatternError, Star};
-use crate::caller::CallerKind;
+use crate::caller::{Caller, CallerKind};
 use crate::pki::name::ShortName;
 
 /// The longest entry of `callers`, in bytes.
@@ -52,6 +52,21 @@ impl CallerPattern {
             return Err(CallerPatternError::Variable);
         }
         Ok(Self { subject, source, name })
+    }
+
+    /// Whether it speaks of `caller`, or of one of the groups that its credential shows.
+    #[must_use]
+    pub fn matches(&self, caller: &Caller) -> bool {
+        let named = |name: &str| self.name.matches(name, |_, _| false);
+        match self.subject {
+            Subject::Caller(kind) => {
+                kind == caller.kind && self.source == caller.source && named(&caller.name)
+            }
+            Subject::Group => caller
+                .groups
+                .iter()
+                .any(|group| self.source.as_ref() == Some(&group.source) && named(&group.name)),
+        }
     }
 }
 

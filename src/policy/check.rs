@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::approvers::ApproverPattern;
 use super::callers::{CallerPattern, Subject};
 use super::pattern::{Pattern, Star, Variable};
 use super::reserved::{NameClass, ReservedNames};
@@ -16,6 +17,9 @@ use crate::time::Lifetime;
 
 /// The longest description, in bytes.
 const LONGEST_DESCRIPTION: usize = 1_000;
+
+/// The most approvals that a row wants.
+const MOST_APPROVALS: u32 = 20;
 
 /// What rows are checked against.
 pub(super) struct Ground<'a> {
@@ -60,8 +64,10 @@ impl<'a> Ground<'a> {
 pub(super) fn compile(row: &PolicyRow, ground: &Ground<'_>) -> Result<Rule, Vec<RowError>> {
     let mut check = Check { row, ground, errors: Vec::new() };
     let rule = check.rule();
+    check.name();
     check.effect();
     check.limits();
+    check.approvers(&rule);
     check.clusters(&rule);
     check.sources(&rule);
     check.variables(&rule);
@@ -113,6 +119,16 @@ impl Check<'_> {
             max_active: row.max_active,
             per_hour: row.per_hour,
             keys: row.keys.as_ref().map(|list| self.list("keys", list, read_key)),
+            approvers: row
+                .approvers
+                .as_ref()
+                .map(|list| {
+                    self.list("approvers", list, |text| {
+                        ApproverPattern::parse(text).map_err(|error| error.to_string())
+                    })
+                })
+                .unwrap_or_default(),
+            approvals: row.approvals.unwrap_or(1),
             description: row.description.clone(),
             explain: row.explain,
             enabled: row.enabled,
@@ -149,11 +165,15 @@ impl Check<'_> {
         values
     }
 
+    /// The API has these beside the rows.
+    fn name(&mut self) {
+        if ["evaluate", "plan"].contains(&self.row.name.as_str()) {
+            self.wrong("name", "is a path of the API, /v1/policies/..., beside the rows: choose another");
+        }
+    }
+
     fn effect(&mut self) {
         let row = self.row;
-        if row.effect == Effect::Review {
-            self.wrong("effect", "reviews do not exist yet: write allow or deny");
-        }
         if row.effect == Effect::Deny && row.max_ttl.is_some() {
             self.wrong("max_ttl", "a deny row gives no lifetime: leave it out");
         }
@@ -162,6 +182,9 @@ impl Check<'_> {
         }
         if row.effect != Effect::Deny && row.explain {
             self.wrong("explain", "only a deny row is explained: leave it out");
+        }
+        if row.effect == Effect::Allow && row.hold {
+            self.wrong("hold", "an allow row is not held, so that no right outlives its set: leave it out");
         }
         if let Some(ttl) = row.max_ttl.filter(|ttl| !(Lifetime::LEAST..=Lifetime::MOST).contains(ttl)) {
             let (least, most) = (Lifetime::LEAST, Lifetime::MOST);
@@ -187,6 +210,33 @@ impl Check<'_> {
         }
     }
 
+    /// A review row says who approves, and no other row does.
+    fn approvers(&mut self, rule: &Rule) {
+        let row = self.row;
+        if row.effect != Effect::Review {
+            for (field, given) in
+                [("approvers", row.approvers.is_some()), ("approvals", row.approvals.is_some())]
+            {
+                if given {
+                    self.wrong(field, "only a review row is approved: leave it out");
+                }
+            }
+            return;
+        }
+        if row.approvers.is_none() {
+            self.wrong("approvers", "a review row says who approves: name somebody, as in callers");
+        }
+        let wanted = row.approvals.unwrap_or(1);
+        if !(1..=MOST_APPROVALS).contains(&wanted) {
+            self.wrong("approvals", format!("{wanted} is not between 1 and {MOST_APPROVALS}"));
+        }
+        let one_each = rule.approvers.iter().all(ApproverPattern::is_one);
+        let named = u32::try_from(rule.approvers.len()).unwrap_or(u32::MAX);
+        if one_each && (1..wanted).contains(&named) {
+            self.wrong("approvals", format!("it wants {wanted}, and approvers names {named} only"));
+        }
+    }
+
     fn clusters(&mut self, rule: &Rule) {
         for pattern in &rule.clusters {
             let text = pattern.as_str();
@@ -204,7 +254,9 @@ impl Check<'_> {
 
     /// The source of a service account or of a certificate of ours is a cluster.
     fn sources(&mut self, rule: &Rule) {
-        for entry in &rule.callers {
+        let callers = rule.callers.iter().map(|entry| ("callers", entry));
+        let approvers = rule.approvers.iter().filter_map(ApproverPattern::caller);
+        for (field, entry) in callers.chain(approvers.map(|entry| ("approvers", entry))) {
             let of_cluster = matches!(
                 entry.subject,
                 Subject::Caller(CallerKind::ServiceAccount | CallerKind::Certificate)
@@ -212,7 +264,7 @@ impl Check<'_> {
             if let Some(source) =
                 entry.source.as_ref().filter(|source| of_cluster && !self.ground.knows(source.as_str()))
             {
-                self.wrong("callers", format!("there is no cluster `{source}`: name a configured one"));
+                self.wrong(field, format!("there is no cluster `{source}`: name a configured one"));
             }
         }
     }
@@ -373,8 +425,39 @@ mod tests {
     }
 
     #[test]
-    fn a_review_row_is_an_error_until_reviews_exist() {
-        assert_eq!(with("effect", json!("review")), ["effect"]);
+    fn a_review_row_says_who_approves_and_no_other_row_does() {
+        let review = |more: serde_json::Value| {
+            let mut row = json!({"name": "a", "effect": "review", "approvers": ["token:carol", "cli:root"]});
+            for (field, value) in more.as_object().expect("an object") {
+                row[field] = value.clone();
+            }
+            wrong(row)
+        };
+        let nothing: [&str; 0] = [];
+        assert_eq!(review(json!({})), nothing);
+        assert_eq!(review(json!({"approvals": 2, "max_ttl": "1h", "keys": ["p-256"]})), nothing);
+        assert_eq!(review(json!({"approvals": 3})), ["approvals"], "of two who are named");
+        assert_eq!(review(json!({"approvals": 3, "approvers": ["token:*"]})), nothing);
+        assert_eq!(review(json!({"approvals": 0})), ["approvals"]);
+        assert_eq!(review(json!({"approvals": 21, "approvers": ["group:corp:sec"]})), ["approvals"]);
+        assert_eq!(review(json!({"approvers": []})), ["approvers"]);
+        assert_eq!(review(json!({"approvers": ["carol"]})), ["approvers"]);
+        assert_eq!(review(json!({"approvers": ["cli:*"]})), ["approvers"]);
+        assert_eq!(review(json!({"approvers": ["sa:nowhere:ci:builder"]})), ["approvers"]);
+        assert_eq!(review(json!({"approvers": ["token:{caller}"]})), ["approvers"]);
+        assert_eq!(review(json!({"explain": true})), ["explain"]);
+        assert_eq!(wrong(json!({"name": "a", "effect": "review"})), ["approvers"]);
+        for effect in ["allow", "deny"] {
+            let row = json!({"name": "a", "effect": effect, "approvers": ["token:a"], "approvals": 1});
+            assert_eq!(wrong(row), ["approvers", "approvals"], "{effect}");
+        }
+    }
+
+    #[test]
+    fn a_review_row_may_speak_of_reserved_names_by_a_star() {
+        let row = json!({"name": "a", "effect": "review", "approvers": ["token:a"], "users": ["system:*"],
+            "groups": ["kubeadm:*", "system:masters"], "callers": ["token:*"]});
+        assert!(wrong(row).is_empty());
     }
 
     #[test]
@@ -383,6 +466,20 @@ mod tests {
         assert_eq!(wrong(row), ["max_ttl", "keys"]);
         assert_eq!(with("explain", json!(true)), ["explain"]);
         assert!(wrong(json!({"name": "a", "effect": "deny", "explain": true})).is_empty());
+    }
+
+    #[test]
+    fn no_row_is_named_as_a_path_of_the_api() {
+        for name in ["plan", "evaluate"] {
+            assert_eq!(wrong(json!({"name": name, "effect": "allow"})), ["name"]);
+        }
+        assert!(wrong(json!({"name": "plans", "effect": "allow"})).is_empty());
+    }
+
+    #[test]
+    fn no_allow_row_is_held() {
+        assert_eq!(with("hold", json!(true)), ["hold"]);
+        assert!(wrong(json!({"name": "a", "effect": "deny", "hold": true})).is_empty());
     }
 
     #[test]

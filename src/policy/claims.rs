@@ -5,18 +5,19 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::Clusters;
-use super::decision::Ask;
 use super::index::{Index, Probe, Reach, RowSet};
-use super::limits::Spent;
 use super::pattern::Variable;
+use super::question::{Moment, Question};
 use super::reserved::NameClass;
 use super::rule::{Asker, Reading};
 use super::set::{ClusterIndex, ClusterRules, PolicySet};
 use super::windows::Windows;
 use crate::caller::Caller;
-use crate::pki::key::KeyKind;
 use crate::pki::name::{Name, ShortName};
-use crate::time::{Lifetime, Time};
+use crate::time::Lifetime;
+
+/// With more different lifetimes than this, rows are looked at one by one.
+const MOST_TIERS: usize = 32;
 
 /// What a certificate would say, one piece at a time.
 #[derive(Clone, Copy, Debug)]
@@ -72,6 +73,8 @@ impl Condition {
 #[derive(Clone, Debug)]
 pub(super) struct Ruling<'a> {
     pub(super) denied_by: RowSet,
+    /// The review rows that hold it, if it is allowed.
+    pub(super) held_by: RowSet,
     /// One grant for each cluster, or the most serious fault and the cluster that has it.
     pub(super) outcome: Result<Vec<Grant<'a>>, (Fault, &'a ShortName)>,
 }
@@ -86,15 +89,16 @@ impl Ruling<'_> {
 #[derive(Clone, Debug)]
 pub(super) struct Case<'a> {
     pub(super) set: &'a PolicySet,
+    pub(super) question: Question<'a>,
     pub(super) asker: Asker<'a>,
-    pub(super) now: Time,
-    key: KeyKind,
+    pub(super) moment: Moment<'a>,
     clusters: Vec<(&'a ClusterRules, &'a ClusterIndex)>,
     /// Allow rows whose `callers` match.
     by_caller: RowSet,
     /// Allow rows whose `callers` and `on_behalf_of` match.
     allow: RowSet,
     deny: RowSet,
+    review: RowSet,
     /// Allow rows that have given what they may.
     spent: RowSet,
     /// Conditions of allow rows up to this one are taken as met.
@@ -107,22 +111,34 @@ impl<'a> Case<'a> {
         set: &'a PolicySet,
         clusters: &'a Clusters,
         caller: &'a Caller,
-        ask: &'a Ask,
-        now: Time,
-        spent: &[Spent],
+        question: Question<'a>,
+        moment: Moment<'a>,
     ) -> Option<Self> {
         let known = |rules: &'a ClusterRules| set.clusters.get(&rules.name).map(|index| (rules, index));
-        let clusters = clusters.trusting(&ask.cluster).into_iter().map(known).collect::<Option<Vec<_>>>()?;
+        let clusters =
+            clusters.trusting(question.cluster).into_iter().map(known).collect::<Option<Vec<_>>>()?;
         clusters.first()?;
-        let asker = Asker { caller, person: ask.on_behalf_of.as_ref() };
+        let asker = Asker { caller, person: question.on_behalf_of };
         let person = asker.person.map(Name::as_str);
         let by_caller = set.allow.for_caller(caller);
         let allow = set.allow.for_person(person, false, is(set, asker, set.allow.reading)).and(&by_caller);
-        let deny = set.deny.for_person(person, true, is(set, asker, set.deny.reading));
-        let deny = deny.and(&set.deny.for_caller(caller));
-        let spent = set.places(spent.iter().map(|spent| &spent.row));
-        let key = ask.request.key().kind();
-        Some(Self { set, asker, now, key, clusters, by_caller, allow, deny, spent, lifted: None })
+        let of_all = |index: &Index| {
+            let for_person = index.for_person(person, true, is(set, asker, index.reading));
+            for_person.and(&index.for_caller(caller))
+        };
+        Some(Self {
+            set,
+            question,
+            asker,
+            moment,
+            clusters,
+            by_caller,
+            allow,
+            deny: of_all(&set.deny),
+            review: of_all(&set.review),
+            spent: set.places(moment.spent.iter().map(|spent| &spent.row)),
+            lifted: None,
+        })
     }
 
     /// The same, with the conditions of allow rows up to this one taken as met.
@@ -158,7 +174,7 @@ impl<'a> Case<'a> {
         for place in rows.clone().and(&index.conditional).iter() {
             let Some(rule) = self.set.rules.get(place) else { continue };
             let left = rule.when.as_ref().filter(|_| heeds(Condition::Window)).map(|windows| {
-                *known.entry(Arc::as_ptr(windows)).or_insert_with(|| windows.open_for(self.now))
+                *known.entry(Arc::as_ptr(windows)).or_insert_with(|| windows.open_for(self.moment.now))
             });
             let spent = heeds(Condition::Limit) && self.spent.contains(place);
             let admits = !heeds(Condition::RequiredGroups) || rule.admits(self.asker.caller);
@@ -192,6 +208,16 @@ impl<'a> Case<'a> {
         rows
     }
 
+    /// The allow rows whose `callers` match.
+    pub(super) fn own_rows(&self) -> &RowSet {
+        &self.by_caller
+    }
+
+    /// Every cluster that would trust the certificate, the asked one first.
+    pub(super) fn trusting(&self) -> impl Iterator<Item = &'a ClusterRules> {
+        self.clusters.iter().map(|(rules, _)| *rules)
+    }
+
     /// Whether `name` is ordinary on every cluster.
     pub(super) fn is_ordinary(&self, name: &Name) -> bool {
         self.clusters.iter().all(|(_, index)| index.reserved.class(name) == NameClass::Ordinary)
@@ -205,9 +231,14 @@ impl<'a> Case<'a> {
 
 /// Decides one claim on every cluster.
 pub(super) fn rule<'a>(scopes: &[Scope<'a>], wish: Wish<'_>) -> Ruling<'a> {
-    let mut ruling = Ruling { denied_by: RowSet::default(), outcome: Ok(Vec::with_capacity(scopes.len())) };
+    let mut ruling = Ruling {
+        denied_by: RowSet::default(),
+        held_by: RowSet::default(),
+        outcome: Ok(Vec::with_capacity(scopes.len())),
+    };
     for scope in scopes {
-        ruling.denied_by.unite(&scope.denied_by(wish));
+        ruling.denied_by.unite(&scope.speaking(&scope.set.deny, &scope.deny, wish));
+        ruling.held_by.unite(&scope.speaking(&scope.set.review, &scope.review, wish));
         match (scope.grant(wish), &mut ruling.outcome) {
             (Ok(grant), Ok(grants)) => grants.push(grant),
             (Ok(_), Err(_)) => {}
@@ -230,6 +261,8 @@ pub(super) struct Scope<'a> {
     excepting: bool,
     /// How long the windows of allow rows stay open, by place.
     open: Vec<(usize, Lifetime)>,
+    /// The rows in `open`.
+    closing: RowSet,
     /// Allow rows that match in everything but groups and key.
     pub(super) unkeyed: RowSet,
     /// Those that take the key.
@@ -237,6 +270,7 @@ pub(super) struct Scope<'a> {
     /// The best of those with a bare star in `groups`.
     any_group: Option<Grant<'a>>,
     deny: RowSet,
+    review: RowSet,
 }
 
 impl<'a> Scope<'a> {
@@ -249,9 +283,14 @@ impl<'a> Scope<'a> {
             rows.users.find(probe, &mut found, is(set, asker, rows.reading));
             found.and(within).and(&index.rows)
         };
-        let mut deny = by_user(&set.deny, &case.deny);
-        take_out_excepted_users(set, asker, &set.deny, user, class, &mut deny);
-        case.keep_holding(&set.deny, &mut deny);
+        let taking = set.taking(case.question.key);
+        let speaking = |index: &Index, within: &RowSet| {
+            let mut rows = by_user(index, within);
+            take_out_excepted_users(set, asker, index, user, class, &mut rows);
+            case.keep_holding(index, &mut rows);
+            rows
+        };
+        let review = speaking(&set.review, &case.review);
         let mut unkeyed = by_user(&set.allow, &case.allow);
         if class != NameClass::Ordinary {
             unkeyed.keep(&set.spelled_out);
@@ -261,32 +300,46 @@ impl<'a> Scope<'a> {
             take_out_excepted_users(set, asker, &set.allow, user, class, &mut unkeyed);
         }
         let open = case.keep_holding(&set.allow, &mut unkeyed);
-        let allow = set.taking(case.key).map(|rows| unkeyed.clone().and(rows)).unwrap_or_default();
+        let allow = taking.map(|rows| unkeyed.clone().and(rows)).unwrap_or_default();
+        let mut closing = RowSet::default();
+        open.iter().for_each(|(place, _)| closing.insert(*place));
         let any_group = None;
-        let mut scope =
-            Self { set, asker, cluster, index, class, excepting, open, unkeyed, allow, any_group, deny };
+        let mut scope = Self {
+            set,
+            asker,
+            cluster,
+            index,
+            class,
+            excepting,
+            open,
+            closing,
+            unkeyed,
+            allow,
+            any_group,
+            deny: speaking(&set.deny, &case.deny),
+            review: taking.map(|rows| review.and(rows)).unwrap_or_default(),
+        };
         scope.any_group = scope.best(&scope.allow.clone().and(set.allow.groups.any()));
         scope
     }
 
-    /// Every deny row that speaks of the claim.
-    fn denied_by(&self, wish: Wish<'_>) -> RowSet {
-        if self.deny.is_empty() {
+    /// Every one of `rows`, which are of `index` and match the user, that speaks of the claim.
+    fn speaking(&self, index: &Index, rows: &RowSet, wish: Wish<'_>) -> RowSet {
+        if rows.is_empty() {
             return RowSet::default();
         }
-        let index = &self.set.deny;
         let mut found = RowSet::default();
         match wish {
             Wish::User => found.unite(&index.bare),
             Wish::Group(group) => {
                 let class = self.index.reserved.class(group);
-                let probe = probe(group.as_str(), index.reading, class, &self.deny);
+                let probe = probe(group.as_str(), index.reading, class, rows);
                 index.groups.find(probe, &mut found, is(self.set, self.asker, index.reading));
-                found.keep(&self.deny);
+                found.keep(rows);
                 found.take_out(&self.excepted(index, group, class, &found));
             }
         }
-        found.and(&self.deny)
+        found.and(rows)
     }
 
     /// Those of `rows` that leave the group out.
@@ -327,15 +380,7 @@ impl<'a> Scope<'a> {
         let any = any
             .as_deref()
             .filter(|_| class == NameClass::Ordinary && self.set.allow.star.covers(group.as_str()));
-        match (narrow, any) {
-            (None, any) => any.cloned(),
-            (Some(narrow), Some(any)) if any.lifetime > narrow.lifetime => Some(any.clone()),
-            (Some(mut narrow), Some(any)) if any.lifetime == narrow.lifetime => {
-                narrow.rows.unite(&any.rows);
-                Some(narrow)
-            }
-            (narrow, _) => narrow,
-        }
+        longest(narrow, any)
     }
 
     /// Allow rows that leave the group out.
@@ -390,6 +435,37 @@ impl<'a> Scope<'a> {
 
     /// The most that one of `rows` gives, and which of them give it.
     fn best(&self, rows: &RowSet) -> Option<Grant<'a>> {
+        if rows.is_few() || self.set.tiers.len() > MOST_TIERS {
+            return self.best_of_few(rows);
+        }
+        if !rows.meets(&self.closing) {
+            return self.best_of_many(rows);
+        }
+        let mut lasting = rows.clone();
+        lasting.take_out(&self.closing);
+        let closing = self.best_of_few(&rows.clone().and(&self.closing));
+        longest(self.best_of_many(&lasting), closing.as_ref())
+    }
+
+    /// Of rows without windows.
+    fn best_of_many(&self, rows: &RowSet) -> Option<Grant<'a>> {
+        let most = self.cluster.max_ttl;
+        let mut best: Option<Grant<'a>> = None;
+        for (own, tier) in &self.set.tiers {
+            let lifetime = own.map_or(most, |own| own.min(most));
+            match &mut best {
+                Some(best) if best.lifetime > lifetime => break,
+                Some(best) => best.rows.unite_within(tier, Some(rows)),
+                None => {
+                    let rows = tier.clone().and(rows);
+                    best = (!rows.is_empty()).then_some(Grant { lifetime, rows, cluster: self.cluster });
+                }
+            }
+        }
+        best
+    }
+
+    fn best_of_few(&self, rows: &RowSet) -> Option<Grant<'a>> {
         let mut best: Option<Grant<'a>> = None;
         for place in rows.iter() {
             let Some(rule) = self.set.rules.get(place) else { continue };
@@ -412,6 +488,19 @@ impl<'a> Scope<'a> {
     fn open_for(&self, place: usize) -> Option<Lifetime> {
         let found = self.open.binary_search_by_key(&place, |(row, _)| *row).ok()?;
         self.open.get(found).map(|(_, left)| *left)
+    }
+}
+
+/// The one that gives more; where they give the same, both together.
+fn longest<'a>(one: Option<Grant<'a>>, other: Option<&Grant<'a>>) -> Option<Grant<'a>> {
+    match (one, other) {
+        (None, other) => other.cloned(),
+        (Some(one), Some(other)) if other.lifetime > one.lifetime => Some(other.clone()),
+        (Some(mut one), Some(other)) if other.lifetime == one.lifetime => {
+            one.rows.unite(&other.rows);
+            Some(one)
+        }
+        (one, _) => one,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::testing::{HOUR, ask, clusters, oidc, portal, set, short};
+use super::testing::{HOUR, ask, clusters, oidc, portal, set, short, unheld};
 use super::{Approved, Ask, Claim, Limit, LimitKind, Refusal, Refused, Spent, Violation};
 use crate::caller::Caller;
 use crate::time::{Lifetime, Time};
@@ -29,7 +29,7 @@ fn without(
     let mut clusters = clusters();
     clusters.rules.iter_mut().for_each(|rules| rules.ca_not_before = time("2020-01-01T00:00:00Z"));
     clusters.rules.iter_mut().for_each(|rules| rules.ca_not_after = time("2040-01-01T00:00:00Z"));
-    set(rows).decide_without(&clusters, caller, ask, time(now), spent)
+    unheld(set(rows).decide_without(&clusters, caller, ask, time(now), spent))
 }
 
 fn allows(rows: &Value, caller: &Caller, user: &str, groups: &[&str]) -> bool {

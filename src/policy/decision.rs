@@ -1,12 +1,16 @@
-//! The decision: each claim on its own, deny before allow, in no order.
+//! The decision: each claim on its own, deny before allow before review, in no order.
 
 use serde::Serialize;
 
 use super::claims::{Case, Grant, Wish, rule};
+use super::explain::Near;
 use super::index::RowSet;
 use super::lifetime::{Terms, terms};
 use super::limits::{Limit, Spent};
+use super::question::{Moment, Question};
 use super::refusal::{self, Ruled};
+use super::review::Evidence;
+use super::row::PolicyRow;
 use super::set::{Clusters, PolicySet};
 use crate::caller::Caller;
 use crate::pki::csr::CertRequest;
@@ -27,7 +31,36 @@ pub struct Ask {
     pub on_behalf_of: Option<Name>,
 }
 
-/// What may be signed. Sealed: made only by [`PolicySet::decide`].
+/// What comes of a request that is not refused.
+#[derive(Debug)]
+pub enum Decision {
+    /// It may be signed.
+    Approved(Approved),
+    /// It waits for people.
+    Held(Held),
+}
+
+impl Decision {
+    /// What was asked.
+    #[must_use]
+    pub fn ask(&self) -> &Ask {
+        match self {
+            Self::Approved(approved) => approved.ask(),
+            Self::Held(held) => held.ask(),
+        }
+    }
+
+    /// The limits of the rows that allow it.
+    #[must_use]
+    pub fn limits(&self) -> &[Limit] {
+        match self {
+            Self::Approved(approved) => approved.limits(),
+            Self::Held(held) => held.limits(),
+        }
+    }
+}
+
+/// What may be signed. Sealed: made only by [`PolicySet::decide`] and [`PolicySet::decide_reviewed`].
 #[derive(Debug)]
 pub struct Approved {
     ask: Ask,
@@ -123,6 +156,86 @@ impl Approved {
     }
 }
 
+/// What is allowed and waits for people. Sealed as an [`Approved`] is, and there is no way from here
+/// to one but to decide again, with what was approved.
+#[derive(Debug)]
+pub struct Held {
+    ask: Ask,
+    not_before: Time,
+    not_after: Time,
+    lifetime: Lifetime,
+    revision: i64,
+    rows: Vec<ShortName>,
+    reviews: Vec<PolicyRow>,
+    limits: Vec<Limit>,
+    warnings: Vec<String>,
+}
+
+impl Held {
+    /// A decision that nobody took, at this revision.
+    #[cfg(test)]
+    pub(crate) fn for_tests(ask: Ask, lifetime: Lifetime, revision: i64, reviews: Vec<PolicyRow>) -> Self {
+        let (not_before, not_after) = (Time::from_unix(0), Time::from_unix(0).after(lifetime));
+        let (rows, limits, warnings) = (Vec::new(), Vec::new(), Vec::new());
+        Self { ask, not_before, not_after, lifetime, revision, rows, reviews, limits, warnings }
+    }
+
+    /// What was asked.
+    #[must_use]
+    pub fn ask(&self) -> &Ask {
+        &self.ask
+    }
+
+    /// The first second in which the certificate would be valid, if it were signed now.
+    #[must_use]
+    pub fn not_before(&self) -> Time {
+        self.not_before
+    }
+
+    /// The last second in which it would be valid, if it were signed now.
+    #[must_use]
+    pub fn not_after(&self) -> Time {
+        self.not_after
+    }
+
+    /// How long the certificate would live, counted from the decision.
+    #[must_use]
+    pub fn lifetime(&self) -> Lifetime {
+        self.lifetime
+    }
+
+    /// The revision of the policy set that holds it.
+    #[must_use]
+    pub fn revision(&self) -> i64 {
+        self.revision
+    }
+
+    /// The rows that allow it, as those of an [`Approved`].
+    #[must_use]
+    pub fn rows(&self) -> &[ShortName] {
+        &self.rows
+    }
+
+    /// The review rows that match, sorted by name. None where it was reviewed under rows that no
+    /// longer match.
+    #[must_use]
+    pub fn reviews(&self) -> &[PolicyRow] {
+        &self.reviews
+    }
+
+    /// The limits of the rows that allow it: it is held where none is used up.
+    #[must_use]
+    pub fn limits(&self) -> &[Limit] {
+        &self.limits
+    }
+
+    /// The request's warnings, and a cut lifetime.
+    #[must_use]
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+}
+
 /// What a violation speaks of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -167,6 +280,17 @@ pub struct Violation {
     /// The nearest that this caller may have, at most five. Of the refused names only the first ten
     /// have any: the list is empty for the others.
     pub allowed: Vec<String>,
+    /// Of a name that no row gives: the caller's own rows that come nearest, at most five, with the
+    /// fields on which they fail. Of the first ten refused names only.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub considered: Vec<Near>,
+}
+
+impl Violation {
+    /// One that says nothing of what is allowed.
+    pub(super) fn bare(claim: Claim, value: String, rule: Option<String>, reason: String) -> Self {
+        Self { claim, value, rule, reason, allowed: Vec::new(), considered: Vec::new() }
+    }
 }
 
 /// Why nothing is signed.
@@ -201,10 +325,45 @@ pub struct Refused {
 }
 
 /// What a request is given.
-struct Given {
-    terms: Terms,
-    rows: Vec<ShortName>,
-    limits: Vec<Limit>,
+pub(super) struct Given {
+    pub(super) terms: Terms,
+    pub(super) rows: Vec<ShortName>,
+    pub(super) limits: Vec<Limit>,
+    pub(super) reviews: Vec<PolicyRow>,
+}
+
+/// Why it is given nothing.
+pub(super) enum Stopped<'a> {
+    /// Some of its claims are refused.
+    Claims(Case<'a>, Vec<Ruled<'a, 'a>>),
+    /// Another reason.
+    By(Refusal),
+}
+
+impl Stopped<'_> {
+    /// The refusal, and the deny rows that matched. This takes longer than deciding: it looks for
+    /// what comes nearest.
+    pub(super) fn explained(self) -> (Refusal, Vec<ShortName>) {
+        match self {
+            Self::Claims(case, ruled) => (refusal::refusal(&case, &ruled), refusal::deny_rows(&case, &ruled)),
+            Self::By(refusal) => (refusal, Vec::new()),
+        }
+    }
+}
+
+impl Ask {
+    /// What a decision looks at.
+    #[must_use]
+    pub fn question(&self) -> Question<'_> {
+        Question {
+            cluster: &self.cluster,
+            user: self.request.user(),
+            groups: self.request.groups(),
+            key: self.request.key().kind(),
+            ttl: self.ttl,
+            on_behalf_of: self.on_behalf_of.as_ref(),
+        }
+    }
 }
 
 impl PolicySet {
@@ -219,7 +378,7 @@ impl PolicySet {
         caller: &Caller,
         ask: Ask,
         now: Time,
-    ) -> Result<Approved, Box<Refused>> {
+    ) -> Result<Decision, Box<Refused>> {
         self.decide_without(clusters, caller, ask, now, &[])
     }
 
@@ -234,42 +393,107 @@ impl PolicySet {
         ask: Ask,
         now: Time,
         spent: &[Spent],
-    ) -> Result<Approved, Box<Refused>> {
-        match self.judge(clusters, caller, &ask, now, spent) {
-            Ok(Given { terms, rows, limits }) => {
-                let warnings = ask.request.warnings().iter().cloned().chain(terms.warning).collect();
-                let (not_before, not_after) = (terms.not_before, terms.not_after);
-                Ok(Approved { ask, not_before, not_after, revision: self.revision, rows, limits, warnings })
-            }
+    ) -> Result<Decision, Box<Refused>> {
+        match self.judge_ask(clusters, caller, &ask, Moment { now, spent }) {
+            Ok(given) if given.reviews.is_empty() => Ok(Decision::Approved(self.approved(ask, given))),
+            Ok(given) => Ok(Decision::Held(self.held(ask, given, now))),
             Err((refusal, rows)) => Err(Box::new(Refused { ask, refusal, revision: self.revision, rows })),
         }
     }
 
-    fn judge(
+    /// Decides a request again that was held, with what was approved since. It is approved if the
+    /// review rows are those that the approvers saw and each has its approvals, and then lives no
+    /// longer than they were shown. If not, it is held, also where nothing would hold it today: what
+    /// was approved is not what would be signed.
+    ///
+    /// # Errors
+    /// As for [`PolicySet::decide`].
+    pub fn decide_reviewed(
+        &self,
+        clusters: &Clusters,
+        caller: &Caller,
+        ask: Ask,
+        moment: Moment<'_>,
+        evidence: &Evidence,
+    ) -> Result<Decision, Box<Refused>> {
+        let now = moment.now;
+        match self.judge_ask(clusters, caller, &ask, moment) {
+            Ok(mut given) if evidence.is_of(&given.reviews) && evidence.is_enough() => {
+                given.terms.shorten(evidence.lifetime(), now);
+                given.rows.extend(given.reviews.iter().map(|row| row.name.clone()));
+                given.rows.sort();
+                Ok(Decision::Approved(self.approved(ask, given)))
+            }
+            Ok(given) => Ok(Decision::Held(self.held(ask, given, now))),
+            Err((refusal, rows)) => Err(Box::new(Refused { ask, refusal, revision: self.revision, rows })),
+        }
+    }
+
+    fn approved(&self, ask: Ask, given: Given) -> Approved {
+        let Given { terms, rows, limits, .. } = given;
+        let warnings = ask.request.warnings().iter().cloned().chain(terms.warning).collect();
+        let (not_before, not_after) = (terms.not_before, terms.not_after);
+        Approved { ask, not_before, not_after, revision: self.revision, rows, limits, warnings }
+    }
+
+    fn held(&self, ask: Ask, given: Given, now: Time) -> Held {
+        let Given { terms, rows, limits, reviews } = given;
+        let lifetime = terms.lifetime(now);
+        let warnings = ask.request.warnings().iter().cloned().chain(terms.warning).collect();
+        let (not_before, not_after) = (terms.not_before, terms.not_after);
+        Held {
+            ask,
+            not_before,
+            not_after,
+            lifetime,
+            revision: self.revision,
+            rows,
+            reviews,
+            limits,
+            warnings,
+        }
+    }
+
+    /// [`PolicySet::judge`] of a request with a key.
+    fn judge_ask(
         &self,
         clusters: &Clusters,
         caller: &Caller,
         ask: &Ask,
-        now: Time,
-        spent: &[Spent],
+        moment: Moment<'_>,
     ) -> Result<Given, (Refusal, Vec<ShortName>)> {
-        let bare = |refusal| (refusal, Vec::new());
         let key = ask.request.key().spki_sha256();
         if clusters.rules.iter().any(|rules| rules.ca_keys.contains(&key)) {
-            return Err(bare(Refusal::KeyIsCa));
+            return Err((Refusal::KeyIsCa, Vec::new()));
         }
-        let unknown = || bare(refusal::of_unknown_cluster(ask));
-        let case = Case::new(self, clusters, caller, ask, now, spent).ok_or_else(unknown)?;
+        let judged = self.judge(clusters, caller, ask.question(), moment);
+        judged.map_err(|stopped| stopped.explained())
+    }
+
+    /// What every decision comes from, whether it is to be signed or only told.
+    pub(super) fn judge<'a>(
+        &'a self,
+        clusters: &'a Clusters,
+        caller: &'a Caller,
+        question: Question<'a>,
+        moment: Moment<'a>,
+    ) -> Result<Given, Box<Stopped<'a>>> {
+        let by = |refusal| Box::new(Stopped::By(refusal));
+        let unknown = || by(refusal::of_unknown_cluster(question));
+        let case = Case::new(self, clusters, caller, question, moment).ok_or_else(unknown)?;
         let cluster = case.asked_cluster().ok_or_else(unknown)?;
-        let scopes = case.for_user(ask.request.user());
-        let wishes = std::iter::once(Wish::User).chain(ask.request.groups().iter().map(Wish::Group));
+        let scopes = case.for_user(question.user);
+        let wishes = std::iter::once(Wish::User).chain(question.groups.iter().map(Wish::Group));
         let ruled: Vec<Ruled<'_, '_>> = wishes.map(|wish| (wish, rule(&scopes, wish))).collect();
-        let grants = granted(&ruled).ok_or_else(|| {
-            (refusal::refusal(&case, ask, spent, &ruled), refusal::deny_rows(&case, &ruled))
-        })?;
-        let terms = terms(self, cluster, &grants, ask.ttl, now).map_err(bare)?;
+        let Some(grants) = granted(&ruled) else {
+            return Err(Box::new(Stopped::Claims(case, ruled)));
+        };
+        let mut reviews = RowSet::default();
+        ruled.iter().for_each(|(_, ruling)| reviews.unite(&ruling.held_by));
+        let terms = terms(self, cluster, &grants, &reviews, question.ttl, moment.now).map_err(by)?;
+        let reviews = if reviews.is_empty() { Vec::new() } else { self.written(&reviews) };
         let rows = deciding(&ruled);
-        Ok(Given { terms, rows: self.names(&rows), limits: self.limits(&rows) })
+        Ok(Given { terms, rows: self.names(&rows), limits: self.limits(&rows), reviews })
     }
 
     fn limits(&self, rows: &RowSet) -> Vec<Limit> {
@@ -315,13 +539,16 @@ fn granted<'r, 'a>(ruled: &'r [Ruled<'_, 'a>]) -> Option<Vec<&'r Grant<'a>>> {
 mod tests {
     use super::*;
     use crate::pki::key::KeyKind;
+    use crate::policy::person::Person;
+    use crate::policy::review::{Approval, ReviewRow, Version};
     use crate::policy::testing::{
         HOUR, NOW, ask, cluster, clusters, name, oidc, portal, row, set, set_on, short,
     };
+    use crate::policy::{Approver, testing::unheld};
     use serde_json::{Value, json};
 
     fn decide(rows: &Value, caller: &Caller, ask: Ask) -> Result<Approved, Box<Refused>> {
-        set(rows).decide(&clusters(), caller, ask, NOW)
+        unheld(set(rows).decide(&clusters(), caller, ask, NOW))
     }
 
     fn allows(rows: &Value, caller: &Caller, user: &str, groups: &[&str]) -> bool {
@@ -635,7 +862,7 @@ mod tests {
         clusters.rules[0].ca_not_before = before;
         clusters.rules[0].ca_not_after = after;
         let wish = Ask { ttl: Some(Lifetime::from_seconds(ttl)), ..ask("alice", &[]) };
-        set(&json!([{}])).decide(&clusters, &portal(), wish, NOW)
+        unheld(set(&json!([{}])).decide(&clusters, &portal(), wish, NOW))
     }
 
     #[test]
@@ -682,7 +909,7 @@ mod tests {
 
     fn on_trust_group(rows: &Value, groups: &[&str]) -> Result<Approved, Box<Refused>> {
         let clusters = trust_group();
-        set_on(rows, &clusters).decide(&clusters, &portal(), ask("alice", groups), NOW)
+        unheld(set_on(rows, &clusters).decide(&clusters, &portal(), ask("alice", groups), NOW))
     }
 
     #[test]
@@ -758,5 +985,180 @@ mod tests {
         let told = violations(&rows, &portal(), for_person("alice", "alice"));
         assert_eq!(told[1].claim, Claim::OnBehalfOf);
         assert_eq!(told[1].allowed, ["dev-*"]);
+    }
+
+    /// What holds the request, by name; empty where it is approved.
+    fn held_by(rows: &Value, caller: &Caller, ask: Ask) -> Vec<String> {
+        match set(rows).decide(&clusters(), caller, ask, NOW).expect("no refusal") {
+            Decision::Approved(_) => Vec::new(),
+            Decision::Held(held) => held.reviews().iter().map(|row| row.name.to_string()).collect(),
+        }
+    }
+
+    fn review(mut row: Value) -> Value {
+        row["effect"] = json!("review");
+        row["approvers"] = json!(["token:carol"]);
+        row
+    }
+
+    #[test]
+    fn a_review_row_holds_what_is_allowed_and_it_speaks_of() {
+        let rows = json!([
+            {"groups": ["dev", "ops"], "users": ["alice", "bob"]},
+            review(json!({"name": "ops", "users": ["alice"], "groups": ["ops"]})),
+            review(json!({"name": "off", "users": ["*"], "enabled": false})),
+            review(json!({"name": "other", "users": ["*"], "callers": ["token:other"]})),
+        ]);
+        assert_eq!(held_by(&rows, &portal(), ask("alice", &["dev", "ops"])), ["ops"]);
+        assert!(held_by(&rows, &portal(), ask("alice", &["dev"])).is_empty());
+        assert!(held_by(&rows, &portal(), ask("alice", &[])).is_empty());
+        assert!(held_by(&rows, &portal(), ask("bob", &["ops"])).is_empty());
+    }
+
+    #[test]
+    fn a_review_row_only_holds_and_neither_allows_nor_saves_from_a_denial() {
+        let rows = json!([
+            {"groups": ["dev", "ops"]},
+            review(json!({"groups": ["ops", "admins"]})),
+            {"effect": "deny", "groups": ["ops"]},
+        ]);
+        assert!(!allows(&rows, &portal(), "alice", &["admins"]));
+        assert!(!allows(&rows, &portal(), "alice", &["ops"]));
+    }
+
+    #[test]
+    fn a_review_row_without_groups_or_with_a_star_speaks_of_the_name_too() {
+        for groups in [json!({}), json!({"groups": ["*"]})] {
+            let rows = json!([{"groups": ["dev"]}, review(groups.clone())]);
+            assert_eq!(held_by(&rows, &portal(), ask("alice", &[])).len(), 1, "{groups}");
+            assert_eq!(held_by(&rows, &portal(), ask("alice", &["dev"])).len(), 1, "{groups}");
+        }
+    }
+
+    #[test]
+    fn a_star_or_variable_of_a_review_row_sees_reserved_names() {
+        let allow = json!({"users": ["root"], "groups": ["kubeadm:cluster-admins"]});
+        for holding in [
+            json!({"users": ["*"]}),
+            json!({"users": ["r*"]}),
+            json!({"users": ["root"], "groups": ["kubeadm:*"]}),
+            json!({"users": ["*"], "groups": ["*admins"]}),
+        ] {
+            let rows = json!([allow, review(holding.clone())]);
+            let held = held_by(&rows, &portal(), ask("root", &["kubeadm:cluster-admins"]));
+            assert_eq!(held.len(), 1, "{holding}");
+        }
+        let rows = json!([
+            {"callers": ["oidc:corp:root"], "users": ["root"]},
+            review(json!({"callers": ["oidc:corp:*"], "users": ["{caller}"]})),
+        ]);
+        assert_eq!(held_by(&rows, &oidc("corp", "root", &[]), ask("root", &[])).len(), 1);
+    }
+
+    #[test]
+    fn a_review_row_applies_whoever_is_named() {
+        let rows = json!([
+            {"on_behalf_of": ["*"], "users": ["*"]},
+            review(json!({"name": "any", "users": ["*"]})),
+            review(json!({"name": "bob", "users": ["*"], "on_behalf_of": ["bob"]})),
+        ]);
+        let on_behalf_of = |person: &str| Ask { on_behalf_of: Some(name(person)), ..ask("alice", &[]) };
+        assert_eq!(held_by(&rows, &portal(), on_behalf_of("bob")), ["any", "bob"]);
+        assert_eq!(held_by(&rows, &portal(), on_behalf_of("carol")), ["any"]);
+    }
+
+    #[test]
+    fn a_review_row_with_keys_holds_those_kinds_only() {
+        let rows = json!([{}, review(json!({"name": "rsa", "keys": ["rsa-2048"]}))]);
+        assert!(held_by(&rows, &portal(), ask("alice", &[])).is_empty());
+        let rsa =
+            Ask { request: CertRequest::for_tests("alice", &[], KeyKind::Rsa2048), ..ask("alice", &[]) };
+        assert_eq!(held_by(&rows, &portal(), rsa), ["rsa"]);
+    }
+
+    #[test]
+    fn a_review_row_of_any_cluster_of_the_trust_group_holds() {
+        let mut together = clusters();
+        for cluster in &mut together.rules {
+            cluster.trust_group = Some(short("group"));
+        }
+        let rows = json!([{"clusters": ["*"]}, review(json!({"name": "dev", "clusters": ["dev"]}))]);
+        let decide = |clusters: &Clusters| {
+            set_on(&rows, clusters).decide(clusters, &portal(), ask("alice", &[]), NOW).expect("no refusal")
+        };
+        assert!(matches!(decide(&together), Decision::Held(_)));
+        assert!(matches!(decide(&clusters()), Decision::Approved(_)));
+    }
+
+    #[test]
+    fn the_max_ttl_of_a_review_row_cuts() {
+        let rows = json!([{"max_ttl": "4h"}, review(json!({"name": "short", "max_ttl": "1h"}))]);
+        let decided = set(&rows).decide(&clusters(), &portal(), ask("alice", &[]), NOW).expect("no refusal");
+        let Decision::Held(held) = decided else { panic!("{decided:?}") };
+        assert_eq!(held.lifetime(), Lifetime::from_seconds(HOUR));
+        assert_eq!(held.not_after(), NOW.after(Lifetime::from_seconds(HOUR)));
+        assert!(held.warnings()[0].contains("policy `short` gives at most 1h"), "{:?}", held.warnings());
+    }
+
+    /// One row `ops` that `carol` approves, as the root of the machine wrote it; and her approval.
+    fn reviewed(rows: &Value, lifetime: u32, approved: bool) -> (PolicySet, Evidence) {
+        let set = set(rows);
+        let row = set.rows().iter().find(|row| row.name.as_str() == "ops").expect("a row").clone();
+        let author = Person::behind("cli:root");
+        let versions = vec![Version { from: 3, until: None, row: row.clone(), author }];
+        let carol = Approval {
+            approver: Approver::Caller(Caller::token(&short("carol"))),
+            person: Person::behind("token:carol"),
+        };
+        let approvals = if approved { vec![carol] } else { Vec::new() };
+        let parties = Person::behind("token:portal").or(Person::named("alice"));
+        let rows = vec![ReviewRow { row, versions }];
+        (set, Evidence::recorded(rows, Lifetime::from_seconds(lifetime), parties, approvals))
+    }
+
+    #[test]
+    fn what_was_approved_is_signed_and_lives_no_longer_than_was_shown() {
+        let rows = json!([{"max_ttl": "4h"}, review(json!({"name": "ops"}))]);
+        for (shown, given) in [(HOUR, HOUR), (8 * HOUR, 4 * HOUR)] {
+            let (set, evidence) = reviewed(&rows, shown, true);
+            let again = set.decide_reviewed(&clusters(), &portal(), ask("alice", &[]), NOW.into(), &evidence);
+            let approved = unheld(again).expect("no refusal");
+            assert_eq!(approved.not_after(), NOW.after(Lifetime::from_seconds(given)));
+            assert_eq!(approved.rows(), [short("ops"), short("row-0")]);
+        }
+    }
+
+    #[test]
+    fn what_was_not_approved_or_is_held_by_other_rows_is_held() {
+        let rows = json!([{"max_ttl": "4h"}, review(json!({"name": "ops"}))]);
+        let held = |set: &PolicySet, evidence: &Evidence| {
+            let again = set.decide_reviewed(&clusters(), &portal(), ask("alice", &[]), NOW.into(), evidence);
+            matches!(again, Ok(Decision::Held(_)))
+        };
+        let (same, unapproved) = reviewed(&rows, HOUR, false);
+        assert!(held(&same, &unapproved));
+        let (_, evidence) = reviewed(&rows, HOUR, true);
+        assert!(!held(&same, &evidence));
+        for today in [
+            json!([{}]),
+            json!([{}, review(json!({"name": "ops", "description": "other"}))]),
+            json!([{}, review(json!({"name": "ops"})), review(json!({"name": "more"}))]),
+            json!([{}, review(json!({"name": "spo"}))]),
+        ] {
+            assert!(held(&set(&today), &evidence), "{today}");
+        }
+        let (without_rows, _) = reviewed(&rows, HOUR, true);
+        let nothing = Evidence::recorded(Vec::new(), Lifetime::MOST, Person::default(), Vec::new());
+        assert!(held(&without_rows, &nothing));
+    }
+
+    #[test]
+    fn what_is_denied_today_is_refused_whatever_was_approved() {
+        let rows = json!([{}, review(json!({"name": "ops"}))]);
+        let (_, evidence) = reviewed(&rows, HOUR, true);
+        let today = json!([{}, review(json!({"name": "ops"})), {"name": "no", "effect": "deny"}]);
+        let again =
+            set(&today).decide_reviewed(&clusters(), &portal(), ask("alice", &[]), NOW.into(), &evidence);
+        assert!(again.is_err());
     }
 }

@@ -1,5 +1,6 @@
 //! Reads a policy set as people write it: YAML, or JSON where it begins with `{`.
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_saphyr::{DuplicateKeyPolicy, Options};
 
@@ -23,14 +24,31 @@ impl PolicyFile {
     /// # Errors
     /// A sentence with the line and the reason.
     pub fn read(body: &[u8]) -> Result<Self, String> {
-        if let Some(json) = as_json(body) {
-            return serde_json::from_slice(json).map_err(|error| format!("the JSON cannot be read: {error}"));
-        }
-        let text = str::from_utf8(body).map_err(|_| "the policies are not UTF-8".to_owned())?;
-        serde_saphyr::from_str_with_options(text, options()).map_err(|error| {
-            format!("the YAML cannot be read: {}", in_our_words(&one_line(&error.to_string())))
-        })
+        read(body)
     }
+}
+
+impl PolicyRow {
+    /// Reads one row, as it stands in the list of a file.
+    ///
+    /// # Errors
+    /// A sentence with the line and the reason.
+    pub fn read(body: &[u8]) -> Result<Self, String> {
+        read(body)
+    }
+}
+
+/// YAML, or JSON where it begins with `{`. Unknown and repeated keys are errors where `T` says so.
+///
+/// # Errors
+/// A sentence with the line and the reason.
+pub fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
+    if let Some(json) = as_json(body) {
+        return serde_json::from_slice(json).map_err(|error| format!("the JSON cannot be read: {error}"));
+    }
+    let text = str::from_utf8(body).map_err(|_| "the policies are not UTF-8".to_owned())?;
+    serde_saphyr::from_str_with_options(text, options())
+        .map_err(|error| format!("the YAML cannot be read: {}", in_our_words(&one_line(&error.to_string()))))
 }
 
 /// The text from its `{` on, where it begins with one after a byte order mark and white space.

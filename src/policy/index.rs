@@ -5,85 +5,10 @@ use std::collections::HashMap;
 use super::Effect;
 use super::callers::{CallerPattern, Subject};
 use super::pattern::{Pattern, Star, Variable};
+pub(super) use super::row_set::RowSet;
 use super::rule::{Reading, Rule};
 use crate::caller::{Caller, CallerKind};
 use crate::pki::name::ShortName;
-
-/// A set of rows, by their place in the policy set.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct RowSet {
-    words: Vec<u64>,
-}
-
-impl RowSet {
-    pub(super) fn insert(&mut self, row: usize) {
-        let (word, bit) = place(row);
-        if self.words.len() <= word {
-            self.words.resize(word.saturating_add(1), 0);
-        }
-        if let Some(bits) = self.words.get_mut(word) {
-            *bits |= bit;
-        }
-    }
-
-    pub(super) fn remove(&mut self, row: usize) {
-        let (word, bit) = place(row);
-        if let Some(bits) = self.words.get_mut(word) {
-            *bits &= !bit;
-        }
-    }
-
-    pub(super) fn contains(&self, row: usize) -> bool {
-        let (word, bit) = place(row);
-        self.words.get(word).is_some_and(|bits| bits & bit != 0)
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.words.iter().all(|bits| *bits == 0)
-    }
-
-    pub(super) fn meets(&self, other: &Self) -> bool {
-        self.words.iter().zip(&other.words).any(|(mine, theirs)| mine & theirs != 0)
-    }
-
-    pub(super) fn unite(&mut self, other: &Self) {
-        if self.words.len() < other.words.len() {
-            self.words.resize(other.words.len(), 0);
-        }
-        self.words.iter_mut().zip(&other.words).for_each(|(mine, theirs)| *mine |= theirs);
-    }
-
-    /// Keeps what is in `other` too.
-    pub(super) fn keep(&mut self, other: &Self) {
-        self.words.truncate(other.words.len());
-        self.words.iter_mut().zip(&other.words).for_each(|(mine, theirs)| *mine &= theirs);
-    }
-
-    /// Keeps what is not in `other`.
-    pub(super) fn take_out(&mut self, other: &Self) {
-        self.words.iter_mut().zip(&other.words).for_each(|(mine, theirs)| *mine &= !theirs);
-    }
-
-    pub(super) fn and(mut self, other: &Self) -> Self {
-        self.keep(other);
-        self
-    }
-
-    pub(super) fn iter(&self) -> impl Iterator<Item = usize> + '_ {
-        self.words.iter().enumerate().flat_map(|(word, bits)| {
-            let mut left = *bits;
-            std::iter::from_fn(move || {
-                let bit = usize::try_from(left.trailing_zeros()).ok().filter(|bit| *bit < 64)?;
-                left &= left.wrapping_sub(1);
-                Some(word.saturating_mul(64).saturating_add(bit))
-            })
-        })
-    }
-}
-
-fn place(row: usize) -> (usize, u64) {
-    (row / 64, 1_u64 << (row % 64))
-}
 
 /// Which patterns may match a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,10 +22,19 @@ pub(super) enum Reach {
 /// The patterns of one field over all rows of one effect.
 #[derive(Clone, Debug, Default)]
 pub(super) struct FieldIndex {
-    literals: HashMap<String, Vec<usize>>,
+    literals: HashMap<String, RowSet>,
     /// Rows with a bare star.
     any: RowSet,
-    /// A tree over the bytes that other patterns begin with; the first node is its root.
+    /// By what the other patterns begin with, or by what they end with where that is longer.
+    starts: Tree,
+    ends: Tree,
+    /// Where each pattern of `open` is, so that rows that share one stand together.
+    places: HashMap<Shared, (usize, usize)>,
+}
+
+/// A tree over bytes; the first node is its root.
+#[derive(Clone, Debug, Default)]
+struct Tree {
     nodes: Vec<Node>,
 }
 
@@ -109,43 +43,37 @@ struct Node {
     children: Vec<(u8, usize)>,
     /// Rows with this start and then one star.
     tails: RowSet,
-    /// Rows that go on in another way.
-    open: Vec<(usize, Pattern)>,
+    /// Patterns that go on in another way.
+    open: Vec<Open>,
 }
 
-/// What is looked for in a field.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Probe<'a> {
-    pub(super) value: &'a str,
-    /// What a star means in this field.
-    pub(super) star: Star,
-    pub(super) reach: Reach,
-    /// Rows beyond these need not be looked at, and may be found or not.
-    pub(super) within: Option<&'a RowSet>,
+/// A pattern, and every row that has it and for which its variable stands for the same.
+#[derive(Clone, Debug)]
+struct Open {
+    pattern: Pattern,
+    /// One of `rows`: what holds for it holds for all.
+    row: usize,
+    rows: RowSet,
 }
 
-impl FieldIndex {
-    fn insert(&mut self, row: usize, pattern: &Pattern) {
-        if pattern.is_literal() {
-            self.literals.entry(pattern.as_str().to_owned()).or_default().push(row);
-        } else if pattern.is_any() {
-            self.any.insert(row);
-        } else {
-            let node = self.node_for(pattern.literal_start());
-            match self.nodes.get_mut(node) {
-                Some(node) if pattern.is_open_ended() => node.tails.insert(row),
-                Some(node) => node.open.push((row, pattern.clone())),
-                None => {}
-            }
-        }
+/// What a variable stands for depends on the sources that the row's `callers` speak of.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Shared {
+    pattern: String,
+    sources: Vec<Option<ShortName>>,
+}
+
+impl Tree {
+    fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
     }
 
-    fn node_for(&mut self, start: &str) -> usize {
+    fn node_for(&mut self, bytes: impl Iterator<Item = u8>) -> usize {
         if self.nodes.is_empty() {
             self.nodes.push(Node::default());
         }
         let mut at = 0;
-        for byte in start.bytes() {
+        for byte in bytes {
             let next = self.nodes.len();
             let Some(node) = self.nodes.get_mut(at) else { return at };
             at = match node.children.binary_search_by_key(&byte, |child| child.0) {
@@ -160,6 +88,70 @@ impl FieldIndex {
         at
     }
 
+    /// The nodes that `bytes` pass, each with the number of bytes before it.
+    fn path<'a>(
+        &'a self,
+        mut bytes: impl Iterator<Item = u8> + 'a,
+    ) -> impl Iterator<Item = (usize, &'a Node)> {
+        let step = |node: &'a Node, byte: u8| {
+            let found = node.children.binary_search_by_key(&byte, |child| child.0).ok()?;
+            node.children.get(found).and_then(|child| self.nodes.get(child.1))
+        };
+        std::iter::successors(self.nodes.first(), move |node| step(node, bytes.next()?)).enumerate()
+    }
+}
+
+/// What is looked for in a field.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Probe<'a> {
+    pub(super) value: &'a str,
+    /// What a star means in this field.
+    pub(super) star: Star,
+    pub(super) reach: Reach,
+    /// Rows beyond these need not be looked at, and may be found or not.
+    pub(super) within: Option<&'a RowSet>,
+}
+
+impl FieldIndex {
+    /// `callers` are those of the row.
+    fn insert(&mut self, row: usize, pattern: &Pattern, callers: &[CallerPattern]) {
+        if pattern.is_literal() {
+            self.literals.entry(pattern.as_str().to_owned()).or_default().insert(row);
+        } else if pattern.is_any() {
+            self.any.insert(row);
+        } else if pattern.is_open_ended() {
+            let node = self.starts.node_for(pattern.literal_start().bytes());
+            if let Some(node) = self.starts.nodes.get_mut(node) {
+                node.tails.insert(row);
+            }
+        } else {
+            self.insert_open(row, pattern, callers);
+        }
+    }
+
+    fn insert_open(&mut self, row: usize, pattern: &Pattern, callers: &[CallerPattern]) {
+        let (start, end) = (pattern.literal_start(), pattern.literal_end());
+        let by_end = end.len() > start.len();
+        let tree = if by_end { &mut self.ends } else { &mut self.starts };
+        let shared = Shared { pattern: pattern.as_str().to_owned(), sources: sources(pattern, callers) };
+        let known = self.places.get(&shared).copied();
+        let node = match known {
+            Some((node, _)) => node,
+            None if by_end => tree.node_for(end.bytes().rev()),
+            None => tree.node_for(start.bytes()),
+        };
+        let Some(node_there) = tree.nodes.get_mut(node) else { return };
+        let next = node_there.open.len();
+        if let Some(open) = known.and_then(|(_, place)| node_there.open.get_mut(place)) {
+            open.rows.insert(row);
+            return;
+        }
+        let mut rows = RowSet::default();
+        rows.insert(row);
+        node_there.open.push(Open { pattern: pattern.clone(), row, rows });
+        self.places.insert(shared, (node, next));
+    }
+
     /// Adds the rows with a pattern that matches. `is` tells whether a variable of a row has a value.
     pub(super) fn find(
         &self,
@@ -169,7 +161,7 @@ impl FieldIndex {
     ) {
         self.find_narrow(probe, found, is);
         if probe.reach == Reach::Every && probe.star.covers(probe.value) {
-            found.unite(&self.any);
+            found.unite_within(&self.any, probe.within);
         }
     }
 
@@ -181,46 +173,53 @@ impl FieldIndex {
         is: impl Fn(usize, &Variable, &str) -> bool,
     ) {
         if let Some(rows) = self.literals.get(probe.value) {
-            for row in rows {
-                found.insert(*row);
-            }
+            found.unite_within(rows, probe.within);
         }
         if probe.reach == Reach::Literal {
             return;
         }
-        let open_from = probe.star.reaches_back_to(probe.value);
-        let wanted = |row: usize| probe.within.is_none_or(|within| within.contains(row));
-        for (depth, node) in self.path(probe.value) {
+        let value = probe.value;
+        let open_from = probe.star.reaches_back_to(value);
+        for (depth, node) in self.starts.path(value.bytes()) {
             if depth >= open_from {
-                found.unite(&node.tails);
+                found.unite_within(&node.tails, probe.within);
             }
-            for (row, pattern) in node.open.iter().filter(|(row, _)| wanted(*row)) {
-                if pattern.matches(probe.value, |variable, text| is(*row, variable, text)) {
-                    found.insert(*row);
-                }
-            }
+            node.find_open(probe, found, &is);
+        }
+        for (_, node) in self.ends.path(value.bytes().rev()) {
+            node.find_open(probe, found, &is);
         }
     }
 
     /// Whether no row has a pattern here.
     pub(super) fn is_empty(&self) -> bool {
-        self.literals.is_empty() && self.any.is_empty() && self.nodes.is_empty()
+        self.literals.is_empty() && self.any.is_empty() && self.starts.is_empty() && self.ends.is_empty()
     }
 
     /// Rows with a bare star.
     pub(super) fn any(&self) -> &RowSet {
         &self.any
     }
+}
 
-    /// The nodes that `value` passes, each with the number of bytes before it.
-    fn path<'a>(&'a self, value: &'a str) -> impl Iterator<Item = (usize, &'a Node)> {
-        let step = |node: &'a Node, byte: u8| {
-            let found = node.children.binary_search_by_key(&byte, |child| child.0).ok()?;
-            node.children.get(found).and_then(|child| self.nodes.get(child.1))
-        };
-        let mut bytes = value.bytes();
-        std::iter::successors(self.nodes.first(), move |node| step(node, bytes.next()?)).enumerate()
+impl Node {
+    fn find_open(&self, probe: Probe<'_>, found: &mut RowSet, is: &impl Fn(usize, &Variable, &str) -> bool) {
+        for open in &self.open {
+            if open.pattern.matches(probe.value, |variable, text| is(open.row, variable, text)) {
+                found.unite_within(&open.rows, probe.within);
+            }
+        }
     }
+}
+
+fn sources(pattern: &Pattern, callers: &[CallerPattern]) -> Vec<Option<ShortName>> {
+    if pattern.variable().is_none() {
+        return Vec::new();
+    }
+    let mut sources: Vec<_> = callers.iter().map(|caller| caller.source.clone()).collect();
+    sources.sort();
+    sources.dedup();
+    sources
 }
 
 /// The enabled rows of one effect.
@@ -273,10 +272,11 @@ impl Index {
     pub(super) fn insert(&mut self, row: usize, rule: &Rule) {
         self.all.insert(row);
         rule.callers.iter().for_each(|caller| self.insert_caller(row, caller));
-        rule.users.iter().for_each(|pattern| self.users.insert(row, pattern));
-        rule.groups.iter().flatten().for_each(|pattern| self.groups.insert(row, pattern));
-        rule.except_users.iter().for_each(|pattern| self.except_users.insert(row, pattern));
-        rule.except_groups.iter().for_each(|pattern| self.except_groups.insert(row, pattern));
+        let callers = &rule.callers;
+        rule.users.iter().for_each(|pattern| self.users.insert(row, pattern, callers));
+        rule.groups.iter().flatten().for_each(|pattern| self.groups.insert(row, pattern, callers));
+        rule.except_users.iter().for_each(|pattern| self.except_users.insert(row, pattern, callers));
+        rule.except_groups.iter().for_each(|pattern| self.except_groups.insert(row, pattern, callers));
         if rule.speaks_of_bare_name() {
             self.bare.insert(row);
         }
@@ -284,7 +284,7 @@ impl Index {
             self.conditional.insert(row);
         }
         match &rule.people {
-            Some(people) => people.iter().for_each(|pattern| self.people.insert(row, pattern)),
+            Some(people) => people.iter().for_each(|pattern| self.people.insert(row, pattern, &rule.callers)),
             None => self.impersonal.insert(row),
         }
     }
@@ -295,7 +295,7 @@ impl Index {
             (Subject::Group, None) => return,
             (Subject::Caller(kind), source) => kind_of(self.callers.entry(source.clone()).or_default(), kind),
         };
-        index.insert(row, &caller.name);
+        index.insert(row, &caller.name, &[]);
     }
 
     /// The rows whose `callers` match.
@@ -349,34 +349,17 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    #[test]
-    fn a_row_set_is_a_set() {
-        let mut set = RowSet::default();
-        for row in [0, 63, 64, 200] {
-            set.insert(row);
-        }
-        assert_eq!(set.iter().collect::<Vec<_>>(), [0, 63, 64, 200]);
-        assert!(set.contains(63) && !set.contains(62) && !set.contains(1_000));
-        let mut other = RowSet::default();
-        other.insert(63);
-        other.insert(500);
-        assert_eq!(set.clone().and(&other).iter().collect::<Vec<_>>(), [63]);
-        set.unite(&other);
-        assert_eq!(set.iter().collect::<Vec<_>>(), [0, 63, 64, 200, 500]);
-        assert!(!set.is_empty() && RowSet::default().is_empty());
-    }
-
     proptest! {
         #[test]
         fn the_index_finds_what_the_patterns_match(
-            patterns in prop::collection::vec("[ab:é*]{1,5}", 1..12),
+            patterns in prop::collection::vec("[ab:é*]{1,7}", 1..12),
             value in "[ab:é]{1,6}",
         ) {
             for star in [Star::Printable, Star::Segment, Star::Anything] {
                 let patterns: Vec<Pattern> =
                     patterns.iter().map(|text| Pattern::parse(text, star).expect("a pattern")).collect();
                 let mut index = FieldIndex::default();
-                patterns.iter().enumerate().for_each(|(row, pattern)| index.insert(row, pattern));
+                patterns.iter().enumerate().for_each(|(row, pattern)| index.insert(row, pattern, &[]));
                 let mut found = RowSet::default();
                 let probe = Probe { value: &value, star, reach: Reach::Every, within: None };
                 index.find(probe, &mut found, |_, _, _| false);

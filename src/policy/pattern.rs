@@ -152,6 +152,16 @@ impl Pattern {
         }
     }
 
+    /// What every value that matches ends with.
+    #[must_use]
+    pub fn literal_end(&self) -> &str {
+        match &self.shape {
+            Shape::Literal => &self.text,
+            Shape::Wild { last, .. } => last,
+            Shape::Variable { after, .. } => after,
+        }
+    }
+
     /// The variable in it.
     #[must_use]
     pub fn variable(&self) -> Option<&Variable> {

@@ -3,8 +3,11 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::testing::{NOW, clusters, name, oidc, portal, row};
-use super::{Approved, Ask, Clusters, Effect, LimitKind, PolicyRow, PolicySet, Refused, Spent};
+use super::explain::{Audience, ClaimOutcome, Field};
+use super::testing::{NOW, clusters, name, oidc, portal, row, unheld};
+use super::{
+    Approved, Ask, Clusters, Decision, Effect, LimitKind, Moment, PolicyRow, PolicySet, Refused, Spent,
+};
 use crate::caller::{Caller, CallerGroup, CallerKind, Claims};
 use crate::pki::csr::CertRequest;
 use crate::pki::key::KeyKind;
@@ -240,7 +243,8 @@ fn decide_on(
     caller: &Caller,
     ask: &Ask,
 ) -> Result<Approved, Box<Refused>> {
-    PolicySet::compile(1, rows.to_vec(), world).expect("a set").decide(world, caller, ask.clone(), NOW)
+    let set = PolicySet::compile(1, rows.to_vec(), world).expect("a set");
+    unheld(set.decide(world, caller, ask.clone(), NOW))
 }
 
 fn decide(rows: &[PolicyRow], caller: &Caller, ask: &Ask) -> Result<Approved, Box<Refused>> {
@@ -261,6 +265,30 @@ fn used_up(rows: &[PolicyRow], which: u16) -> Vec<Spent> {
     let limited = rows.iter().filter(|row| row.max_active.or(row.per_hour).is_some());
     let some = limited.enumerate().filter(|(place, _)| which & (1 << (place % 16)) != 0);
     some.map(|(_, row)| Spent { row: row.name.clone(), limit: LimitKind::Active(1), until: NOW }).collect()
+}
+
+fn violations(refused: &Refused) -> &[super::Violation] {
+    match &refused.refusal {
+        super::Refusal::Policy(told) | super::Refusal::LooksReserved(told) => told,
+        _ => &[],
+    }
+}
+
+/// Some of the deny rows, made to hold instead.
+fn reviewing(mut rows: Vec<PolicyRow>, which: u16) -> Vec<PolicyRow> {
+    let deny = rows.iter_mut().filter(|row| row.effect == Effect::Deny);
+    for (_, row) in deny.enumerate().filter(|(place, _)| which & (1 << (place % 16)) != 0) {
+        row.effect = Effect::Review;
+        row.approvers = Some(vec!["token:carol".to_owned()]);
+        row.max_ttl = Some(Lifetime::from_seconds(5_400));
+    }
+    rows
+}
+
+/// Whether the enabled row's `callers` match.
+fn is_for(row: &PolicyRow, caller: &Caller) -> bool {
+    let set = PolicySet::compile(1, vec![row.clone()], &world()).expect("a set");
+    set.allow.for_caller(caller).contains(0)
 }
 
 /// The decision by its definition: every row is looked at for every claim, as text.
@@ -513,7 +541,7 @@ proptest! {
         }
         let spent = used_up(&rows, which);
         let set = PolicySet::compile(1, rows.clone(), &world).expect("a set");
-        let fast = set.decide_without(&world, &caller, ask.clone(), NOW, &spent).ok().map(|approved| {
+        let fast = unheld(set.decide_without(&world, &caller, ask.clone(), NOW, &spent)).ok().map(|approved| {
             let seconds = approved.not_after().seconds_since(NOW);
             let names: Vec<String> = approved.rows().iter().map(ToString::to_string).collect();
             (u32::try_from(seconds).expect("seconds"), names)
@@ -541,13 +569,77 @@ proptest! {
         let set = PolicySet::compile(1, rows.clone(), &world()).expect("a set");
         let others: Vec<PolicyRow> =
             rows.iter().filter(|row| spent.iter().all(|spent| spent.row != row.name)).cloned().collect();
-        let one = set.decide_without(&world(), &caller, ask.clone(), NOW, &spent);
+        let one = unheld(set.decide_without(&world(), &caller, ask.clone(), NOW, &spent));
         match (one, decide(&others, &caller, &ask)) {
             (Ok(one), Ok(other)) => {
                 prop_assert_eq!(one.rows(), other.rows());
                 prop_assert_eq!(one.not_after(), other.not_after());
             }
             (one, other) => prop_assert_eq!(one.is_ok(), other.is_ok()),
+        }
+    }
+
+    #[test]
+    fn the_explanation_is_the_decision(
+        rows in rows(), caller in callers(), ask in asks(), together in any::<bool>(), which in any::<u16>(),
+    ) {
+        let mut world = world();
+        if together {
+            world.rules.iter_mut().for_each(|rules| rules.trust_group = ShortName::parse("fleet").ok());
+        }
+        let rows = reviewing(rows, which);
+        let set = PolicySet::compile(1, rows.clone(), &world).expect("a set");
+        let spent = used_up(&rows, which);
+        let decided = set.decide_without(&world, &caller, ask.clone(), NOW, &spent);
+        let moment = Moment { now: NOW, spent: &spent };
+        let explained = set.explain(&world, &caller, ask.question(), moment, Audience::Reader);
+        let is_allowed = |outcome| matches!(outcome, ClaimOutcome::Allowed | ClaimOutcome::Held);
+        let allowed = explained.claims.iter().all(|claim| is_allowed(claim.outcome));
+        let mut held_by: Vec<&ShortName> = explained.claims.iter().flat_map(|claim| &claim.held_by).collect();
+        held_by.sort();
+        held_by.dedup();
+        match decided {
+            Ok(Decision::Held(held)) => {
+                prop_assert!(allowed, "{:?}", explained);
+                prop_assert_eq!(&explained.policies, held.rows());
+                prop_assert_eq!(held_by, held.reviews().iter().map(|row| &row.name).collect::<Vec<_>>());
+                prop_assert_eq!(explained.verdict.lifetime(), Some(held.lifetime()));
+                let lifetime = explained.lifetime.expect("a lifetime");
+                prop_assert_eq!(lifetime.not_after, held.not_after());
+                prop_assert_eq!(lifetime.warning.as_slice(), held.warnings());
+            }
+            Ok(Decision::Approved(approved)) => {
+                prop_assert!(held_by.is_empty());
+                prop_assert!(allowed, "{:?}", explained);
+                prop_assert_eq!(&explained.policies, approved.rows());
+                let lifetime = explained.lifetime.expect("a lifetime");
+                prop_assert_eq!(lifetime.not_before, approved.not_before());
+                prop_assert_eq!(lifetime.not_after, approved.not_after());
+                prop_assert_eq!(lifetime.warning.as_slice(), approved.warnings());
+            }
+            Err(refused) => {
+                let too_short = violations(&refused).iter().any(|told| told.claim == super::Claim::Lifetime);
+                prop_assert_eq!(allowed, too_short, "{:?}", explained);
+                prop_assert!(explained.lifetime.is_none() && explained.policies.is_empty());
+                let mut denied: Vec<ShortName> = explained.claims.iter()
+                    .flat_map(|claim| &claim.rows)
+                    .filter(|row| row.matches && row.effect == Effect::Deny)
+                    .map(|row| row.policy.clone())
+                    .collect();
+                denied.sort();
+                denied.dedup();
+                prop_assert_eq!(&denied, &refused.rows);
+                let told = explained.verdict.violations().iter()
+                    .filter(|told| matches!(told.claim, super::Claim::User | super::Claim::Group))
+                    .map(|told| (told.claim, told.value.clone()));
+                let mut unmet: Vec<_> = explained.claims.iter()
+                    .filter(|claim| !is_allowed(claim.outcome))
+                    .map(|claim| (claim.claim, claim.value.clone()))
+                    .collect();
+                unmet.dedup();
+                prop_assert_eq!(unmet, told.collect::<Vec<_>>());
+                prop_assert_eq!(explained.verdict.violations(), violations(&refused));
+            }
         }
     }
 
@@ -629,6 +721,44 @@ proptest! {
                 let again = decide(&mine, &caller, &ask).expect_err("refused without the rows of others").refusal;
                 prop_assert_eq!(&refused.refusal, &again);
             }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_requester_is_explained_nothing_of_other_callers(rows in rows(), caller in callers(), ask in asks()) {
+        let set = PolicySet::compile(1, rows.clone(), &world()).expect("a set");
+        let told = set.explain(&world(), &caller, ask.question(), NOW.into(), Audience::Requester);
+        for row in told.claims.iter().flat_map(|claim| &claim.rows) {
+            prop_assert!(row.effect == Effect::Allow, "no row of these explains itself");
+            prop_assert!(!row.fails_on.contains(&Field::Callers) && !row.fails_on.contains(&Field::Enabled));
+        }
+        let mine: Vec<PolicyRow> = rows.into_iter().filter(|row| row.effect != Effect::Allow || is_for(row, &caller)).collect();
+        let alone = PolicySet::compile(1, mine, &world()).expect("a set");
+        let again = alone.explain(&world(), &caller, ask.question(), NOW.into(), Audience::Requester);
+        prop_assert_eq!(told.claims, again.claims);
+        prop_assert_eq!(told.policies, again.policies);
+    }
+
+    #[test]
+    fn what_is_considered_for_a_refusal_is_what_the_explanation_says(
+        rows in rows(), caller in callers(), ask in asks(), which in any::<u16>(),
+    ) {
+        let spent = used_up(&rows, which);
+        let moment = Moment { now: NOW, spent: &spent };
+        let set = PolicySet::compile(1, rows, &world()).expect("a set");
+        let explained = set.explain(&world(), &caller, ask.question(), moment, Audience::Requester);
+        for told in explained.verdict.violations() {
+            let of = explained.claims.iter().find(|claim| (claim.claim, &claim.value) == (told.claim, &told.value));
+            let expected = of.filter(|claim| claim.outcome == ClaimOutcome::NoRow).map(|claim| {
+                claim.rows.iter().take(5).map(|row| (row.policy.clone(), row.fails_on.clone())).collect::<Vec<_>>()
+            });
+            let considered: Vec<_> =
+                told.considered.iter().map(|near| (near.policy.clone(), near.fails_on.clone())).collect();
+            prop_assert_eq!(considered, expected.unwrap_or_default());
         }
     }
 }

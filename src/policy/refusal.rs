@@ -5,11 +5,13 @@ use std::collections::BTreeSet;
 
 use super::Effect;
 use super::claims::{Case, Condition, Fault, Ruling, Scope, Wish, rule};
-use super::decision::{Ask, Claim, Refusal, Violation};
+use super::decision::{Claim, Refusal, Violation};
+use super::explain::{Near, Nearby};
 use super::index::RowSet;
 use super::limits::{LimitKind, Spent};
 use super::nearest::{Offer, Offers};
 use super::pattern::{Pattern, Variable};
+use super::question::Question;
 use super::rule::{Asker, Rule};
 use crate::pki::key::KeyKind;
 use crate::pki::name::{Name, ShortName};
@@ -26,13 +28,15 @@ const FILLED: usize = 256;
 pub(super) type Ruled<'w, 'a> = (Wish<'w>, Ruling<'a>);
 
 /// The refusal of a request with at least one refused claim.
-pub(super) fn refusal(case: &Case<'_>, ask: &Ask, spent: &[Spent], ruled: &[Ruled<'_, '_>]) -> Refusal {
-    let told = Told::new(case, ask, spent);
+pub(super) fn refusal(case: &Case<'_>, ruled: &[Ruled<'_, '_>]) -> Refusal {
+    let told = Told::new(case);
     let refused = || ruled.iter().filter(|(_, ruling)| !ruling.allows());
     let mut violations: Vec<Violation> =
         refused().map(|(wish, ruling)| told.violation(*wish, ruling)).collect();
-    for ((wish, _), violation) in refused().zip(&mut violations).take(HELPED) {
+    let nearby: Vec<Nearby<'_>> = case.trusting().filter_map(|cluster| Nearby::new(case, cluster)).collect();
+    for ((wish, ruling), violation) in refused().zip(&mut violations).take(HELPED) {
         violation.allowed = told.allowed(*wish);
+        violation.considered = considered(&nearby, *wish, ruling);
     }
     violations.extend(told.key(refused()));
     violations.extend(told.person(refused()));
@@ -41,10 +45,10 @@ pub(super) fn refusal(case: &Case<'_>, ask: &Ask, spent: &[Spent], ruled: &[Rule
 }
 
 /// The refusal of a request for a cluster that the policy does not know.
-pub(super) fn of_unknown_cluster(ask: &Ask) -> Refusal {
-    let reason = format!("there is no cluster {}", ask.cluster);
-    let value = ask.request.user().to_string();
-    Refusal::Policy(vec![Violation { claim: Claim::User, value, rule: None, reason, allowed: Vec::new() }])
+pub(super) fn of_unknown_cluster(question: Question<'_>) -> Refusal {
+    let reason = format!("there is no cluster {}", question.cluster);
+    let value = question.user.to_string();
+    Refusal::Policy(vec![Violation::bare(Claim::User, value, None, reason)])
 }
 
 /// Every deny row that refused something, for the record.
@@ -56,11 +60,27 @@ pub(super) fn deny_rows(case: &Case<'_>, ruled: &[Ruled<'_, '_>]) -> Vec<ShortNa
     case.set.names(&rows)
 }
 
+/// The rows that come nearest to a claim that none gives. Of one that is denied, or that no row may
+/// give, they would explain nothing.
+fn considered(nearby: &[Nearby<'_>], wish: Wish<'_>, ruling: &Ruling<'_>) -> Vec<Near> {
+    let Err((Fault::NoRow | Fault::Reserved | Fault::OtherKey, cluster)) = ruling.outcome else {
+        return Vec::new();
+    };
+    if !ruling.denied_by.is_empty() {
+        return Vec::new();
+    }
+    let group = match wish {
+        Wish::User => None,
+        Wish::Group(group) => Some(group),
+    };
+    let there = nearby.iter().find(|nearby| nearby.is_on(cluster));
+    there.map(|nearby| nearby.nearest(group)).unwrap_or_default()
+}
+
 /// What may be told to the one who asks.
 struct Told<'c, 'a> {
     case: &'c Case<'a>,
-    ask: &'c Ask,
-    spent: &'c [Spent],
+    question: Question<'a>,
     scopes: Vec<Scope<'a>>,
     /// The same where conditions of allow rows are taken as met, up to each one.
     lifted: Vec<(Condition, Vec<Scope<'a>>)>,
@@ -71,8 +91,9 @@ struct Told<'c, 'a> {
 }
 
 impl<'c, 'a> Told<'c, 'a> {
-    fn new(case: &'c Case<'a>, ask: &'c Ask, spent: &'c [Spent]) -> Self {
-        let scopes = case.for_user(ask.request.user());
+    fn new(case: &'c Case<'a>) -> Self {
+        let question = case.question;
+        let scopes = case.for_user(question.user);
         let for_user = scopes.first().map(|scope| scope.unkeyed.clone()).unwrap_or_default();
         let user_stands = !for_user.is_empty();
         let rows = if user_stands { for_user } else { case.rows() };
@@ -80,19 +101,19 @@ impl<'c, 'a> Told<'c, 'a> {
         let conditions = if case.has_conditions() { &Condition::ALL[..] } else { &[] };
         let lifted = conditions.iter().map(|condition| {
             let case = case.but_for(*condition);
-            (*condition, case.for_user(ask.request.user()))
+            (*condition, case.for_user(question.user))
         });
-        Self { case, ask, spent, scopes, lifted: lifted.collect(), user_stands, groups }
+        Self { case, question, scopes, lifted: lifted.collect(), user_stands, groups }
     }
 
     /// Without the nearest that is allowed.
     fn violation(&self, wish: Wish<'_>, ruling: &Ruling<'_>) -> Violation {
         let (claim, name) = match wish {
-            Wish::User => (Claim::User, self.ask.request.user()),
+            Wish::User => (Claim::User, self.question.user),
             Wish::Group(group) => (Claim::Group, group),
         };
         let (rule, reason) = self.reason(claim, name, wish, ruling);
-        Violation { claim, value: name.to_string(), rule, reason, allowed: Vec::new() }
+        Violation::bare(claim, name.to_string(), rule, reason)
     }
 
     /// The rule where it may be known, and the sentence.
@@ -138,12 +159,12 @@ impl<'c, 'a> Told<'c, 'a> {
                 built_in("reserved", name, &why)
             }
             Fault::OtherKey => {
-                let kind = self.ask.request.key().kind().as_str();
+                let kind = self.question.key.as_str();
                 let with = format!("on cluster {cluster} with a key of kind {kind}");
                 (None, format!("no policy gives this caller `{name}` {with}"))
             }
             _ if claim == Claim::Group && !self.user_stands => {
-                let user = self.ask.request.user();
+                let user = self.question.user;
                 let with = format!("together with the user name `{user}` on cluster {cluster}");
                 (None, format!("no policy gives this caller `{name}` {with}"))
             }
@@ -180,12 +201,16 @@ impl<'c, 'a> Told<'c, 'a> {
         let caller = self.case.asker.caller;
         match condition {
             Condition::Limit if !self.case.is_spent(place) => None,
-            Condition::Limit => {
-                self.spent.iter().find(|spent| spent.row == rule.name).map(|spent| self.limit(spent))
-            }
+            Condition::Limit => self
+                .case
+                .moment
+                .spent
+                .iter()
+                .find(|spent| spent.row == rule.name)
+                .map(|spent| self.limit(spent)),
             Condition::Window => {
                 let windows = rule.when.as_ref()?;
-                let opens = windows.opens_at(self.case.now)?;
+                let opens = windows.opens_at(self.case.moment.now)?;
                 Some(format!("gives `{name}` only {}: try again at {opens}", windows.texts().join(", ")))
             }
             Condition::RequiredGroups if rule.admits(caller) => None,
@@ -198,7 +223,7 @@ impl<'c, 'a> Told<'c, 'a> {
                 ))
             }
             Condition::Except => {
-                let user = self.ask.request.user();
+                let user = self.question.user;
                 let excepts = |patterns, name: &Name| rule.excepts(patterns, name.as_str(), self.case.asker);
                 match wish {
                     _ if excepts(&rule.except_users, user) => {
@@ -214,7 +239,7 @@ impl<'c, 'a> Told<'c, 'a> {
     }
 
     fn limit(&self, spent: &Spent) -> String {
-        let (user, until) = (self.ask.request.user(), spent.until);
+        let (user, until) = (self.question.user, spent.until);
         match spent.limit {
             LimitKind::Active(most) => {
                 format!(
@@ -245,7 +270,7 @@ impl<'c, 'a> Told<'c, 'a> {
         match wish {
             Wish::User => {
                 let offers = offers(self.case, &self.case.rows(), |rule| Some(&rule.users));
-                offers.nearest(self.ask.request.user().as_str(), |text| self.gives_user(text))
+                offers.nearest(self.question.user.as_str(), |text| self.gives_user(text))
             }
             Wish::Group(group) => {
                 let stands = |text: &str| !self.user_stands || self.gives_group(text);
@@ -274,20 +299,16 @@ impl<'c, 'a> Told<'c, 'a> {
         refused.filter(by_key).last()?;
         let rows = self.rows_for_user();
         let takes = |kind: &KeyKind| self.case.set.in_set(&rows).any(|rule| rule.takes_key(*kind));
-        let asked = self.ask.request.key().kind();
+        let asked = self.question.key;
         let kinds = KeyKind::ALL.into_iter().filter(|kind| *kind != asked && takes(kind));
-        Some(Violation {
-            claim: Claim::Key,
-            value: asked.as_str().to_owned(),
-            rule: None,
-            reason: format!("no policy gives all of this for a key of kind {}", asked.as_str()),
-            allowed: kinds.take(5).map(|kind| kind.as_str().to_owned()).collect(),
-        })
+        let reason = format!("no policy gives all of this for a key of kind {}", asked.as_str());
+        let allowed = kinds.take(5).map(|kind| kind.as_str().to_owned()).collect();
+        Some(Violation { allowed, ..Violation::bare(Claim::Key, asked.as_str().to_owned(), None, reason) })
     }
 
     /// Where a claim fails only by whom the request names, or by its naming nobody.
     fn person<'r>(&self, refused: impl Iterator<Item = &'r Ruled<'r, 'r>>) -> Option<Violation> {
-        let anybody = self.case.for_anybody()?.for_user(self.ask.request.user());
+        let anybody = self.case.for_anybody()?.for_user(self.question.user);
         let mut rows = RowSet::default();
         for (wish, ruling) in refused {
             if !matches!(ruling.outcome, Err((Fault::NoRow | Fault::Reserved, _))) {
@@ -301,7 +322,7 @@ impl<'c, 'a> Told<'c, 'a> {
         if rows.is_empty() {
             return None;
         }
-        let person = self.ask.on_behalf_of.as_ref().map(ToString::to_string).unwrap_or_default();
+        let person = self.question.on_behalf_of.map(ToString::to_string).unwrap_or_default();
         let offers = offers(self.case, &rows, |rule| rule.people.as_ref());
         let reason = if person.is_empty() {
             "the policy wants to know for whom: send on_behalf_of".to_owned()
@@ -309,7 +330,7 @@ impl<'c, 'a> Told<'c, 'a> {
             format!("no policy gives all of this on behalf of `{person}`")
         };
         let allowed = offers.nearest(&person, |_| true);
-        Some(Violation { claim: Claim::OnBehalfOf, value: person, rule: None, reason, allowed })
+        Some(Violation { allowed, ..Violation::bare(Claim::OnBehalfOf, person, None, reason) })
     }
 }
 
@@ -344,7 +365,7 @@ pub(super) fn shown<'a>(
     asker: Asker<'_>,
     ordinary: impl Fn(&Name) -> bool,
 ) -> Vec<Offer<'a>> {
-    debug_assert_eq!(rule.effect, Effect::Allow, "only rows that allow are told of");
+    debug_assert_ne!(rule.effect, Effect::Deny, "of rows that deny nobody is told");
     if let Some(offer) = as_written(pattern, asker) {
         return vec![offer];
     }

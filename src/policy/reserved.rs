@@ -92,6 +92,12 @@ impl ReservedNames {
         if by_look > by_bytes { NameClass::LooksReserved } else { by_bytes }
     }
 
+    /// Whether every name that begins with `start` is reserved, by its bytes.
+    #[must_use]
+    pub fn reserve_all(&self, start: &str) -> bool {
+        self.entries.iter().any(|entry| entry.prefix && start.starts_with(&entry.text))
+    }
+
     fn strictest(&self, matches: impl Fn(&Entry) -> bool) -> NameClass {
         self.entries
             .iter()
@@ -115,7 +121,9 @@ fn quick_fold(text: &str) -> String {
     if !text.is_ascii() {
         return fold(text);
     }
-    text.bytes().filter_map(|octet| ASCII.get(usize::from(octet))).map(String::as_str).collect()
+    let mut folded = String::with_capacity(text.len());
+    text.bytes().filter_map(|octet| ASCII.get(usize::from(octet))).for_each(|fold| folded.push_str(fold));
+    folded
 }
 
 fn covers(reserved: &str, prefix: bool, name: &str) -> bool {
@@ -199,6 +207,13 @@ mod tests {
         for text in ["Root", "CORP:x", "ϲorp:x", "ϹORP:x", "r o o t", "Adm-x"] {
             assert_eq!(class(text, &configured), NameClass::LooksReserved, "{text}");
         }
+    }
+
+    #[test]
+    fn everything_with_one_start_is_reserved_by_a_prefix_only() {
+        let reserved = ReservedNames::new(&["corp:".to_owned(), "root".to_owned()]);
+        assert!(["system:", "kubeadm:x", "corp:"].iter().all(|start| reserved.reserve_all(start)));
+        assert!(["", "sys", "root", "corp"].iter().all(|start| !reserved.reserve_all(start)));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::time::Lifetime;
 pub enum Effect {
     /// Gives them, up to its `max_ttl`.
     Allow,
-    /// Holds the request for a person. No set takes such a row yet.
+    /// Holds a request that is allowed until its `approvers` approve it.
     Review,
     /// Refuses the request.
     Deny,
@@ -62,6 +62,13 @@ pub struct PolicyRow {
     /// Kinds of keys that an allow row takes, as `p-256`; without them every accepted kind.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub keys: Option<Vec<String>>,
+    /// Who approves what a review row holds: patterns as in `callers`, or `cli:USER` for a user of the
+    /// operating system.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub approvers: Option<Vec<String>>,
+    /// How many of them a review row wants; without it one.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub approvals: Option<u32>,
     /// For people.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
@@ -71,6 +78,9 @@ pub struct PolicyRow {
     /// Whether a deny row tells the requester its name and description.
     #[serde(default, skip_serializing_if = "is_false")]
     pub explain: bool,
+    /// Whether a deny row goes or changes only by its own name, never with the whole set.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub hold: bool,
 }
 
 /// A field that is there has a value: `keys:` with nothing after it must not mean "every kind".
@@ -165,13 +175,15 @@ policies:
             "max_active",
             "per_hour",
             "keys",
+            "approvers",
+            "approvals",
         ] {
             for line in [format!("{field}:"), format!("{field}: null"), format!("{field}: ~")] {
                 let read = serde_saphyr::from_str::<PolicyFile>(&with(&line));
                 let empty = read.map(|file| {
                     let row = &file.policies[0];
                     let lists = [&row.groups, &row.except_users, &row.except_groups, &row.required_groups];
-                    let more = [&row.when, &row.on_behalf_of, &row.keys];
+                    let more = [&row.when, &row.on_behalf_of, &row.keys, &row.approvers];
                     lists.into_iter().chain(more).any(|list| *list == Some(vec![]))
                 });
                 assert!(empty.unwrap_or(true), "{line}");

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Effect;
+use super::approvers::ApproverPattern;
 use super::callers::CallerPattern;
 use super::pattern::{Pattern, Star, Variable};
 use super::windows::Windows;
@@ -81,6 +82,10 @@ pub(super) struct Rule {
     pub(super) max_active: Option<u32>,
     pub(super) per_hour: Option<u32>,
     pub(super) keys: Option<Vec<KeyKind>>,
+    /// Of a review row.
+    pub(super) approvers: Vec<ApproverPattern>,
+    /// How many of them a review row wants.
+    pub(super) approvals: u32,
     pub(super) description: Option<String>,
     pub(super) explain: bool,
     pub(super) enabled: bool,
@@ -90,6 +95,13 @@ impl Rule {
     /// Whether `users` or `callers` has a star: such an allow row gives no reserved name.
     pub(super) fn is_starred(&self) -> bool {
         self.users.iter().chain(self.callers.iter().map(|caller| &caller.name)).any(Pattern::has_star)
+    }
+
+    /// How many patterns it has: what comparing it takes.
+    pub(super) fn patterns(&self) -> usize {
+        let optional = [&self.groups, &self.people].into_iter().flatten().map(Vec::len);
+        let always = [self.clusters.len(), self.callers.len(), self.users.len()];
+        always.into_iter().chain(optional).fold(0, usize::saturating_add)
     }
 
     pub(super) fn takes_key(&self, kind: KeyKind) -> bool {
@@ -110,6 +122,19 @@ impl Rule {
     /// Whether more than names decides if it matches.
     pub(super) fn is_conditional(&self) -> bool {
         self.when.is_some() || self.is_limited() || !self.required_groups.is_empty()
+    }
+
+    /// Whether it leaves something out, or speaks of some callers or of some times only.
+    pub(super) fn is_narrowed(&self) -> bool {
+        let excepts = !(self.except_users.is_empty() && self.except_groups.is_empty());
+        excepts || self.when.is_some() || !self.required_groups.is_empty()
+    }
+
+    /// Whether a variable in it stands for a claim of the caller.
+    pub(super) fn reads_claims(&self) -> bool {
+        let optional = [&self.groups, &self.people].into_iter().flatten();
+        let lists = [&self.users, &self.except_users, &self.except_groups].into_iter().chain(optional);
+        lists.flatten().any(|pattern| matches!(pattern.variable(), Some(Variable::Claim(_))))
     }
 
     /// Whether it allows only so many certificates.

@@ -1,6 +1,7 @@
 //! A policy set, compiled once per revision.
 
-use std::collections::{HashMap, HashSet};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::check::{self, Ground};
@@ -9,6 +10,7 @@ use super::reserved::ReservedNames;
 use super::rule::Rule;
 use super::windows::Windows;
 use super::{Effect, PolicyRow};
+use crate::caller::Caller;
 use crate::pki::key::KeyKind;
 use crate::pki::name::ShortName;
 use crate::time::{Lifetime, Time};
@@ -68,10 +70,13 @@ pub struct PolicySet {
     pub(super) rules: Vec<Rule>,
     pub(super) allow: Index,
     pub(super) deny: Index,
+    pub(super) review: Index,
     /// Allow rows without a star in `users` and `callers`: only they give reserved names.
     pub(super) spelled_out: RowSet,
     keys: HashMap<KeyKind, RowSet>,
     pub(super) clusters: HashMap<ShortName, ClusterIndex>,
+    /// The allow rows by their `max_ttl`, the longest first.
+    pub(super) tiers: Vec<(Option<Lifetime>, RowSet)>,
 }
 
 /// What a set knows of one cluster.
@@ -134,8 +139,23 @@ impl PolicySet {
         &self.rows
     }
 
+    /// Whether it matters to one of the rows when something is asked.
+    #[must_use]
+    pub fn has_windows(&self) -> bool {
+        self.rules.iter().any(|rule| rule.enabled && rule.when.is_some())
+    }
+
+    /// Whether a row that speaks of `caller` looks at what its credential claims.
+    #[must_use]
+    pub fn reads_claims_of(&self, caller: &Caller) -> bool {
+        let mut rows = self.allow.for_caller(caller);
+        rows.unite(&self.review.for_caller(caller));
+        rows.unite(&self.deny.for_caller(caller));
+        self.in_set(&rows).any(Rule::reads_claims)
+    }
+
     fn index(revision: i64, rows: Vec<PolicyRow>, mut rules: Vec<Rule>, clusters: &Clusters) -> Self {
-        let (mut allow, mut deny) = (Index::new(Effect::Allow), Index::new(Effect::Deny));
+        let [mut allow, mut review, mut deny] = [Effect::Allow, Effect::Review, Effect::Deny].map(Index::new);
         let mut spelled_out = RowSet::default();
         rules.sort_by(|one, other| one.name.cmp(&other.name));
         share_windows(&mut rules);
@@ -143,8 +163,8 @@ impl PolicySet {
             match rule.effect {
                 _ if !rule.enabled => {}
                 Effect::Allow => allow.insert(place, rule),
-                // What would wait for a person is refused as long as nobody can be asked.
-                Effect::Review | Effect::Deny => deny.insert(place, rule),
+                Effect::Review => review.insert(place, rule),
+                Effect::Deny => deny.insert(place, rule),
             }
             if !rule.is_starred() {
                 spelled_out.insert(place);
@@ -163,7 +183,8 @@ impl PolicySet {
                 (cluster.name.clone(), ClusterIndex { rows, reserved })
             })
             .collect();
-        Self { revision, rows, rules, allow, deny, spelled_out, keys, clusters }
+        let tiers = tiers(&rules);
+        Self { revision, rows, rules, allow, deny, review, spelled_out, keys, clusters, tiers }
     }
 
     /// The rows of these names.
@@ -178,6 +199,15 @@ impl PolicySet {
     /// The rows that take keys of this kind.
     pub(super) fn taking(&self, kind: KeyKind) -> Option<&RowSet> {
         self.keys.get(&kind)
+    }
+
+    /// The rows themselves, sorted by name.
+    pub(super) fn written(&self, rows: &RowSet) -> Vec<PolicyRow> {
+        let names = self.names(rows);
+        let mut written: Vec<PolicyRow> =
+            self.rows.iter().filter(|row| names.binary_search(&row.name).is_ok()).cloned().collect();
+        written.sort_by(|one, other| one.name.cmp(&other.name));
+        written
     }
 
     /// The names of `rows`, sorted, each once.
@@ -220,6 +250,17 @@ fn share_windows(rules: &mut [Rule]) {
     for windows in rules.iter_mut().filter_map(|rule| rule.when.as_mut()) {
         *windows = Arc::clone(known.entry(windows.texts().to_vec()).or_insert_with(|| Arc::clone(windows)));
     }
+}
+
+/// A row without a `max_ttl` gives whatever the cluster gives.
+fn tiers(rules: &[Rule]) -> Vec<(Option<Lifetime>, RowSet)> {
+    let mut tiers: BTreeMap<_, (Option<Lifetime>, RowSet)> = BTreeMap::new();
+    for (place, rule) in rules.iter().enumerate().filter(|(_, rule)| rule.effect == Effect::Allow) {
+        let longest_first = Reverse(rule.max_ttl.unwrap_or(Lifetime::from_seconds(u32::MAX)));
+        let (_, rows) = tiers.entry(longest_first).or_insert_with(|| (rule.max_ttl, RowSet::default()));
+        rows.insert(place);
+    }
+    tiers.into_values().collect()
 }
 
 fn places(rules: &[Rule], holds: impl Fn(&Rule) -> bool) -> RowSet {

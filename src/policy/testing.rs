@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Ask, ClusterRules, Clusters, PolicyRow, PolicySet};
+use super::{Approved, Ask, ClusterRules, Clusters, Decision, PolicyRow, PolicySet, Refused};
 use crate::caller::{Caller, CallerGroup, CallerKind, Claims};
 use crate::pki::csr::CertRequest;
 use crate::pki::key::KeyKind;
@@ -79,6 +79,14 @@ pub(super) fn oidc(source: &str, name: &str, groups: &[&str]) -> Caller {
         groups: groups.collect(),
         claims: Claims::new(),
     }
+}
+
+/// What a set decides that holds nothing.
+pub(super) fn unheld(decision: Result<Decision, Box<Refused>>) -> Result<Approved, Box<Refused>> {
+    decision.map(|decision| match decision {
+        Decision::Approved(approved) => approved,
+        Decision::Held(held) => panic!("it is held: {held:?}"),
+    })
 }
 
 /// A wish on `prod` with a P-256 key and no lifetime.

@@ -17,6 +17,7 @@ use super::insert::{
 };
 use super::names::Names;
 use super::refusals::RefusalToRecord;
+use super::requests;
 use super::state::State;
 use crate::audit::{EventKind, Origin};
 use crate::time::Time;
@@ -70,6 +71,7 @@ pub(super) enum Verdict {
     KeyOwned,
     LimitReached,
     IdempotencyKeyTaken,
+    RequestMoved,
     SerialTaken,
     Failed(StoreError),
 }
@@ -166,6 +168,11 @@ async fn fill(
         return Ok(verdicts);
     }
     write(&mut transaction, names, &checks, &recorded).await?;
+    for (number, work) in &recorded {
+        if let Some(issuance) = work.issuance() {
+            requests::collect(&mut transaction, &mut state, *number, issuance).await?;
+        }
+    }
     state.save(&mut transaction).await?;
     transaction.commit().await.map_err(|error| BatchError::Transaction(error.into()))?;
     Ok(verdicts)

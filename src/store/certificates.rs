@@ -5,6 +5,7 @@ use sqlx::any::AnyRow;
 use super::batch::{Verdict, Work};
 use super::cells::Cells;
 use super::idempotency::{self, expires_before};
+use super::requests::{self, HeldId, HeldRequest};
 use super::search::{Path, Search};
 use super::snapshot::Revisions;
 use super::statement::Statement;
@@ -31,6 +32,9 @@ pub struct Issuance {
     pub seen: Revisions,
     /// Where the request had an `Idempotency-Key`.
     pub idempotency: Option<Idempotency>,
+    /// The held request whose certificate this is. It is closed in the same transaction, which
+    /// fails unless it is approved.
+    pub collects: Option<HeldId>,
 }
 
 /// An `Idempotency-Key` and what it stands for.
@@ -40,6 +44,15 @@ pub struct Idempotency {
     pub key: String,
     /// SHA-256 over route, SPKI, names, cluster, ttl, `on_behalf_of` and reason.
     pub fingerprint: [u8; 32],
+}
+
+/// What a caller got under an `Idempotency-Key`.
+#[derive(Clone, Debug)]
+pub enum Kept {
+    /// A certificate.
+    Certificate(Box<Recorded>),
+    /// A request that was held.
+    Request(Box<HeldRequest>),
 }
 
 /// A certificate whose row is durable. Sealed: made only here, written now or loaded.
@@ -123,6 +136,7 @@ impl super::Store {
             Verdict::KeyOwned => Err(RecordError::KeyOwned),
             Verdict::LimitReached => Err(RecordError::LimitReached),
             Verdict::IdempotencyKeyTaken => Err(RecordError::IdempotencyKeyTaken),
+            Verdict::RequestMoved => Err(RecordError::RequestMoved),
             Verdict::SerialTaken => Err(RecordError::SerialTaken),
             Verdict::Failed(error) => Err(RecordError::Store(error)),
         }
@@ -164,17 +178,33 @@ impl super::Store {
         caller: &str,
         key: &str,
         now: Time,
-    ) -> Result<Option<(Idempotency, Recorded)>, StoreError> {
-        let readers = &self.connections().readers;
-        let found = idempotency::find(readers, caller, key).await?;
+    ) -> Result<Option<(Idempotency, Kept)>, StoreError> {
+        let found = idempotency::find(&self.connections().readers, caller, key).await?;
         let Some(found) = found.filter(|found| found.at > expires_before(now)) else { return Ok(None) };
+        let kept = match self.certificate(found.number).await? {
+            Some(certificate) => Kept::Certificate(Box::new(certificate)),
+            None => Kept::Request(Box::new(self.kept_request(found.number, now).await?)),
+        };
+        Ok(Some((Idempotency { key: key.to_owned(), fingerprint: found.fingerprint }, kept)))
+    }
+
+    /// The certificate of this number.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Corrupt`.
+    pub async fn certificate(&self, number: i64) -> Result<Option<Recorded>, StoreError> {
         let mut select = Statement::new(COLUMNS);
-        select.push(" FROM certificates c").push(JOINS).push(" WHERE c.number = ").bind(found.number);
-        let row = select.optional(readers).await?.ok_or_else(|| {
-            StoreError::Corrupt(format!("idempotency_keys: certificate {} is not there", found.number))
-        })?;
-        let idempotency = Idempotency { key: key.to_owned(), fingerprint: found.fingerprint };
-        Ok(Some((idempotency, read(&row)?)))
+        select.push(" FROM certificates c").push(JOINS).push(" WHERE c.number = ").bind(number);
+        select.optional(&self.connections().readers).await?.as_ref().map(read).transpose()
+    }
+
+    async fn kept_request(&self, number: i64, now: Time) -> Result<HeldRequest, StoreError> {
+        let found = self.view(move |connection| Box::pin(requests::by_number(connection, number, now)));
+        found.await?.ok_or_else(|| {
+            StoreError::Corrupt(format!(
+                "idempotency_keys: there is neither certificate nor request {number}"
+            ))
+        })
     }
 }
 

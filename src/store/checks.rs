@@ -10,6 +10,7 @@ use super::certificates::Issuance;
 use super::idempotency::Taken;
 use super::limits::Since;
 use super::names::Names;
+use super::requests::Collectable;
 use super::state::State;
 use super::statement::{Statement, repeated};
 use super::{StoreError, authorities};
@@ -27,6 +28,7 @@ pub(super) struct Checks {
     new_owners: BTreeMap<[u8; 32], String>,
     idempotency_keys: Taken,
     since: Since,
+    collectable: Collectable,
 }
 
 impl Checks {
@@ -40,9 +42,12 @@ impl Checks {
         names
             .learn_authorities(connection, issuances.iter().map(|issuance| issuance.signed.authority()))
             .await?;
-        let idempotency_keys = Taken::load(connection, &issuances).await?;
-        let since = Since::load(connection, &issuances).await?;
-        let mut checks = Self { idempotency_keys, since, ..Self::default() };
+        let mut checks = Self {
+            idempotency_keys: Taken::load(connection, &issuances).await?,
+            since: Since::load(connection, &issuances).await?,
+            collectable: Collectable::load(connection, &issuances).await?,
+            ..Self::default()
+        };
         let keys: BTreeSet<[u8; 32]> = issuances.iter().map(|issuance| key(issuance)).collect();
         let keys: Vec<[u8; 32]> = keys.into_iter().collect();
         for chunk in &repeated(&keys) {
@@ -94,8 +99,9 @@ impl Checks {
             Work::Issuance(issuance) => self.refuse_issuance(names, state, issuance),
             Work::Refusal(refusal) => (refusal.seen != state.revisions).then_some(Verdict::Stale),
         };
-        let refused =
-            refused.or_else(|| clock_behind(state, work.at())).or_else(|| clock_off(state, work.at()));
+        let refused = refused
+            .or_else(|| clock_behind(state, work.at()).map(Verdict::ClockBehind))
+            .or_else(|| clock_off(state, work.at()).map(Verdict::ClockOff));
         if let Some(verdict) = refused {
             return verdict;
         }
@@ -124,6 +130,9 @@ impl Checks {
         if state.only_authority.is_some_and(|only| only != issuance.signed.authority()) {
             return Some(Verdict::Failed(authorities::bound_to_another()));
         }
+        if self.collectable.refuses(issuance) {
+            return Some(Verdict::RequestMoved);
+        }
         if self.idempotency_keys.holds_key_of(issuance) {
             return Some(Verdict::IdempotencyKeyTaken);
         }
@@ -143,6 +152,7 @@ impl Checks {
         }
         self.idempotency_keys.take_key_of(issuance);
         self.since.add(issuance, number);
+        self.collectable.take(issuance);
     }
 }
 
@@ -157,13 +167,12 @@ fn key(issuance: &Issuance) -> [u8; 32] {
     issuance.signed.approved().key().spki_sha256()
 }
 
-fn clock_behind(state: &State, at: Time) -> Option<Verdict> {
-    let newest = state.newest_at?;
-    (newest.seconds_since(at) > CLOCK_SLACK).then_some(Verdict::ClockBehind(newest))
+/// The time of the newest record, if `at` is too far before it.
+pub(super) fn clock_behind(state: &State, at: Time) -> Option<Time> {
+    state.newest_at.filter(|newest| newest.seconds_since(at) > CLOCK_SLACK)
 }
 
-/// The database's clock was read when the lock was taken.
-fn clock_off(state: &State, at: Time) -> Option<Verdict> {
-    let database = state.database_time?;
-    (database.seconds_since(at).saturating_abs() > CLOCK_SLACK).then_some(Verdict::ClockOff(database))
+/// The database's time, if `at` is too far from it. It was read when the lock was taken.
+pub(super) fn clock_off(state: &State, at: Time) -> Option<Time> {
+    state.database_time.filter(|database| database.seconds_since(at).saturating_abs() > CLOCK_SLACK)
 }

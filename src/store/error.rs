@@ -23,12 +23,46 @@ pub enum StoreError {
         /// The revision that holds.
         current: i64,
     },
+    /// The policy row says something else than what was seen, or is gone: 412.
+    #[error("{}", row_moved(name, *since))]
+    RowMoved {
+        /// The row's name.
+        name: String,
+        /// The revision since when it says what it says now; none where it is gone.
+        since: Option<i64>,
+    },
+    /// There is a policy row of this name already: 412.
+    #[error("there is a policy `{0}` already: read it, then change it with If-Match")]
+    RowExists(String),
+    /// A whole set leaves out or changes policy rows that are held: 409.
+    #[error("{}", rows_held(.0))]
+    RowsHeld(Vec<String>),
     /// A token was made or revoked since the caller was checked: check it again.
     #[error("the tokens changed meanwhile")]
     Stale,
     /// A name, lock or mark that exists already (409); the text says which.
     #[error("{0}")]
     Conflict(String),
+}
+
+fn row_moved(name: &str, since: Option<i64>) -> String {
+    match since {
+        Some(since) => {
+            format!("policy `{name}` was changed at revision {since}: read it again, then change it")
+        }
+        None => format!("there is no policy `{name}`: to make one, send If-None-Match: *"),
+    }
+}
+
+fn rows_held(names: &[String]) -> String {
+    let named: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    let first = names.first().map_or("", String::as_str);
+    let (are, them) = if names.len() == 1 { ("policy", "it") } else { ("policies", "them") };
+    format!(
+        "this set leaves out or changes the held {are} {}: keep {them} as written, or change {them} by name, with \
+         `countersign policy apply --release {first}` or with PUT or DELETE /v1/policies/{first}",
+        named.join(", ")
+    )
 }
 
 /// Why an issuance was not recorded.
@@ -46,6 +80,8 @@ pub enum RecordError {
     LimitReached,
     /// The idempotency key was used meanwhile: look it up again.
     IdempotencyKeyTaken,
+    /// The held request that is collected is not approved any more: look at it again.
+    RequestMoved,
     /// The time of the record is over 60 s before the newest one.
     ClockBehind {
         /// The newest record's time.

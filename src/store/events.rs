@@ -114,6 +114,13 @@ pub(super) fn kind_number(kind: EventKind) -> i64 {
         EventKind::RetentionChanged => 9,
         EventKind::LedgerPruned => 10,
         EventKind::LedgerRead => 20,
+        EventKind::RequestHeld => 30,
+        EventKind::RequestApproved => 31,
+        EventKind::RequestDenied => 32,
+        EventKind::RequestWithdrawn => 33,
+        EventKind::RequestLapsed => 34,
+        EventKind::RequestCollected => 35,
+        EventKind::RequestVoided => 36,
     }
 }
 

@@ -7,7 +7,7 @@ use sqlx::AnyConnection;
 use super::StoreError;
 use super::cells::Cells;
 use super::certificates::{Idempotency, Issuance};
-use super::names::Names;
+use super::names::{Names, name_id};
 use super::statement::{On, Statement, chunks};
 use crate::time::Time;
 
@@ -101,6 +101,18 @@ fn caller_and_key(issuance: &Issuance) -> Option<(&str, &str)> {
     Some((&issuance.origin.caller, &idempotency.key))
 }
 
+/// Keeps the key of a request that was held under `number`.
+pub(super) async fn keep_one(
+    connection: &mut AnyConnection,
+    caller: &str,
+    idempotency: &Idempotency,
+    number: i64,
+    at: Time,
+) -> Result<(), StoreError> {
+    let caller_id = name_id(connection, caller).await?;
+    keep(connection, &[Keeping { caller_id, idempotency, number, at }]).await
+}
+
 /// Keeps the keys of those of `issued` that have one, in place of expired rows, and drops what else
 /// has expired. That no live row is there was checked before.
 pub(super) async fn store<'i>(
@@ -108,23 +120,36 @@ pub(super) async fn store<'i>(
     names: &Names,
     issued: impl Iterator<Item = (i64, &'i Issuance)>,
 ) -> Result<(), StoreError> {
-    let kept: Vec<(i64, &Issuance, &Idempotency)> = issued
-        .filter_map(|(number, issuance)| Some((number, issuance, issuance.idempotency.as_ref()?)))
-        .collect();
-    let Some(earliest) = kept.iter().map(|(_, issuance, _)| issuance.at).min() else { return Ok(()) };
+    let keyed =
+        issued.filter_map(|(number, issuance)| Some((number, issuance, issuance.idempotency.as_ref()?)));
+    let kept = keyed.map(|(number, issuance, idempotency)| {
+        let caller_id = names.name(&issuance.origin.caller)?;
+        Ok(Keeping { caller_id, idempotency, number, at: issuance.at })
+    });
+    keep(connection, &kept.collect::<Result<Vec<_>, StoreError>>()?).await
+}
+
+/// A key that is to be kept.
+struct Keeping<'k> {
+    caller_id: i64,
+    idempotency: &'k Idempotency,
+    number: i64,
+    at: Time,
+}
+
+async fn keep(connection: &mut AnyConnection, kept: &[Keeping<'_>]) -> Result<(), StoreError> {
+    let Some(earliest) = kept.iter().map(|kept| kept.at).min() else { return Ok(()) };
     let mut delete = Statement::new("DELETE FROM idempotency_keys WHERE at <= ");
     delete.bind(expires_before(earliest));
     delete.execute(&mut *connection).await?;
-    for chunk in chunks(&kept) {
+    for chunk in chunks(kept) {
         let mut insert = Statement::new(
             "INSERT INTO idempotency_keys (caller_id, idempotency_key, fingerprint, number, at) VALUES ",
         );
-        let rows = chunk.iter().map(|(number, issuance, idempotency)| {
-            let caller_id = names.name(&issuance.origin.caller)?;
-            let (key, fingerprint) = (&idempotency.key, &idempotency.fingerprint);
-            Ok([caller_id.into(), key.into(), fingerprint.into(), (*number).into(), issuance.at.into()])
-        });
-        insert.tuples(rows.collect::<Result<Vec<_>, StoreError>>()?);
+        insert.tuples(chunk.iter().map(|one| {
+            let (key, fingerprint) = (&one.idempotency.key, &one.idempotency.fingerprint);
+            [one.caller_id.into(), key.into(), fingerprint.into(), one.number.into(), one.at.into()]
+        }));
         insert.push(
             " ON CONFLICT (caller_id, idempotency_key) DO UPDATE SET fingerprint = excluded.fingerprint, \
              number = excluded.number, at = excluded.at",

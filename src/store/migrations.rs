@@ -18,7 +18,7 @@ struct Step {
 }
 
 /// Every step, the oldest first. A step that was released is never changed.
-const STEPS: [Step; 3] = [
+const STEPS: [Step; 4] = [
     Step {
         version: 1,
         name: "ledger",
@@ -36,6 +36,12 @@ const STEPS: [Step; 3] = [
         name: "reading",
         sqlite: include_str!("../../migrations/sqlite/0003_reading.sql"),
         postgres: include_str!("../../migrations/postgres/0003_reading.sql"),
+    },
+    Step {
+        version: 4,
+        name: "requests",
+        sqlite: include_str!("../../migrations/sqlite/0004_requests.sql"),
+        postgres: include_str!("../../migrations/postgres/0004_requests.sql"),
     },
 ];
 

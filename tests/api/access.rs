@@ -5,7 +5,7 @@ use countersign::http::{Access, ROUTES, Route};
 
 use crate::app::{Client, TestApp};
 
-const ROLES: [&str; 3] = ["requester", "auditor", "admin"];
+const ROLES: [&str; 4] = ["requester", "auditor", "admin", "approver"];
 
 /// Sends what the route could take, as far as that is one thing for all.
 async fn status(client: &Client, route: &Route) -> u16 {
@@ -15,6 +15,7 @@ async fn status(client: &Client, route: &Route) -> u16 {
         .replace("{spki_sha256}", &"ab".repeat(32))
         .replace("/clusters/{name}", "/clusters/prod")
         .replace("{user}", "alice")
+        .replace("{id}", &"0c".repeat(16))
         .replace("{name}", "people");
     assert!(!path.contains('{'), "{path}: say what stands for its parameter");
     client

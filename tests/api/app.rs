@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode};
-use countersign::app::{App, ClusterSettings, RefusalLimits};
+use countersign::app::{App, ClusterSettings, RefusalLimits, ReviewLimits};
 use countersign::audit::{Origin, RequestId};
 use countersign::auth::token;
 use countersign::ca::throw_away;
@@ -39,6 +39,8 @@ policies:
   - { name: portal, effect: allow, clusters: [prod], callers: ["token:portal"], on_behalf_of: ["*"], users: ["{on_behalf_of}"], groups: [dev] }
   - { name: no-admins, effect: deny, clusters: ["*"], callers: ["token:*"], users: ["*"], groups: [admins], explain: true }
 "#;
+
+type Limits = (RefusalLimits, ReviewLimits);
 
 /// A service with the clusters `prod` and `test`, in a folder of its own.
 pub struct TestApp {
@@ -76,6 +78,14 @@ impl TestApp {
         Self::with(policies, RefusalLimits::default(), NOON).await
     }
 
+    /// Where so many requests of one caller may wait for people.
+    pub async fn with_pending(policies: &str, pending_per_caller: u32) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = ledger(folder.path()).await;
+        let limits = ReviewLimits { pending_per_caller, ..ReviewLimits::default() };
+        Self::on(folder, ledger, policies, (RefusalLimits::default(), limits), NOON).await
+    }
+
     /// A service whose clock and CAs begin at `begin`.
     pub async fn begun_at(begin: Time, policies: &str) -> Self {
         Self::with(policies, RefusalLimits::default(), begin).await
@@ -85,7 +95,7 @@ impl TestApp {
     pub async fn with_one_cluster() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let ledger = ledger(folder.path()).await;
-        Self::with_clusters(folder, ledger, &["prod"], POLICIES, RefusalLimits::default(), NOON).await
+        Self::with_clusters(folder, ledger, &["prod"], POLICIES, Limits::default(), NOON).await
     }
 
     /// On SQLite, whatever the other tests run on: for what is done to the file behind its back.
@@ -93,23 +103,23 @@ impl TestApp {
         let folder = tempfile::tempdir().unwrap();
         let ledger = (StoreSettings::Sqlite(folder.path().join("ledger.db")), None);
         let no_cap = RefusalLimits { burst: NonZeroU32::MAX, ..RefusalLimits::default() };
-        Self::on(folder, ledger, POLICIES, no_cap, NOON).await
+        Self::on(folder, ledger, POLICIES, (no_cap, ReviewLimits::default()), NOON).await
     }
 
     async fn with(policies: &str, refusals: RefusalLimits, begin: Time) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let ledger = ledger(folder.path()).await;
-        Self::on(folder, ledger, policies, refusals, begin).await
+        Self::on(folder, ledger, policies, (refusals, ReviewLimits::default()), begin).await
     }
 
     async fn on(
         folder: tempfile::TempDir,
         (settings, database): (StoreSettings, Option<TestDatabase>),
         policies: &str,
-        refusals: RefusalLimits,
+        limits: Limits,
         begin: Time,
     ) -> Self {
-        Self::with_clusters(folder, (settings, database), &["prod", "test"], policies, refusals, begin).await
+        Self::with_clusters(folder, (settings, database), &["prod", "test"], policies, limits, begin).await
     }
 
     async fn with_clusters(
@@ -117,7 +127,7 @@ impl TestApp {
         (settings, database): (StoreSettings, Option<TestDatabase>),
         clusters: &[&str],
         policies: &str,
-        refusals: RefusalLimits,
+        (refusals, review): Limits,
         begin: Time,
     ) -> Self {
         let store = Store::open(&settings).await.unwrap();
@@ -125,7 +135,7 @@ impl TestApp {
         let rows = PolicyFile::read(policies.as_bytes()).unwrap().policies;
         store.replace_policies(&rows, None, None, NOON, &operator()).await.unwrap();
         let app = App::start(clusters, store, Clock::fixed(begin), Metrics::default()).await.unwrap();
-        let app = Arc::new(app.with_refusal_limits(refusals));
+        let app = Arc::new(app.with_refusal_limits(refusals).with_review_limits(review));
         Self { router: countersign::http::router(Arc::clone(&app)), app, folder, database }
     }
 
@@ -164,12 +174,23 @@ impl TestApp {
         Client { router: self.router.clone(), authorization: Some(value.to_owned()) }
     }
 
+    /// One that approves what a review row lets it.
+    pub async fn approver(&self, name: &str) -> Client {
+        self.client(name, &["approver"], false).await
+    }
+
     pub async fn client(&self, name: &str, roles: &[&str], on_behalf_of: bool) -> Client {
+        let owner = Caller::token(&ShortName::parse(name).unwrap()).to_string();
+        self.owned(name, &owner, roles, on_behalf_of).await
+    }
+
+    /// A token that somebody else answers for.
+    pub async fn owned(&self, name: &str, owner: &str, roles: &[&str], on_behalf_of: bool) -> Client {
         let minted = token::mint(&countersign::random::octets().unwrap());
         let name = ShortName::parse(name).unwrap();
         let record = TokenRecord {
             id: minted.id,
-            owner: Caller::token(&name).to_string(),
+            owner: owner.to_owned(),
             name,
             secret_sha256: *minted.hashed.octets(),
             roles: roles.iter().map(ToString::to_string).collect(),

@@ -32,6 +32,15 @@ async fn filled() -> TestApp {
 
 /// What is wrong, and what was looked at.
 async fn check(app: &TestApp) -> (Vec<String>, Summary) {
+    check_at(app, LONG_AGO).await
+}
+
+/// What is wrong with the ledger of a test, by its own clock.
+pub async fn findings(app: &TestApp) -> Vec<String> {
+    check_at(app, app.app.clock.now()).await.0
+}
+
+async fn check_at(app: &TestApp, now: Time) -> (Vec<String>, Summary) {
     let mut lines = Vec::new();
     let mut tell = |step: Step<'_>| {
         if let Step::Found(finding) = step {
@@ -39,7 +48,7 @@ async fn check(app: &TestApp) -> (Vec<String>, Summary) {
         }
     };
     let mut report = Report::new(&mut tell);
-    ledger(&app.app.store, Vec::new(), LONG_AGO, &mut report).await;
+    ledger(&app.app.store, Vec::new(), now, &mut report).await;
     let summary = report.summary;
     lines.retain(|line| !line.starts_with("note: "));
     (lines, summary)

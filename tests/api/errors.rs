@@ -15,7 +15,7 @@ use bytes::Bytes;
 use countersign::http::CODES;
 use hyper::body::Frame;
 
-use crate::app::{Answer, NOON, POLICIES, TestApp, operator};
+use crate::app::{Answer, Client, NOON, POLICIES, TestApp, operator};
 use crate::csr::{Key, csr};
 use crate::database::{hold_write_lock, sqlite};
 use crate::hostile::{CN, EXTENSIONS, IA5, O, PASSWORD, Parts, UTF8};
@@ -56,6 +56,7 @@ async fn every_code_is_what_some_request_gets() {
     keys(&mut seen).await;
     retries(&mut seen).await;
     policies(&mut seen).await;
+    reviews(&mut seen).await;
     times(&mut seen).await;
     broken_ledger(&mut seen).await;
     changing_policy(&mut seen).await;
@@ -264,6 +265,42 @@ async fn policies(seen: &mut Seen) {
     seen.refused("if_match_required", put(&[], POLICIES).await);
     seen.refused("revision_mismatch", put(&[("if-match", "\"9\"")], POLICIES).await);
     seen.refused("policy_invalid", put(&[("if-match", "*")], "policies: [{}]").await);
+    let row = |name: &str| {
+        let names = r#""clusters": ["prod"], "callers": ["token:x"], "users": ["x"]"#;
+        format!(r#"{{"name": "{name}", "effect": "deny", "hold": true, {names}}}"#)
+    };
+    let put_one = async |name: &str| {
+        let path = format!("/v1/policies/{name}");
+        admin.send(Method::PUT, &path, &[("if-none-match", "*")], row(name).into()).await
+    };
+    seen.refused("policy_exists", put_one("people").await);
+    put_one("stop").await.expect(201);
+    seen.refused("policy_held", put(&[("if-match", "*")], POLICIES).await);
+}
+
+async fn reviews(seen: &mut Seen) {
+    let rows = r#"
+policies:
+  - { name: people, effect: allow, clusters: [prod], callers: ["token:alice"], users: [alice] }
+  - { name: all, effect: review, clusters: [prod], callers: ["token:alice"], users: ["*"], approvers: ["token:*"], approvals: 2 }
+"#;
+    let app = TestApp::with_pending(rows, 1).await;
+    let (alice, carol) = (app.alice().await, app.approver("carol").await);
+    let own = app.owned("own", "token:alice", &["approver"], false).await;
+    let held = alice.sign("?cluster=prod", csr("/CN=alice")).await.expect(202);
+    let path = format!("/v1/requests/{}", held["id"].as_str().unwrap());
+    let post = async |client: &Client, rest: &str| {
+        client.send(Method::POST, &format!("{path}{rest}"), &[], Vec::new()).await
+    };
+    seen.refused("too_many_pending", alice.sign("?cluster=prod", csr("/CN=alice")).await);
+    seen.refused("request_not_approved", post(&alice, "/certificate").await);
+    seen.refused("approval_not_allowed", post(&own, "/approve").await);
+    post(&carol, "/approve").await.expect(200);
+    seen.refused("already_approved", post(&carol, "/approve").await);
+    post(&app.approver("dave").await, "/approve").await.expect(200);
+    app.apply(&rows.replace("approvals: 2", "approvals: 1")).await;
+    seen.refused("request_voided", post(&alice, "/certificate").await);
+    seen.refused("request_closed", post(&alice, "/certificate").await);
 }
 
 async fn times(seen: &mut Seen) {

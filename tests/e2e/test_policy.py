@@ -1,5 +1,7 @@
 """The policy table, through the front door: what is refused, and from when."""
 
+import json
+
 import certificates
 import der
 import ledger
@@ -7,6 +9,7 @@ import pytest
 import requests_by_python as requests
 from conftest import Known
 from cryptography import x509
+from curl import curl
 from server import Cluster
 
 MASTERS = "system:masters"
@@ -300,3 +303,47 @@ def test_apply_prints_what_changed(make_server):
 
 def test_wrong_usage_exits_2(server):
     assert server.cli("policy", "aply", check=False).returncode == 2
+
+
+def test_the_command_line_explains_what_the_service_decides(make_server):
+    server = make_server(rows=(
+        allow("people", groups=["dev"], max_ttl="2h"),
+        allow("others", callers=["token:bob"], groups=["ops"]),
+        deny("no-admins", groups=["admins"]),
+    ))  # fmt: skip
+    asked = ("policy", "explain", "--caller", "token:alice", "--user", "alice", "--cluster", "prod", "--group", "dev")
+
+    told = server.cli(*asked)
+    assert "people*" in told.stdout and "not on callers, groups" in told.stdout
+    assert "the most that people gives" in told.stdout
+
+    refused = server.cli(*asked, "--group", "admins", "-o", "json", check=False)
+    assert refused.returncode == 3 and "policy_denied" not in refused.stderr and "admins" in refused.stderr
+    over_http = server.sign(server.alice, csr("alice", "dev", "admins")).problem(403, "policy_denied")
+    explained = json.loads(refused.stdout)
+    assert explained["violations"] == over_http["violations"]
+    denied = explained["claims"][2]
+    assert (denied["value"], denied["outcome"], denied["policies"]) == ("admins", "denied", ["no-admins"])
+
+
+def test_a_file_is_explained_without_a_database_and_without_a_ca(make_server):
+    server = make_server(rows=(allow(),))
+    rows = server.folder / "rows.json"
+    rows.write_text(json.dumps({"policies": [allow("next", groups=["dev"])]}))
+    server.stop()
+    for file in (*server.folder.rglob("*.key"), *server.folder.rglob("*.db")):
+        file.unlink()
+    asked = ("policy", "explain", "--caller", "token:alice", "--user", "alice", "--cluster", "prod", "--group", "dev")
+    assert "next*" in server.cli(*asked, "-f", rows).stdout
+    without = server.cli(*asked, check=False)
+    assert without.returncode == 1 and "no such file" in without.stderr
+
+
+def test_a_requester_evaluates_for_itself_only(make_server):
+    server = make_server(rows=(allow("people", groups=["dev"]),))
+    url = server.address("/v1/policies/evaluate")
+    body = ("--data-binary", json.dumps({"user": "alice", "groups": ["dev"]}))
+    told = curl("-H", f"@{server.alice}", *body, url)
+    assert told.status == 200 and told.json()["outcome"] == "allowed"
+    body = ("--data-binary", json.dumps({"caller": "token:bob", "user": "bob"}))
+    curl("-H", f"@{server.alice}", *body, url).problem(403, "role_missing")

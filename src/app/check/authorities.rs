@@ -146,7 +146,7 @@ pub(super) fn check_counters(overview: &Overview, report: &mut Report<'_>) {
     for number in &overview.lost_idempotency {
         report.wrong(
             format!("number {number}"),
-            "an idempotency key stands for it, and its caller has no certificate of that number",
+            "an idempotency key stands for it, and its caller has neither certificate nor request of that number",
         );
     }
 }

@@ -8,7 +8,7 @@ use crate::store::{Store, StoreError};
 use crate::time::Time;
 
 use super::authorities::{Context, check_counters, check_policies};
-use super::{Report, certificates, events, members, refusals};
+use super::{Report, certificates, events, members, refusals, requests};
 use crate::app::CLOCK_TOLERANCE;
 
 /// Checks all of it; `configured` are the CAs of the configured clusters.
@@ -54,6 +54,9 @@ async fn records(
     report.part("refusals", Some(until));
     let checked = refusals::check(store, &context, until, report).await;
     told(checked, "refusals", report);
+    report.part("held requests", Some(until));
+    let checked = requests::check(store, &context, until, now, report).await;
+    told(checked, "requests", report);
     report.part("members of groups and policies", None);
     for table in MemberTable::ALL {
         let checked = members::check(store, table, until, report).await;

@@ -9,6 +9,7 @@ mod events;
 mod ledger;
 mod members;
 mod refusals;
+mod requests;
 
 use serde::Serialize;
 

@@ -6,7 +6,7 @@ mod output;
 mod questions;
 mod source;
 mod stats;
-mod table;
+pub(in crate::cli) mod table;
 mod trace;
 
 use std::path::{Path, PathBuf};
@@ -24,6 +24,9 @@ pub(in crate::cli) enum Audit {
     Certificates {
         #[command(flatten)]
         filters: CertificateFilters,
+        /// Only live ones that today's policy would no longer give
+        #[arg(long, conflicts_with = "follow")]
+        drifted: bool,
         #[command(flatten)]
         listing: Listing,
         #[command(flatten)]
@@ -90,8 +93,10 @@ pub(in crate::cli) struct From {
 impl Audit {
     pub(super) async fn run(self: Box<Self>, config: &Path) -> Result<()> {
         match *self {
-            Self::Certificates { filters, listing, from } => {
-                listing.run(&Source::open(from, config).await?, What::Certificates, filters.texts()).await
+            Self::Certificates { filters, drifted, listing, from } => {
+                let mut texts = filters.texts();
+                texts.extend(drifted.then(|| ("drifted".to_owned(), "true".to_owned())));
+                listing.run(&Source::open(from, config).await?, What::Certificates, texts).await
             }
             Self::Refusals { filters, listing, from } => {
                 listing.run(&Source::open(from, config).await?, What::Refusals, filters.texts()).await

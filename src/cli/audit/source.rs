@@ -1,15 +1,19 @@
 //! Rows out of the database, or from a running service.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use serde_json::Value;
 
 use super::client::Client;
+use crate::app::cluster::{self, ClusterSettings};
 use crate::clock::Clock;
 use crate::export::{Row, Wanted};
 use crate::filters::{self, Texts};
 use crate::http::CODES;
+use crate::policy::PolicySet;
+use crate::replay::Drift;
 use crate::store::stats::{By, Counts};
 use crate::store::{Order, Span, Store};
 
@@ -37,7 +41,8 @@ pub(super) type Given = [(String, String)];
 
 /// Where rows come from.
 pub(super) enum Source {
-    Ledger(Store),
+    /// With the configured clusters, for who asks what today's policy says.
+    Ledger(Store, Vec<ClusterSettings>),
     Server(Client),
 }
 
@@ -51,7 +56,10 @@ impl Source {
             (Some(server), Some(token)) => {
                 Ok(Self::Server(Client::new(&server, &token, from.ca_file.as_deref())?))
             }
-            _ => Ok(Self::Ledger(crate::cli::open(&crate::cli::read(config)?).await?)),
+            _ => {
+                let config = crate::cli::read(config)?;
+                Ok(Self::Ledger(crate::cli::open(&config).await?, config.clusters))
+            }
         }
     }
 
@@ -67,7 +75,10 @@ impl Source {
         take: &mut Take<'_>,
     ) -> Result<()> {
         match self {
-            Self::Ledger(store) => rows_of(store, &wanted(store, what, texts).await?, stretch, take).await,
+            Self::Ledger(store, clusters) => {
+                let wanted = wanted(store, clusters, what, texts).await?;
+                rows_of(store, &wanted, stretch, take).await
+            }
             Self::Server(client) => {
                 let path = path(what, texts, stretch);
                 tokio::task::block_in_place(|| client.rows(&path, take))
@@ -81,7 +92,7 @@ impl Source {
     /// As for [`Source::rows`].
     pub(super) async fn counts(&self, by: &str, texts: &Given) -> Result<Vec<Value>> {
         match self {
-            Self::Ledger(store) => counts_of(store, by, texts).await,
+            Self::Ledger(store, _) => counts_of(store, by, texts).await,
             Self::Server(client) => {
                 let mut given = texts.to_vec();
                 given.push(("by".to_owned(), by.to_owned()));
@@ -118,18 +129,34 @@ async fn rows_of(store: &Store, wanted: &Wanted, stretch: Stretch, take: &mut Ta
 }
 
 /// Whoever reads the database sees all of it.
-async fn wanted(store: &Store, what: What, given: &Given) -> Result<Wanted> {
+async fn wanted(store: &Store, clusters: &[ClusterSettings], what: What, given: &Given) -> Result<Wanted> {
     let mut texts = Texts::new(given.iter().cloned());
     let wanted = match what {
         What::Certificates => {
             let now = Clock::System.now();
-            Wanted::Certificates(filters::certificates(&mut texts, now)?, now)
+            let filter = filters::certificates(&mut texts, now)?;
+            if filters::drifted(&mut texts, &filter)? {
+                Wanted::Drifted(filter, now, drift(store, clusters).await?)
+            } else {
+                Wanted::Certificates(filter, now)
+            }
         }
         What::Refusals => Wanted::Refusals(filters::refusals(&mut texts, is_code)?, true),
         What::Events => Wanted::Events(filters::events(&mut texts)?),
     };
     check_cluster(store, given).await?;
     Ok(wanted)
+}
+
+/// Today's set. Of the files that the configuration names none is read.
+async fn drift(store: &Store, clusters: &[ClusterSettings]) -> Result<Drift> {
+    let clusters = cluster::rules_without_ca(clusters)?;
+    let (revision, rows) = store.policies(None).await?.context("the ledger has no policy set")?;
+    let set = PolicySet::load(revision, rows, &clusters).map_err(|errors| {
+        let reasons: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        anyhow!("the policy set is not one for this configuration: {}", reasons.join("; "))
+    })?;
+    Ok(Drift::new(Arc::new(set), &clusters, Clock::System.now()))
 }
 
 async fn counts_of(store: &Store, by: &str, given: &Given) -> Result<Vec<Value>> {

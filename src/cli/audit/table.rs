@@ -19,7 +19,7 @@ type Column = (&'static str, &'static str);
 
 /// Rows that wait to be drawn.
 #[derive(Debug)]
-pub(super) struct Table {
+pub(in crate::cli) struct Table {
     columns: Vec<Column>,
     rows: Vec<Vec<String>>,
     drawn: bool,
@@ -82,7 +82,7 @@ impl Table {
         Self::with(columns)
     }
 
-    pub(super) fn with(columns: &[Column]) -> Self {
+    pub(in crate::cli) fn with(columns: &[Column]) -> Self {
         Self { columns: columns.to_vec(), rows: Vec::new(), drawn: false, look: Look::of_stdout() }
     }
 
@@ -90,14 +90,14 @@ impl Table {
         self.rows.len()
     }
 
-    pub(super) fn add(&mut self, row: &Value) {
+    pub(in crate::cli) fn add(&mut self, row: &Value) {
         let cell = |(_, member): &Column| row.get(member).map_or_else(String::new, cell);
         let cells = self.columns.iter().map(cell).collect();
         self.rows.push(cells);
     }
 
     /// The gathered rows as text, with the titles before the first.
-    pub(super) fn draw(&mut self) -> String {
+    pub(in crate::cli) fn draw(&mut self) -> String {
         let rows = std::mem::take(&mut self.rows);
         if rows.is_empty() && self.drawn {
             return String::new();

@@ -36,7 +36,8 @@ pub struct Overview {
     pub changes: Revisions,
     /// Which revisions have an event, ascending.
     pub policy_revisions: Vec<i64>,
-    /// Numbers under which an idempotency key was kept, and which no certificate of its caller has.
+    /// Numbers under which an idempotency key was kept, and which no certificate or held request of its
+    /// caller has.
     pub lost_idempotency: Vec<i64>,
 }
 
@@ -160,7 +161,8 @@ async fn policy_revisions(connection: &mut AnyConnection) -> Result<Vec<i64>, St
 
 async fn lost_idempotency(connection: &mut AnyConnection) -> Result<Vec<i64>, StoreError> {
     let rows = "SELECT i.number FROM idempotency_keys i LEFT JOIN certificates c ON c.number = i.number \
-                AND c.caller_id = i.caller_id WHERE c.number IS NULL ORDER BY i.number";
+                AND c.caller_id = i.caller_id LEFT JOIN requests q ON q.number = i.number \
+                AND q.caller_id = i.caller_id WHERE c.number IS NULL AND q.number IS NULL ORDER BY i.number";
     let read = |row| Cells::new(row, "idempotency_keys", "number").integer("number");
     Statement::new(rows).all(connection).await?.iter().map(read).collect()
 }

@@ -46,6 +46,8 @@ const POSTGRES: &[(&str, &str)] = &[
     ("TRUNCATE policy_revisions", "never deleted"),
     ("TRUNCATE tokens", "never deleted"),
     ("TRUNCATE state", "never deleted"),
+    ("TRUNCATE requests CASCADE", "never deleted"),
+    ("TRUNCATE request_approvals", "never deleted"),
 ];
 
 #[tokio::test]
@@ -60,6 +62,7 @@ async fn no_statement_changes_or_deletes_what_is_recorded() {
     .unwrap();
     ledger.replace_policies(&[row], None, None, NOW, &origin("cli:root")).await.unwrap();
     ledger.create_token(&token("portal"), &origin("cli:root")).await.unwrap();
+    requests::approved(&ledger).await;
     let own = if ledger.is_sqlite() { SQLITE } else { POSTGRES };
     let both = [
         ("UPDATE certificates SET user_name = 'root'", "append-only"),
@@ -96,6 +99,16 @@ async fn no_statement_changes_or_deletes_what_is_recorded() {
         ("UPDATE tokens SET roles = '[\"admin\"]'", "only be revoked"),
         ("UPDATE tokens SET expires_at = 9", "only be revoked"),
         ("DELETE FROM tokens", "never deleted"),
+        ("UPDATE requests SET user_name = 'root'", "only its state"),
+        ("UPDATE requests SET lifetime = 9", "only its state"),
+        ("UPDATE requests SET reviews = '[]'", "only its state"),
+        ("UPDATE requests SET on_behalf_of = 'root'", "only its state"),
+        ("UPDATE requests SET csr = csr_sha256", "only its state"),
+        ("UPDATE requests SET state = 1", "only its state"),
+        ("UPDATE requests SET state = 3", "check"),
+        ("DELETE FROM requests", "never deleted"),
+        ("UPDATE request_approvals SET comment = 'x'", "never changed"),
+        ("DELETE FROM request_approvals", "never deleted"),
         ("UPDATE state SET number = 0", "never go back"),
         ("UPDATE state SET token_revision = 0", "never go back"),
         ("DELETE FROM state", "never deleted"),

@@ -5,6 +5,7 @@ use serde_json::json;
 use super::*;
 use crate::audit::{Event, EventKind};
 use crate::policy::PolicyRow;
+use crate::store::policies::{Expected, PolicyEdit, Replacement, Seen};
 
 fn policy(name: &str, user: &str) -> PolicyRow {
     serde_json::from_value(json!({
@@ -82,6 +83,156 @@ async fn policies_are_replaced_only_at_the_expected_revision() {
     let twice = ledger.replace_policies(&twice, None, None, NOW, &origin("cli:root")).await;
     assert!(matches!(&twice, Err(StoreError::Conflict(why)) if why.contains("`a`")), "{twice:?}");
     assert_eq!(ledger.revisions().await.unwrap(), Revisions::default());
+}
+
+fn held(name: &str, user: &str) -> PolicyRow {
+    PolicyRow { effect: crate::policy::Effect::Deny, hold: true, ..policy(name, user) }
+}
+
+fn seen(seen: Seen) -> Expected {
+    Expected { seen, tokens: None }
+}
+
+fn short(name: &str) -> ShortName {
+    ShortName::parse(name).unwrap()
+}
+
+#[tokio::test]
+async fn a_row_is_written_and_removed_by_itself() {
+    let ledger = Ledger::new().await;
+    let root = origin("cli:root");
+    let edit = async |edit, expected| ledger.edit_policies(edit, expected, NOW, &root).await;
+    ledger
+        .replace_policies(&[policy("a", "alice"), policy("b", "bob")], None, None, NOW, &root)
+        .await
+        .unwrap();
+    let change = edit(PolicyEdit::Put(policy("c", "carol")), seen(Seen::Absent)).await.unwrap();
+    assert_eq!((change.revision, change.added), (2, vec!["c".to_owned()]));
+    let change = edit(PolicyEdit::Put(policy("a", "anna")), seen(Seen::Row(2))).await.unwrap();
+    assert_eq!((change.revision, change.changed), (3, vec!["a".to_owned()]));
+    assert_eq!(
+        last_event(&ledger).await.detail,
+        json!({
+            "revision": 3, "added": [], "removed": [],
+            "changed": [{ "old": policy("a", "alice"), "new": policy("a", "anna") }],
+        })
+    );
+    let change = edit(PolicyEdit::Remove(short("b")), seen(Seen::Present)).await.unwrap();
+    assert_eq!((change.revision, change.removed), (4, vec!["b".to_owned()]));
+    let event = last_event(&ledger).await;
+    assert_eq!(
+        (event.kind, event.detail["removed"].clone()),
+        (EventKind::PolicyReplaced, json!([policy("b", "bob")]))
+    );
+    let rows = vec![policy("a", "anna"), policy("c", "carol")];
+    assert_eq!(ledger.policies(None).await.unwrap(), Some((4, rows)));
+    let same = edit(PolicyEdit::Put(policy("a", "anna")), seen(Seen::Nothing)).await.unwrap();
+    assert_eq!(same, PolicyChange { revision: 4, ..PolicyChange::default() });
+}
+
+#[tokio::test]
+async fn a_row_is_changed_only_as_it_was_seen() {
+    let ledger = Ledger::new().await;
+    let root = origin("cli:root");
+    let edit = async |edit, sight| ledger.edit_policies(edit, seen(sight), NOW, &root).await;
+    for (name, user) in [("a", "alice"), ("b", "bob"), ("a", "anna")] {
+        edit(PolicyEdit::Put(policy(name, user)), Seen::Nothing).await.unwrap();
+    }
+    let row = ledger.policy(&short("a")).await.unwrap().unwrap();
+    assert_eq!((row.since, row.current, row.row), (3, 3, policy("a", "anna")));
+    assert_eq!(ledger.policy(&short("b")).await.unwrap().unwrap().since, 2);
+    assert_eq!(ledger.policy(&short("c")).await.unwrap(), None);
+    for (name, sight) in [
+        ("a", Seen::Row(2)),
+        ("a", Seen::Row(4)),
+        ("b", Seen::Row(1)),
+        ("c", Seen::Row(3)),
+        ("c", Seen::Present),
+    ] {
+        for change in [PolicyEdit::Put(policy(name, "mallory")), PolicyEdit::Remove(short(name))] {
+            let moved = edit(change, sight).await;
+            assert!(
+                matches!(&moved, Err(StoreError::RowMoved { name: row, .. }) if row == name),
+                "{name} {sight:?}: {moved:?}"
+            );
+        }
+    }
+    let missing = edit(PolicyEdit::Remove(short("c")), Seen::Nothing).await;
+    assert!(matches!(missing, Err(StoreError::RowMoved { since: None, .. })), "{missing:?}");
+    let exists = edit(PolicyEdit::Put(policy("a", "mallory")), Seen::Absent).await;
+    assert!(matches!(exists, Err(StoreError::RowExists(_))), "{exists:?}");
+    assert_eq!(ledger.revisions().await.unwrap().policy, 3, "nothing was changed");
+    // Whoever saw the set at a revision at which the row said what it says now has seen the row.
+    edit(PolicyEdit::Put(policy("b", "bella")), Seen::Row(3)).await.unwrap();
+}
+
+#[tokio::test]
+async fn of_two_who_change_one_row_at_once_one_is_told() {
+    let ledger = Ledger::new().await;
+    let (root, beside) = (origin("cli:root"), ledger.beside().await);
+    ledger
+        .edit_policies(PolicyEdit::Put(policy("a", "alice")), seen(Seen::Absent), NOW, &root)
+        .await
+        .unwrap();
+    let put = |user| PolicyEdit::Put(policy("a", user));
+    let (one, other) = tokio::join!(
+        ledger.edit_policies(put("bob"), seen(Seen::Row(1)), NOW, &root),
+        beside.edit_policies(put("carol"), seen(Seen::Row(1)), NOW, &root),
+    );
+    assert_eq!(usize::from(one.is_ok()) + usize::from(other.is_ok()), 1, "{one:?} {other:?}");
+    assert_eq!(ledger.revisions().await.unwrap().policy, 2);
+}
+
+#[tokio::test]
+async fn a_held_row_goes_by_name_only() {
+    let ledger = Ledger::new().await;
+    let root = origin("cli:root");
+    let (stop, other) = (held("stop", "mallory"), policy("a", "alice"));
+    ledger.replace_policies(&[stop.clone(), other.clone()], None, None, NOW, &root).await.unwrap();
+    let replace = async |rows: &[PolicyRow], released: &[&str]| {
+        let released = released.iter().map(|name| short(name)).collect();
+        let replacement = Replacement { rows: rows.to_vec(), released, restores: None };
+        ledger.edit_policies(PolicyEdit::Replace(replacement), Expected::default(), NOW, &root).await
+    };
+    let changed = PolicyRow { hold: false, ..stop.clone() };
+    for rows in [&[][..], &[other.clone()], &[changed], &[held("stop", "bob")]] {
+        let refused = replace(rows, &[]).await;
+        assert!(matches!(&refused, Err(StoreError::RowsHeld(names)) if names == &["stop"]), "{refused:?}");
+        assert!(refused.unwrap_err().to_string().contains("`stop`"));
+    }
+    assert_eq!(replace(&[stop.clone()], &[]).await.unwrap().removed, ["a"]);
+    let typo = replace(&[], &["stopp"]).await;
+    assert!(matches!(&typo, Err(StoreError::Conflict(why)) if why.contains("`stopp`")), "{typo:?}");
+    assert_eq!(replace(&[other.clone()], &["stop"]).await.unwrap().removed, ["stop"]);
+    let in_vain = replace(&[], &["a"]).await;
+    assert!(matches!(in_vain, Err(StoreError::Conflict(_))), "{in_vain:?}");
+    let edit = async |edit| ledger.edit_policies(edit, Expected::default(), NOW, &root).await.unwrap();
+    edit(PolicyEdit::Put(stop)).await;
+    edit(PolicyEdit::Put(held("stop", "bob"))).await;
+    assert_eq!(edit(PolicyEdit::Remove(short("stop"))).await.removed, ["stop"]);
+}
+
+#[tokio::test]
+async fn a_set_that_is_put_back_says_which_it_was() {
+    let ledger = Ledger::new().await;
+    let root = origin("cli:root");
+    ledger.replace_policies(&[policy("a", "alice")], None, None, NOW, &root).await.unwrap();
+    ledger.replace_policies(&[], None, None, NOW, &root).await.unwrap();
+    let replacement =
+        Replacement { rows: vec![policy("a", "alice")], restores: Some(1), ..Replacement::default() };
+    let change =
+        ledger.edit_policies(PolicyEdit::Replace(replacement), seen(Seen::Set(2)), NOW, &root).await.unwrap();
+    assert_eq!((change.revision, change.added), (3, vec!["a".to_owned()]));
+    assert_eq!(last_event(&ledger).await.detail["restores"], 1);
+}
+
+#[tokio::test]
+async fn a_row_is_changed_only_under_the_tokens_that_were_seen() {
+    let ledger = Ledger::new().await;
+    let expected = Expected { seen: Seen::Absent, tokens: Some(7) };
+    let edit = PolicyEdit::Put(policy("a", "alice"));
+    let stale = ledger.edit_policies(edit, expected, NOW, &origin("token:admin")).await;
+    assert!(matches!(stale, Err(StoreError::Stale)), "{stale:?}");
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ mod paging;
 mod plans;
 mod postgres;
 mod recording;
+mod requests;
 mod retention;
 mod rules;
 #[path = "../../../tests/support/postgres.rs"]
@@ -226,6 +227,7 @@ struct Sample<'s> {
     idempotency: Option<(&'s str, u8)>,
     allowance: Allowance,
     request: Option<CertRequest>,
+    collects: Option<HeldId>,
     der: Vec<u8>,
 }
 
@@ -246,6 +248,7 @@ fn sample<'s>(serial: u64) -> Sample<'s> {
         idempotency: None,
         allowance: Allowance::default(),
         request: None,
+        collects: None,
         der: serial.to_be_bytes().to_vec(),
     }
 }
@@ -280,6 +283,7 @@ impl Sample<'_> {
             idempotency: self
                 .idempotency
                 .map(|(key, print)| Idempotency { key: key.to_owned(), fingerprint: [print; 32] }),
+            collects: self.collects,
         }
     }
 }

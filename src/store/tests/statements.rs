@@ -65,6 +65,7 @@ async fn everything_that_the_store_can_do_runs_every_statement() {
     write(&ledger).await;
     read(&ledger).await;
     read_for_reports(&ledger).await;
+    requests::everything(&ledger).await;
     prune(&ledger).await;
     let run = RUN.lock().unwrap().clone();
     let pieces = pieces_of_sql();
@@ -84,6 +85,7 @@ async fn write(ledger: &Ledger) {
     };
     ledger.replace_policies(&[policy("alice")], None, None, NOW, &root).await.unwrap();
     ledger.replace_policies(&[policy("bob")], None, None, NOW, &root).await.unwrap();
+    ledger.policy(&ShortName::parse("a").unwrap()).await.unwrap().unwrap();
     ledger.create_token(&token("portal"), &root).await.unwrap();
     ledger.revoke_token(&ShortName::parse("portal").unwrap(), NOW, &root).await.unwrap();
     ledger.block_key([1; 32], "leaked", NOW, &root).await.unwrap();
@@ -211,6 +213,11 @@ async fn read_for_reports(ledger: &Ledger) {
         ledger.user_summary("alice", caller).await.unwrap();
     }
     ledger.newest_number().await.unwrap();
+    let newest = Span::all(Order::NewestFirst, 10);
+    assert!(!ledger.issued_decisions(&CertificateFilter::default(), newest).await.unwrap().is_empty());
+    assert!(!ledger.refused_decisions(newest).await.unwrap().is_empty());
+    assert!(!ledger.names_of(&[1]).await.unwrap().is_empty());
+    assert!(!ledger.name_lists_of(&[1]).await.unwrap().is_empty());
     ledger.retention().await.unwrap();
     ledger.certificates_by_serial(serial(1)).await.unwrap();
     ledger.inspect_overview().await.unwrap();

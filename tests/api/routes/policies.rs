@@ -1,4 +1,4 @@
-//! `GET` and `PUT /v1/policies`.
+//! `/v1/policies` and `/v1/policies/{name}`.
 
 use axum::http::Method;
 use serde_json::json;
@@ -127,4 +127,156 @@ async fn a_stored_set_that_is_not_understood_allows_nothing_and_keeps_no_token_a
     app.apply(crate::app::POLICIES).await;
     alice.sign("?cluster=prod", csr("/CN=alice")).await.expect(201);
     assert_eq!(app.nobody().get("/readyz").await.status, 200);
+}
+
+const ROW: &str = r#"{"name": "one", "effect": "allow", "clusters": ["prod"], "callers": ["token:alice"], "users": ["alice"]}"#;
+const HELD: &str = r#"{"name": "stop", "effect": "deny", "clusters": ["*"], "callers": ["token:*"], "users": ["mallory"], "hold": true}"#;
+
+async fn put_one(client: &Client, name: &str, headers: &[(&str, &str)], row: &str) -> Answer {
+    client.send(Method::PUT, &format!("/v1/policies/{name}"), headers, row.as_bytes().to_vec()).await
+}
+
+async fn delete(client: &Client, name: &str, if_match: &str) -> Answer {
+    let headers: &[_] = if if_match.is_empty() { &[] } else { &[("if-match", if_match)] };
+    client.send(Method::DELETE, &format!("/v1/policies/{name}"), headers, Vec::new()).await
+}
+
+#[tokio::test]
+async fn a_row_is_made_read_changed_and_taken_away() {
+    let app = TestApp::new().await;
+    let admin = app.admin().await;
+    let made = put_one(&admin, "one", &[("if-none-match", "*")], ROW).await;
+    assert_eq!((made.header("etag"), made.header("location")), ("\"2\"", "/v1/policies/one"));
+    assert_eq!(made.expect(201)["added"], json!(["one"]));
+    let read = admin.get("/v1/policies/one").await;
+    let etag = read.header("etag").to_owned();
+    let mut row = read.expect(200);
+    row["max_ttl"] = json!("1h");
+    let changed = put_one(&admin, "one", &[("if-match", &etag)], &row.to_string()).await.expect(200);
+    assert_eq!((&changed["changed"], &changed["revision"]), (&json!(["one"]), &json!(3)));
+    put_one(&admin, "one", &[("if-match", &etag)], ROW).await.refused(412, "revision_mismatch");
+    let gone = delete(&admin, "one", "\"3\"").await.expect(200);
+    assert_eq!((&gone["removed"], &gone["revision"]), (&json!(["one"]), &json!(4)));
+    admin.get("/v1/policies/one").await.refused(404, "not_found");
+    let old = admin.get("/v1/policies?revision=3").await.expect(200);
+    assert_eq!(old["policies"].as_array().unwrap().len(), 4, "old revisions stay readable");
+}
+
+#[tokio::test]
+async fn a_row_is_written_under_a_precondition_that_holds() {
+    let app = TestApp::new().await;
+    let admin = app.admin().await;
+    let broken = "this is not even read";
+    put_one(&admin, "one", &[], broken).await.refused(428, "if_match_required");
+    delete(&admin, "people", "").await.refused(428, "if_match_required");
+    for (name, headers, code) in [
+        ("people", &[("if-none-match", "*")][..], "policy_exists"),
+        ("people", &[("if-match", "\"0\"")], "revision_mismatch"),
+        ("people", &[("if-match", "\"9\"")], "revision_mismatch"),
+        ("people", &[("if-match", "garbage")], "revision_mismatch"),
+        ("one", &[("if-match", "*")], "revision_mismatch"),
+        ("one", &[("if-match", "\"1\"")], "revision_mismatch"),
+    ] {
+        put_one(&admin, name, headers, broken).await.refused(412, code);
+    }
+    for headers in [&[("if-none-match", "\"1\"")][..], &[("if-none-match", "*"), ("if-match", "*")]] {
+        put_one(&admin, "one", headers, broken).await.refused(400, "parameter_invalid");
+    }
+    delete(&admin, "one", "*").await.refused(412, "revision_mismatch");
+    delete(&admin, "people", "\"9\"").await.refused(412, "revision_mismatch");
+    put_one(&admin, "People", &[("if-match", "*")], broken).await.refused(400, "parameter_invalid");
+    assert_eq!(app.app.store.revisions().await.unwrap().policy, 1);
+}
+
+#[tokio::test]
+async fn two_who_change_different_rows_are_not_in_each_others_way() {
+    let app = TestApp::new().await;
+    let admin = app.admin().await;
+    let mut people = admin.get("/v1/policies/people").await.expect(200);
+    let mut portal = admin.get("/v1/policies/portal").await.expect(200);
+    people["max_ttl"] = json!("1h");
+    portal["max_ttl"] = json!("2h");
+    put_one(&admin, "people", &[("if-match", "\"1\"")], &people.to_string()).await.expect(200);
+    put_one(&admin, "portal", &[("if-match", "\"1\"")], &portal.to_string()).await.expect(200);
+    put_one(&admin, "people", &[("if-match", "\"1\"")], &portal.to_string())
+        .await
+        .refused(412, "revision_mismatch");
+    let known =
+        admin.send(Method::GET, "/v1/policies/people", &[("if-none-match", "\"3\"")], Vec::new()).await;
+    assert_eq!(known.status, 304, "the set of revision 3 has the row as it is");
+    let known =
+        admin.send(Method::GET, "/v1/policies/people", &[("if-none-match", "\"1\"")], Vec::new()).await;
+    assert_eq!(known.status, 200);
+}
+
+#[tokio::test]
+async fn a_broken_row_changes_nothing() {
+    let app = TestApp::new().await;
+    let admin = app.admin().await;
+    for (row, part) in [
+        (ROW.replace("one", "two"), "two"),
+        (ROW.replace("prod", "prdo"), "prdo"),
+        (ROW.replace("allow", "permit"), "permit"),
+        (format!("policies: [{ROW}]"), "policies"),
+        ("{".to_owned(), "JSON"),
+    ] {
+        let problem =
+            put_one(&admin, "one", &[("if-none-match", "*")], &row).await.refused(422, "policy_invalid");
+        assert!(problem["detail"].as_str().unwrap().contains(part), "{part}: {problem}");
+    }
+    let plan = ROW.replace("one", "plan");
+    put_one(&admin, "plan", &[("if-none-match", "*")], &plan).await.refused(405, "method_not_allowed");
+    let whole = format!("policies: [{plan}]");
+    put(&admin, "*", &whole).await.refused(422, "policy_invalid");
+    assert_eq!(app.app.store.revisions().await.unwrap().policy, 1);
+}
+
+#[tokio::test]
+async fn a_change_of_one_row_is_audited_with_old_and_new() {
+    let app = TestApp::new().await;
+    let (admin, auditor) = (app.admin().await, app.auditor().await);
+    let newest = async || {
+        let events = auditor.get("/v1/audit?kind=policy.replaced").await.expect(200);
+        assert_eq!(events["items"][0]["caller"], "token:admin");
+        events["items"][0]["detail"].clone()
+    };
+    put_one(&admin, "one", &[("if-none-match", "*")], ROW).await.expect(201);
+    assert_eq!(newest().await["added"][0]["users"], json!(["alice"]));
+    put_one(&admin, "one", &[("if-match", "*")], &ROW.replace(r#"["alice"]"#, r#"["bob"]"#))
+        .await
+        .expect(200);
+    let detail = newest().await;
+    let pair = &detail["changed"][0];
+    assert_eq!((&pair["old"]["users"], &pair["new"]["users"]), (&json!(["alice"]), &json!(["bob"])));
+    delete(&admin, "one", "*").await.expect(200);
+    let detail = newest().await;
+    assert_eq!((&detail["removed"][0]["name"], &detail["revision"]), (&json!("one"), &json!(4)));
+}
+
+#[tokio::test]
+async fn a_held_row_goes_by_its_own_name_only() {
+    let app = TestApp::new().await;
+    let admin = app.admin().await;
+    put_one(&admin, "stop", &[("if-none-match", "*")], HELD).await.expect(201);
+    let problem = put(&admin, "*", ONE).await.refused(409, "policy_held");
+    assert!(problem["detail"].as_str().unwrap().contains("`stop`"), "{problem}");
+    put(&admin, "*", &ONE.replace("}]", &format!("}}, {HELD}]"))).await.expect(200);
+    put(&admin, "*", "policies: []").await.refused(409, "policy_held");
+    put_one(&admin, "stop", &[("if-match", "*")], &HELD.replace("mallory", "eve")).await.expect(200);
+    delete(&admin, "stop", "*").await.expect(200);
+    put(&admin, "*", "policies: []").await.expect(200);
+    let wrong = HELD.replace("deny", "allow");
+    let problem =
+        put_one(&admin, "stop", &[("if-none-match", "*")], &wrong).await.refused(422, "policy_invalid");
+    assert!(problem["detail"].as_str().unwrap().contains("hold"), "{problem}");
+}
+
+#[tokio::test]
+async fn a_token_that_was_revoked_behind_the_service_changes_no_row() {
+    let app = TestApp::new().await;
+    let admin = app.admin().await;
+    app.revoke("admin").await;
+    put_one(&admin, "one", &[("if-none-match", "*")], ROW).await.refused(401, "unauthenticated");
+    delete(&admin, "people", "*").await.refused(401, "unauthenticated");
+    assert_eq!(app.app.store.revisions().await.unwrap().policy, 1);
 }

@@ -1,0 +1,181 @@
+//! What was approved, as evidence for a decision taken again. The only place that makes any.
+
+use std::collections::{BTreeSet, HashMap};
+
+use sqlx::AnyConnection;
+
+use super::{HeldId, HeldRequest, RecordedApproval, reading};
+use crate::policy::{Approval, Approver, Evidence, Person, PolicyRow, ReviewRow, Version};
+use crate::store::cells::Cells;
+use crate::store::statement::{Statement, chunks};
+use crate::store::tokens::{self, TokenRecord};
+use crate::store::{Store, StoreError};
+use crate::time::Time;
+
+/// The role of a token that approves.
+const ROLE: &str = "approver";
+
+impl Store {
+    /// A request with what was approved of it, of one moment.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Corrupt`.
+    pub async fn request_with_evidence(
+        &self,
+        id: HeldId,
+        now: Time,
+    ) -> Result<Option<(HeldRequest, Evidence)>, StoreError> {
+        self.view(move |connection| Box::pin(load(connection, id, now))).await
+    }
+}
+
+pub(super) async fn load(
+    connection: &mut AnyConnection,
+    id: HeldId,
+    now: Time,
+) -> Result<Option<(HeldRequest, Evidence)>, StoreError> {
+    let Some(request) = reading::by_id(connection, id, now).await? else { return Ok(None) };
+    let documents = Documents::load(connection, std::slice::from_ref(&request)).await?;
+    let evidence = documents.evidence(&request, now);
+    Ok(Some((request, evidence)))
+}
+
+/// What tells who somebody is, and who wrote which row.
+pub(super) struct Documents {
+    /// By id.
+    tokens: HashMap<String, TokenRecord>,
+    /// By name, the newest first.
+    versions: HashMap<String, Vec<Version>>,
+}
+
+impl Documents {
+    pub(super) async fn load(
+        connection: &mut AnyConnection,
+        requests: &[HeldRequest],
+    ) -> Result<Self, StoreError> {
+        if requests.is_empty() {
+            return Ok(Self { tokens: HashMap::new(), versions: HashMap::new() });
+        }
+        let tokens = tokens::all(connection).await?;
+        let rows = requests.iter().flat_map(|request| &request.reviews);
+        let names: BTreeSet<&str> = rows.map(|row| row.name.as_str()).collect();
+        let versions = versions(connection, &names, &tokens).await?;
+        Ok(Self { tokens: tokens.into_iter().map(|token| (token.id.clone(), token)).collect(), versions })
+    }
+
+    /// Of a request that is open, only approvals whose credential holds at `now`.
+    pub(super) fn evidence(&self, request: &HeldRequest, now: Time) -> Evidence {
+        let review = |row: &PolicyRow| ReviewRow {
+            row: row.clone(),
+            versions: self.versions.get(row.name.as_str()).cloned().unwrap_or_default(),
+        };
+        let counted = |approval: &&RecordedApproval| !request.state.is_open() || self.holds(approval, now);
+        let parties = [&request.origin.caller, &request.owner].map(|caller| Person::behind(caller));
+        let named =
+            std::iter::once(&request.user).chain(&request.on_behalf_of).map(|name| Person::named(name));
+        Evidence::recorded(
+            request.reviews.iter().map(review).collect(),
+            request.lifetime,
+            parties.into_iter().chain(named).fold(Person::default(), Person::or),
+            request.approvals.iter().filter(counted).filter_map(approval).collect(),
+        )
+    }
+
+    /// Whether every review row is in force as it was when the request was held.
+    pub(super) fn are_in_force(&self, rows: &[PolicyRow]) -> bool {
+        rows.iter().all(|row| {
+            let newest = self.versions.get(row.name.as_str()).and_then(|versions| versions.first());
+            newest.is_some_and(|version| version.until.is_none() && version.row == *row)
+        })
+    }
+
+    /// On the command line there is no credential but the account.
+    fn holds(&self, approval: &RecordedApproval, now: Time) -> bool {
+        let Some(id) = &approval.token_id else { return true };
+        self.tokens.get(id).is_some_and(|token| {
+            token.revoked_at.is_none()
+                && token.expires_at > now
+                && Some(&token.owner) == approval.owner.as_ref()
+                && token.roles.iter().any(|role| role == ROLE)
+        })
+    }
+}
+
+fn approval(recorded: &RecordedApproval) -> Option<Approval> {
+    let approver = Approver::parse(&recorded.approver, &recorded.groups)?;
+    Some(Approval { approver, person: person(&recorded.approver, recorded.owner.as_deref()) })
+}
+
+/// The one behind a caller and the owner of its credential.
+pub(super) fn person(caller: &str, owner: Option<&str>) -> Person {
+    owner.map(Person::behind).into_iter().fold(Person::behind(caller), Person::or)
+}
+
+/// Adds to each request what was approved of it.
+pub(super) async fn load_approvals(
+    connection: &mut AnyConnection,
+    requests: &mut [HeldRequest],
+) -> Result<(), StoreError> {
+    let mut found: HashMap<i64, Vec<RecordedApproval>> = HashMap::new();
+    let numbers: Vec<i64> = requests.iter().map(|request| request.number).collect();
+    for chunk in chunks(&numbers) {
+        let mut select = Statement::new(APPROVALS);
+        select.list(chunk.iter().map(|number| (*number).into())).push(") ORDER BY a.number");
+        for row in select.all(&mut *connection).await? {
+            let cells = Cells::new(&row, "request_approvals", "number");
+            let approval = RecordedApproval {
+                at: cells.time("at")?,
+                approver: cells.text("approver")?,
+                groups: cells.optional_json("caller_groups")?.unwrap_or_default(),
+                owner: cells.optional_text("owner")?,
+                token_id: cells.optional_text("token_id")?,
+                comment: cells.optional_text("comment")?,
+            };
+            found.entry(cells.integer("request")?).or_default().push(approval);
+        }
+    }
+    for request in requests {
+        request.approvals = found.remove(&request.number).unwrap_or_default();
+    }
+    Ok(())
+}
+
+const APPROVALS: &str = "SELECT a.number, a.request, a.token_id, a.owner, a.comment, e.at, e.caller_groups, \
+     n.name AS approver FROM request_approvals a LEFT JOIN events e ON e.number = a.number \
+     LEFT JOIN names n ON n.id = e.caller_id WHERE a.request IN (";
+
+/// Every version of these rows, the newest first, with the one who wrote it.
+async fn versions(
+    connection: &mut AnyConnection,
+    names: &BTreeSet<&str>,
+    tokens: &[TokenRecord],
+) -> Result<HashMap<String, Vec<Version>>, StoreError> {
+    let names: Vec<&str> = names.iter().copied().collect();
+    let mut versions: HashMap<String, Vec<Version>> = HashMap::new();
+    for chunk in chunks(&names) {
+        let mut select = Statement::new(VERSIONS);
+        select.list(chunk.iter().map(|name| (*name).into())).push(") ORDER BY v.from_revision DESC");
+        for row in select.all(&mut *connection).await? {
+            let cells = Cells::new(&row, "policies", "name");
+            let author = cells.text("author")?;
+            let version = Version {
+                from: cells.integer("from_revision")?,
+                until: cells.optional_integer("until_revision")?,
+                row: cells.json("body")?,
+                author: person(&author, owner(&author, tokens)),
+            };
+            versions.entry(cells.text("name")?).or_default().push(version);
+        }
+    }
+    Ok(versions)
+}
+
+const VERSIONS: &str = "SELECT v.name, v.from_revision, v.until_revision, v.body, n.name AS author \
+     FROM policies v LEFT JOIN policy_revisions r ON r.revision = v.from_revision \
+     LEFT JOIN events e ON e.number = r.number LEFT JOIN names n ON n.id = e.caller_id WHERE v.name IN (";
+
+/// A token's name is never given twice, so it says whose it was.
+fn owner<'t>(caller: &str, tokens: &'t [TokenRecord]) -> Option<&'t str> {
+    let name = caller.strip_prefix("token:")?;
+    tokens.iter().find(|token| token.name.as_str() == name).map(|token| token.owner.as_str())
+}
