@@ -467,7 +467,7 @@ impl PolicySet {
             return Err((Refusal::KeyIsCa, Vec::new()));
         }
         let judged = self.judge(clusters, caller, ask.question(), moment);
-        judged.map_err(|stopped| stopped.explained())
+        judged.map_err(Stopped::explained)
     }
 
     /// What every decision comes from, whether it is to be signed or only told.
