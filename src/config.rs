@@ -19,6 +19,7 @@ use crate::store::StoreSettings;
 use crate::store::retention::LEAST_RETENTION;
 use crate::telemetry::{self, LogFormat};
 use crate::time::Lifetime;
+use crate::tls::TlsSettings;
 
 /// Begins every environment variable that overrides a key. Two underscores, because Kubernetes
 /// itself sets `COUNTERSIGN_PORT` beside a Service of that name.
@@ -29,6 +30,8 @@ const ENVIRONMENT_PREFIX: &str = "COUNTERSIGN__";
 pub struct Config {
     /// Where the API listens.
     pub listen: SocketAddr,
+    /// What the API is served over; plain HTTP if absent.
+    pub tls: Option<TlsSettings>,
     /// Where metrics are served; nowhere if absent.
     pub metrics_listen: Option<SocketAddr>,
     /// Where the ledger is.
@@ -61,6 +64,7 @@ struct File {
     metrics_listen: Option<SocketAddr>,
     #[serde(default)]
     insecure_http: bool,
+    tls: Option<TlsSettings>,
     database: String,
     database_password_file: Option<PathBuf>,
     #[serde(default)]
@@ -135,11 +139,12 @@ impl Config {
 
 impl File {
     fn checked(self, folder: &Path) -> Result<Config, String> {
-        for (key, address) in [("listen", Some(self.listen)), ("metrics_listen", self.metrics_listen)] {
+        let api = self.tls.is_none().then_some(self.listen);
+        for (key, address) in [("listen", api), ("metrics_listen", self.metrics_listen)] {
             if address.is_some_and(|address| !address.ip().is_loopback()) && !self.insecure_http {
                 return Err(format!(
-                    "{key}: plain HTTP is for loopback only, because tokens would cross the network in the clear; put \
-                     a TLS proxy in front and set insecure_http = true"
+                    "{key}: plain HTTP is for loopback only, because tokens would cross the network in the clear; set \
+                     [tls], or put a TLS proxy in front and set insecure_http = true"
                 ));
             }
         }
@@ -161,6 +166,7 @@ impl File {
         telemetry::check(&self.log).map_err(|error| format!("log: {error}"))?;
         Ok(Config {
             listen: self.listen,
+            tls: self.tls.map(|tls| tls.resolved_from(folder)),
             metrics_listen: self.metrics_listen,
             store,
             databases,
@@ -297,6 +303,18 @@ mod tests {
         let open = GOOD.replace("127.0.0.1:9000", "0.0.0.0:9000");
         assert!(parse(&open, &[]).unwrap_err().contains("insecure_http"));
         assert!(parse(&open, &[("INSECURE_HTTP", "true")]).is_ok());
+    }
+
+    #[test]
+    fn tls_needs_no_word_for_any_address_but_the_metrics_do() {
+        let open = GOOD.replace("127.0.0.1:9000", "0.0.0.0:9000");
+        let text = format!("{open}\n[tls]\ncertificate = \"tls.crt\"\nkey = \"/run/tls.key\"\n");
+        let tls = parse(&text, &[]).unwrap().tls.unwrap();
+        assert_eq!(tls.certificate, Path::new("/etc/countersign/tls.crt"));
+        assert_eq!((tls.key.as_path(), tls.client_ca), (Path::new("/run/tls.key"), None));
+        let error = parse(&text, &[("METRICS_LISTEN", "0.0.0.0:9090")]).unwrap_err();
+        assert!(error.contains("metrics_listen"), "{error}");
+        assert!(parse(&text.replace("key =", "keys ="), &[]).unwrap_err().contains("tls"));
     }
 
     #[test]

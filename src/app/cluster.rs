@@ -14,7 +14,7 @@ use crate::policy::{ClusterRules, Clusters};
 use crate::time::{Lifetime, Time};
 
 /// One `[[clusters]]` table of the configuration file.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClusterSettings {
     /// Its name here, in kubeconfigs and in policy rows.
@@ -64,6 +64,13 @@ impl ClusterSettings {
         }
         self.client_ca_key_password_file = self.client_ca_key_password_file.map(|path| folder.join(path));
         self
+    }
+
+    /// Every file that these settings name.
+    #[must_use]
+    pub fn files(&self) -> Vec<PathBuf> {
+        let files = [&self.server_ca, &self.client_ca, &self.client_ca_key];
+        files.into_iter().chain(&self.client_ca_key_password_file).cloned().collect()
     }
 
     /// Checks what can be checked without a file.
@@ -136,9 +143,18 @@ pub struct Cluster {
     /// Whether the CA that signs here is also the one by which clients trust the API server.
     pub shares_server_ca: bool,
     rules: ClusterRules,
+    /// As they were when the files were read.
+    settings: ClusterSettings,
 }
 
 impl Cluster {
+    /// Whether settings and files of the other say the same.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.settings == other.settings
+            && self.server_ca_pem == other.server_ca_pem
+            && self.authority.chain_pem() == other.authority.chain_pem()
+    }
+
     /// Reads and checks the files of one cluster.
     ///
     /// # Errors
@@ -157,14 +173,15 @@ impl Cluster {
         Ok(Self {
             shares_server_ca: holds_certificate(&server_ca_pem, authority.certificate_der()),
             kubeconfig_entry: ClusterEntry::new(&settings.name, &settings.server, &server_ca_pem),
-            name: settings.name,
-            server: settings.server,
+            name: settings.name.clone(),
+            server: settings.server.clone(),
             server_ca_pem,
-            namespace: settings.namespace,
+            namespace: settings.namespace.clone(),
             default_ttl: settings.default_ttl,
             max_ttl: settings.max_ttl,
             authority: Arc::new(authority),
             rules,
+            settings,
         })
     }
 }

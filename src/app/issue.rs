@@ -83,7 +83,7 @@ impl App {
 
     /// The cluster and the person that are named: what is wrong with them is a 400, whatever the CSR is like.
     pub(super) fn addressed(&self, command: &SignCommand) -> Result<Addressed, AppError> {
-        let cluster = self.cluster(command.cluster.as_deref())?.name.clone();
+        let cluster = self.state().served.cluster(command.cluster.as_deref())?.name.clone();
         let on_behalf_of = command.on_behalf_of.as_deref().map(Name::parse).transpose();
         let on_behalf_of =
             on_behalf_of.map_err(|error| AppError::ParameterInvalid(format!("on_behalf_of: {error}")))?;
@@ -133,13 +133,14 @@ impl App {
         };
         let warnings = approved.warnings().to_vec();
         let issuance = Issuance {
-            signed: self.signed(approved).await?,
+            signed: self.signed(state, approved).await?,
             at: now,
             origin: command.origin.clone(),
             reason: command.reason.clone(),
             allowance: limited.allowance,
             seen: state.snapshot.revisions,
             idempotency,
+            renews: None,
             collects: command.collects,
         };
         match self.store.record(issuance).await {
@@ -181,8 +182,7 @@ impl App {
         if owner.is_some_and(|owner| owner != request.user().as_str()) {
             return Err(AppError::KeyOwned.into());
         }
-        let policies = Arc::clone(&state.policies);
-        let explained = self.explained_preview(policies, caller, decision.ask(), now, spent).await?;
+        let explained = self.explained_preview(state, caller, decision.ask(), now, spent).await?;
         Ok(SignOutcome::Previewed(Box::new(Preview::of(&decision, explained))))
     }
 
@@ -224,13 +224,14 @@ impl App {
             return Err(AppError::OnBehalfOfNotAllowed);
         }
         auth::recheck(&command.principal, &state.snapshot.tokens, moment.now)?;
+        state.served.cluster(Some(ask.cluster.as_str()))?;
         if state.snapshot.blocked_keys.contains(&ask.request.key().spki_sha256()) {
             return Err(AppError::KeyBlocked);
         }
         let (policies, caller) = (&state.policies, &command.principal.caller);
         let decision = match evidence {
-            None => policies.decide_without(&self.rules, caller, ask, moment.now, moment.spent),
-            Some(evidence) => policies.decide_reviewed(&self.rules, caller, ask, moment, evidence),
+            None => policies.decide_without(&state.served.rules, caller, ask, moment.now, moment.spent),
+            Some(evidence) => policies.decide_reviewed(&state.served.rules, caller, ask, moment, evidence),
         };
         decision.map_err(|refused| AppError::from(*refused))
     }
@@ -253,8 +254,8 @@ impl App {
 
     /// Signs, on a thread of its own where it takes long: an RSA signature would hold up every
     /// other request.
-    async fn signed(&self, approved: Approved) -> Result<Signed, AppError> {
-        let cluster = self.cluster(Some(approved.cluster().as_str()))?;
+    async fn signed(&self, state: &State, approved: Approved) -> Result<Signed, AppError> {
+        let cluster = state.served.cluster(Some(approved.cluster().as_str()))?;
         let serial = Serial::from_random(random::octets()?);
         if cluster.authority.is_quick() {
             return Ok(cluster.authority.sign(approved, serial)?);

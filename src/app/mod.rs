@@ -14,9 +14,9 @@ mod refusal_cap;
 mod refuse;
 pub mod requests;
 mod retry;
+pub mod served;
 mod signers;
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -25,7 +25,6 @@ use tokio::sync::Semaphore;
 use crate::auth::{self, AuthError, Principal};
 use crate::clock::Clock;
 use crate::metrics::Metrics;
-use crate::pki::name::ShortName;
 use crate::policy::{Clusters, PolicySet};
 use crate::store::{Health, Snapshot, Store, StoreError};
 use crate::time::{Lifetime, Time};
@@ -33,6 +32,7 @@ pub use cluster::{Cluster, ClusterSettings};
 pub use error::AppError;
 pub use refusal_cap::RefusalLimits;
 pub use requests::ReviewLimits;
+pub use served::Served;
 use signers::Signers;
 
 /// How far this machine's clock may stand behind the newest record, in seconds.
@@ -57,22 +57,26 @@ pub struct State {
     pub policies: Arc<PolicySet>,
     /// Why the stored set is not `policies`, which then allows nothing.
     pub broken_policies: Option<String>,
+    /// What is signed for.
+    pub served: Arc<Served>,
 }
 
 impl State {
     /// What holds after `held`. Tokens and blocked keys hold at once, whatever the rows are like: a
     /// set that this version or configuration does not understand allows nothing.
-    fn after(held: &Self, snapshot: Snapshot, rules: &Clusters) -> Self {
+    fn after(held: &Self, snapshot: Snapshot) -> Self {
+        let served = Arc::clone(&held.served);
         if snapshot.revisions.policy == held.snapshot.revisions.policy {
             let policies = Arc::clone(&held.policies);
-            return Self { snapshot, policies, broken_policies: held.broken_policies.clone() };
+            return Self { snapshot, policies, broken_policies: held.broken_policies.clone(), served };
         }
-        match compile(&snapshot, rules) {
-            Ok(policies) => Self { snapshot, policies: Arc::new(policies), broken_policies: None },
+        match compile(&snapshot, &served.rules) {
+            Ok(policies) => Self { snapshot, policies: Arc::new(policies), broken_policies: None, served },
             Err(error) => {
                 tracing::error!(%error, "nothing is issued under this policy set");
-                let nothing = PolicySet::none(snapshot.revisions.policy, rules);
-                Self { snapshot, policies: Arc::new(nothing), broken_policies: Some(error.to_string()) }
+                let nothing = PolicySet::none(snapshot.revisions.policy, &served.rules);
+                let broken_policies = Some(error.to_string());
+                Self { snapshot, policies: Arc::new(nothing), broken_policies, served }
             }
         }
     }
@@ -80,8 +84,6 @@ impl State {
 
 /// Everything that a request needs.
 pub struct App {
-    pub clusters: BTreeMap<ShortName, Cluster>,
-    pub rules: Arc<Clusters>,
     pub store: Store,
     pub clock: Clock,
     pub metrics: Metrics,
@@ -124,26 +126,13 @@ impl App {
         clock: Clock,
         metrics: Metrics,
     ) -> Result<Self, StartError> {
-        let (clusters, rules) = cluster::load_all(settings)?;
-        for cluster in clusters.values() {
-            let authority = &cluster.authority;
-            let (key, certificate) = (authority.spki_sha256(), authority.certificate_der());
-            store.register_authority(cluster.name.as_str(), key, certificate, clock.now()).await?;
-            metrics.ca_not_after(cluster.name.as_str(), authority.not_after());
-            if cluster.shares_server_ca {
-                tracing::warn!(
-                    cluster.name = %cluster.name,
-                    "the client CA is also the server CA: whoever holds its key can also be the API server"
-                );
-            }
-        }
+        let served = Arc::new(Served::load(settings)?);
+        served.register(&store, &metrics, clock.now()).await?;
         let snapshot = store.snapshot().await?;
-        let policies = Arc::new(compile(&snapshot, &rules)?);
-        let state = RwLock::new(Arc::new(State { snapshot, policies, broken_policies: None }));
+        let policies = Arc::new(compile(&snapshot, &served.rules)?);
+        let state = RwLock::new(Arc::new(State { snapshot, policies, broken_policies: None, served }));
         metrics.started(clock.now());
         Ok(Self {
-            clusters,
-            rules: Arc::new(rules),
             store,
             clock,
             metrics,
@@ -201,20 +190,6 @@ impl App {
         due
     }
 
-    /// The cluster of that name, or the only one.
-    pub(super) fn cluster(&self, asked: Option<&str>) -> Result<&Cluster, AppError> {
-        let known = || self.clusters.keys().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        match asked {
-            None if self.clusters.len() > 1 => Err(AppError::ClusterRequired(known())),
-            None => self.clusters.values().next().ok_or_else(|| AppError::Internal("no cluster".to_owned())),
-            Some(asked) => {
-                self.clusters.values().find(|cluster| cluster.name.as_str() == asked).ok_or_else(|| {
-                    AppError::ClusterUnknown { asked: asked.chars().take(64).collect(), known: known() }
-                })
-            }
-        }
-    }
-
     /// What holds now, as far as this process has seen.
     pub fn state(&self) -> Arc<State> {
         Arc::clone(&self.state.read().unwrap_or_else(PoisonError::into_inner))
@@ -233,8 +208,7 @@ impl App {
             return Ok(held);
         }
         let snapshot = self.store.snapshot().await?;
-        let rules = Arc::clone(&self.rules);
-        let fresh = tokio::task::spawn_blocking(move || State::after(&held, snapshot, &rules)).await;
+        let fresh = tokio::task::spawn_blocking(move || State::after(&held, snapshot)).await;
         let fresh =
             Arc::new(fresh.map_err(|_| AppError::Internal("compiling the policies broke off".to_owned()))?);
         let mut place = self.state.write().unwrap_or_else(PoisonError::into_inner);
@@ -246,14 +220,16 @@ impl App {
     /// is told, but does not take the others out of service.
     pub async fn readiness(&self) -> Readiness {
         let now = self.clock.now();
+        let state = self.state();
+        let clusters = &state.served.clusters;
         let mut problems: Vec<String> =
-            self.clusters.values().filter_map(|cluster| ca_problem(cluster, now)).collect();
-        let some_ca_signs = problems.len() < self.clusters.len();
+            clusters.values().filter_map(|cluster| ca_problem(cluster, now)).collect();
+        let some_ca_signs = problems.len() < clusters.len();
         let ledger = match self.store.health().await {
             Err(_) => Some("the ledger does not answer".to_owned()),
             Ok(health) => clock_problem(&health, now),
         };
-        let policies = self.state().broken_policies.clone();
+        let policies = state.broken_policies.clone();
         let ready = some_ca_signs && ledger.is_none() && policies.is_none();
         problems.extend(ledger);
         problems.extend(policies);

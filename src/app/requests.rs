@@ -75,7 +75,7 @@ impl App {
             HeldState::Pending => return Err(AppError::RequestNotApproved),
             closed => return Err(AppError::RequestClosed(closed)),
         }
-        if self.cluster(Some(&request.cluster))?.authority.spki_sha256() != request.authority {
+        if self.state().served.cluster(Some(&request.cluster))?.authority.spki_sha256() != request.authority {
             let why = "another CA signs for this cluster now";
             self.store.void_request(id, why, None, now, &command.origin).await?;
             return Err(AppError::RequestVoided);
@@ -105,7 +105,7 @@ impl App {
         let most = self.review_limits.pending_per_caller;
         let wish = RequestToHold {
             id: HeldId(random::octets()?),
-            authority: self.cluster(Some(held.ask().cluster.as_str()))?.authority.spki_sha256(),
+            authority: state.served.cluster(Some(held.ask().cluster.as_str()))?.authority.spki_sha256(),
             held,
             csr: command.csr.clone(),
             at: now,

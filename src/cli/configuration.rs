@@ -5,6 +5,7 @@ use clap::Subcommand;
 
 use crate::app::cluster;
 use crate::config::Config;
+use crate::tls::Tls;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Configuration {
@@ -36,6 +37,10 @@ impl Configuration {
                     cluster.name
                 );
             }
+        }
+        if let Some(settings) = &config.tls {
+            let current = Tls::load(settings.clone())?.current();
+            println!("tls\t{}\tuntil {}", settings.certificate.display(), current.not_after);
         }
         Ok(())
     }
