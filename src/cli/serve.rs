@@ -9,6 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::{App, StartError};
+use crate::auth::Ways;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::http::{self, server::Limits};
@@ -70,7 +71,9 @@ pub(super) async fn launch(config: &Config, listeners: Listeners, shutdown: Canc
     retained.with_context(|| config.store.to_string())?;
     let app = App::start(config.clusters.clone(), store.clone(), Clock::System, Metrics::default()).await;
     let app = app.map_err(|error| told(error, config))?.with_refusal_limits(config.refusals);
-    let app = Arc::new(app.with_review_limits(config.review));
+    let names = app.clusters.keys().cloned().collect::<Vec<_>>();
+    let ways = Ways::open(&config.auth, names).map_err(anyhow::Error::msg)?;
+    let app = Arc::new(app.with_review_limits(config.review).with_ways(ways));
     let refresher = tokio::spawn(keep_fresh(Arc::clone(&app), shutdown.clone()));
     let reads = tokio::spawn(audit_reads(Arc::clone(&app), shutdown.clone()));
     let lapses = tokio::spawn(lapse_requests(Arc::clone(&app), shutdown.clone()));
