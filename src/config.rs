@@ -14,6 +14,7 @@ use self::limits::LimitsTable;
 use self::review::ReviewTable;
 use crate::app::cluster::ClusterSettings;
 use crate::app::{RefusalLimits, ReviewLimits};
+use crate::auth::{AuthSettings, RoleBinding};
 use crate::http::Limits;
 use crate::store::StoreSettings;
 use crate::store::retention::LEAST_RETENTION;
@@ -40,6 +41,8 @@ pub struct Config {
     pub databases: BTreeMap<String, StoreSettings>,
     /// What is signed for.
     pub clusters: Vec<ClusterSettings>,
+    /// Who may call, and as what.
+    pub auth: AuthSettings,
     /// What connections may hold.
     pub connections: Limits,
     /// How many refusals of one caller are recorded.
@@ -72,6 +75,8 @@ struct File {
     retention: Option<Lifetime>,
     #[serde(default)]
     clusters: Vec<ClusterSettings>,
+    #[serde(default)]
+    roles: Vec<RoleBinding>,
     #[serde(default)]
     limits: LimitsTable,
     #[serde(default)]
@@ -158,6 +163,8 @@ impl File {
         for (index, cluster) in self.clusters.iter().enumerate() {
             cluster.check().map_err(|error| format!("clusters[{index}]: {error}"))?;
         }
+        let auth = AuthSettings { roles: self.roles };
+        auth.check(self.clusters.iter().map(|cluster| cluster.name.clone()))?;
         if self.retention.is_some_and(|retention| retention < LEAST_RETENTION) {
             return Err(format!(
                 "retention: is at least {LEAST_RETENTION}; without this key records are kept for ever"
@@ -171,6 +178,7 @@ impl File {
             store,
             databases,
             clusters: self.clusters.into_iter().map(|cluster| cluster.resolved_from(folder)).collect(),
+            auth,
             connections: self.limits.connections(),
             refusals: self.limits.refusals(),
             review: self.review.limits().map_err(|error| format!("review.{error}"))?,
@@ -350,6 +358,15 @@ mod tests {
         for wrong in ["refusals_burst = 0", "refusals_per_minute = -1", "refusals = 3"] {
             let error = parse(&format!("{GOOD}\n[limits]\n{wrong}"), &[]).unwrap_err();
             assert!(error.contains("limits"), "{wrong}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_role_is_bound_to_callers_of_a_configured_source_only() {
+        for callers in ["oidc:corp:*", "group:corp:dev", "token:portal", "cert:prod:alice", "*"] {
+            let text = format!("{GOOD}\n[[roles]]\nrole = \"requester\"\ncallers = [\"{callers}\"]");
+            let error = parse(&text, &[]).unwrap_err();
+            assert!(error.starts_with("roles[0].callers[0]: "), "{error}");
         }
     }
 

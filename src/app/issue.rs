@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use crate::auth;
 use crate::ca::Signed;
 use crate::caller::Caller;
 use crate::pki::csr::{self, CertRequest};
@@ -223,7 +222,7 @@ impl App {
         if ask.on_behalf_of.is_some() && !command.principal.on_behalf_of {
             return Err(AppError::OnBehalfOfNotAllowed);
         }
-        auth::recheck(&command.principal, &state.snapshot.tokens, moment.now)?;
+        self.recheck(&command.principal, state, moment.now)?;
         state.served.cluster(Some(ask.cluster.as_str()))?;
         if state.snapshot.blocked_keys.contains(&ask.request.key().spki_sha256()) {
             return Err(AppError::KeyBlocked);

@@ -1,5 +1,6 @@
 //! The use cases: what the service does, without saying how it is asked.
 
+mod callers;
 pub mod check;
 pub mod cluster;
 pub mod command;
@@ -18,11 +19,11 @@ pub mod served;
 mod signers;
 
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::Semaphore;
 
-use crate::auth::{self, AuthError, Principal};
+use crate::auth::{AuthError, Ways};
 use crate::clock::Clock;
 use crate::metrics::Metrics;
 use crate::policy::{Clusters, PolicySet};
@@ -47,9 +48,6 @@ const EXPORTS: usize = 2;
 
 /// How many counts run at once, for the same reason. Not among the exports, which slow clients hold up.
 const COUNTS: usize = 1;
-
-/// The least time between two looks into the ledger for a token that is not known here.
-const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
 
 /// The policy set and the credentials that hold at one revision, compiled.
 pub struct State {
@@ -88,6 +86,7 @@ pub struct App {
     pub clock: Clock,
     pub metrics: Metrics,
     state: RwLock<Arc<State>>,
+    ways: Ways,
     refusal_cap: refusal_cap::RefusalCap,
     in_flight: retry::InFlight,
     signers: Signers,
@@ -137,6 +136,7 @@ impl App {
             clock,
             metrics,
             state,
+            ways: Ways::default(),
             refusal_cap: refusal_cap::RefusalCap::new(RefusalLimits::default()),
             in_flight: retry::InFlight::default(),
             signers: Signers::start()?,
@@ -151,6 +151,13 @@ impl App {
         })
     }
 
+    /// The same with more ways to authenticate than tokens.
+    #[must_use]
+    pub fn with_ways(mut self, ways: Ways) -> Self {
+        self.ways = ways;
+        self
+    }
+
     /// The same with other limits for recorded refusals.
     #[must_use]
     pub fn with_refusal_limits(mut self, limits: RefusalLimits) -> Self {
@@ -163,31 +170,6 @@ impl App {
     pub fn with_review_limits(mut self, limits: ReviewLimits) -> Self {
         self.review_limits = limits;
         self
-    }
-
-    /// The caller behind the value of `Authorization`.
-    ///
-    /// # Errors
-    /// `Unauthenticated`, in words that tell an unknown credential from a wrong one to nobody.
-    pub async fn authenticate(&self, authorization: Option<&str>) -> Result<Principal, AppError> {
-        let now = self.clock.now();
-        let found = auth::authenticate(authorization, &self.state().snapshot.tokens, now);
-        if found != Err(AuthError::Unknown) || !self.may_look_for_token() {
-            return Ok(found?);
-        }
-        let fresh = self.refresh().await?;
-        Ok(auth::authenticate(authorization, &fresh.snapshot.tokens, now)?)
-    }
-
-    /// Whether an unknown token is worth a look into the ledger: it may have just been made by
-    /// another process. Seldom, so that guessing does not become a load.
-    fn may_look_for_token(&self) -> bool {
-        let mut last = self.last_look.lock().unwrap_or_else(PoisonError::into_inner);
-        let due = last.is_none_or(|last| last.elapsed() >= BETWEEN_LOOKS);
-        if due {
-            *last = Some(Instant::now());
-        }
-        due
     }
 
     /// What holds now, as far as this process has seen.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::audit::Origin;
-use crate::auth::{self, Principal};
+use crate::auth::Principal;
 use crate::pki::name::ShortName;
 use crate::policy::{Difference, PolicyRow, PolicySet};
 use crate::replay::{self, Drift, Options, Sets, report::Plan};
@@ -225,7 +225,7 @@ impl App {
         for _ in 0..ATTEMPTS {
             let state = self.refresh().await?;
             let now = self.clock.now();
-            auth::recheck(principal, &state.snapshot.tokens, now)?;
+            self.recheck(principal, &state, now)?;
             let expected = Expected { seen, tokens: Some(state.snapshot.revisions.tokens) };
             match self.store.edit_policies(edit.clone(), expected, now, origin).await {
                 Err(StoreError::Stale) => {}

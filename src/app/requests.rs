@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::audit::Origin;
-use crate::auth::{self, Principal};
+use crate::auth::Principal;
 use crate::policy::{Approver, Evidence, Held, Objection, review};
 use crate::random;
 use crate::store::requests::{Hold, RequestToHold, Said, Word};
@@ -245,11 +245,14 @@ impl App {
         for _ in 0..ATTEMPTS {
             let state = self.refresh().await?;
             let now = self.clock.now();
-            auth::recheck(principal, &state.snapshot.tokens, now)?;
+            self.recheck(principal, &state, now)?;
             let word = Word {
                 id,
                 approver: Approver::Caller(principal.caller.clone()),
-                credential: Some((principal.token_id.clone(), principal.owner.clone())),
+                credential: principal
+                    .credential
+                    .token_id()
+                    .map(|id| (id.to_owned(), principal.owner.clone())),
                 seen_tokens: Some(state.snapshot.revisions.tokens),
                 comment: comment.clone(),
                 at: now,
@@ -281,7 +284,7 @@ impl App {
         for _ in 0..ATTEMPTS {
             let state = self.refresh().await?;
             let now = self.clock.now();
-            auth::recheck(principal, &state.snapshot.tokens, now)?;
+            self.recheck(principal, &state, now)?;
             let seen = state.snapshot.revisions.tokens;
             match self.store.withdraw_request(id, seen, now, origin).await {
                 Err(StoreError::Stale) => {}

@@ -4,6 +4,7 @@ use anyhow::Result;
 use clap::Subcommand;
 
 use crate::app::cluster;
+use crate::auth::Ways;
 use crate::config::Config;
 use crate::tls::Tls;
 
@@ -22,6 +23,7 @@ impl Configuration {
             store.check().map_err(|error| anyhow::anyhow!("{key}: {error}"))?;
         }
         let (clusters, _) = cluster::load_all(config.clusters.clone())?;
+        Ways::open(&config.auth, clusters.keys().cloned()).map_err(anyhow::Error::msg)?;
         for cluster in clusters.values() {
             let authority = &cluster.authority;
             println!(

@@ -12,6 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::{App, StartError};
+use crate::auth::Ways;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::http::{self, server::Limits};
@@ -83,7 +84,9 @@ pub(super) async fn launch(
     retained.with_context(|| config.store.to_string())?;
     let app = App::start(config.clusters.clone(), store.clone(), Clock::System, Metrics::default()).await;
     let app = app.map_err(|error| told(error, config))?.with_refusal_limits(config.refusals);
-    let app = Arc::new(app.with_review_limits(config.review));
+    let names = app.state().served.clusters.keys().cloned().collect::<Vec<_>>();
+    let ways = Ways::open(&config.auth, names).map_err(anyhow::Error::msg)?;
+    let app = Arc::new(app.with_review_limits(config.review).with_ways(ways));
     if let Some(tls) = &tls {
         app.metrics.tls_not_after(tls.current().not_after);
     }

@@ -14,7 +14,7 @@ use super::exchange::Exchange;
 use super::server::Peer;
 use crate::app::{App, AppError};
 use crate::audit::{Origin, RequestId};
-use crate::auth::{AuthError, Principal};
+use crate::auth::{AuthError, Presented, Principal};
 
 /// Lets a request through to its handler if its credential is what the route asks for.
 pub async fn guard(
@@ -23,11 +23,17 @@ pub async fn guard(
     next: Next,
 ) -> Result<Response, Problem> {
     if access != Access::Open {
-        let principal = app.authenticate(authorization(request.headers())?).await?;
+        let from = from(&request);
+        let principal = app.authenticate(presented(&request)?, &from).await?;
         if let Some(exchange) = request.extensions().get::<Arc<Exchange>>() {
             let _ = exchange.caller.set(principal.caller.to_string());
         }
-        let asker = Asker { origin: origin(&principal, &request), principal };
+        let origin = Origin {
+            caller: principal.caller.to_string(),
+            caller_groups: principal.caller.groups.iter().map(ToString::to_string).collect(),
+            ..from
+        };
+        let asker = Asker { origin, principal };
         if let Err(error) = access.admit(asker.principal.roles) {
             return Err(app.refuse_early(&asker.origin, error).await.into());
         }
@@ -45,6 +51,11 @@ pub struct Asker {
     pub origin: Origin,
 }
 
+/// Everything of a request that could say who sends it.
+fn presented(request: &Request) -> Result<Presented<'_>, Problem> {
+    Ok(Presented { authorization: authorization(request.headers())? })
+}
+
 /// The one `Authorization` header. Two could be read differently by a proxy in front.
 fn authorization(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
@@ -56,11 +67,12 @@ fn authorization(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
     first.map(|value| value.to_str().map_err(|_| unreadable().into())).transpose()
 }
 
-fn origin(principal: &Principal, request: &Request) -> Origin {
+/// Which request it is and from where; of whom is not known yet.
+fn from(request: &Request) -> Origin {
     let exchange = request.extensions().get::<Arc<Exchange>>();
     Origin {
-        caller: principal.caller.to_string(),
-        caller_groups: principal.caller.groups.iter().map(ToString::to_string).collect(),
+        caller: String::new(),
+        caller_groups: Vec::new(),
         request_id: exchange.map_or(RequestId([0; 16]), |exchange| exchange.id),
         client_request_id: exchange.and_then(|exchange| exchange.client_id.clone()),
         address: request.extensions().get::<Peer>().map(|peer| peer.0),
