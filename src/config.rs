@@ -14,7 +14,9 @@ use self::limits::LimitsTable;
 use self::review::ReviewTable;
 use crate::app::cluster::ClusterSettings;
 use crate::app::{RefusalLimits, ReviewLimits};
-use crate::auth::{AuthSettings, RoleBinding};
+use crate::auth::mtls::MtlsSettings;
+use crate::auth::proxy::ProxySettings;
+use crate::auth::{AuthSettings, Network, RoleBinding};
 use crate::http::Limits;
 use crate::store::StoreSettings;
 use crate::store::retention::LEAST_RETENTION;
@@ -78,6 +80,10 @@ struct File {
     #[serde(default)]
     roles: Vec<RoleBinding>,
     #[serde(default)]
+    auth: AuthTable,
+    #[serde(default)]
+    trusted_proxies: Vec<Network>,
+    #[serde(default)]
     limits: LimitsTable,
     #[serde(default)]
     review: ReviewTable,
@@ -85,6 +91,14 @@ struct File {
     log_format: LogFormat,
     #[serde(default = "default_log")]
     log: String,
+}
+
+/// The `[auth]` table: one list for each way to authenticate.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct AuthTable {
+    mtls: Vec<MtlsSettings>,
+    proxy: Vec<ProxySettings>,
 }
 
 /// One `[databases.NAME]` table.
@@ -163,7 +177,20 @@ impl File {
         for (index, cluster) in self.clusters.iter().enumerate() {
             cluster.check().map_err(|error| format!("clusters[{index}]: {error}"))?;
         }
-        let auth = AuthSettings { roles: self.roles };
+        let auth = AuthSettings {
+            roles: self.roles,
+            mtls: self.auth.mtls.into_iter().map(|mtls| mtls.resolved_from(folder)).collect(),
+            proxies: self.auth.proxy.into_iter().map(|proxy| proxy.resolved_from(folder)).collect(),
+            trusted_proxies: self.trusted_proxies,
+        };
+        if self.tls.is_none() && !auth.mtls.is_empty() {
+            return Err("auth.mtls: client certificates need TLS in the service: set [tls]".to_owned());
+        }
+        if self.tls.is_none() && auth.proxies.iter().any(|proxy| proxy.ca.is_some()) {
+            return Err(
+                "auth.proxy: a proxy with a certificate needs TLS in the service: set [tls]".to_owned()
+            );
+        }
         auth.check(self.clusters.iter().map(|cluster| cluster.name.clone()))?;
         if self.retention.is_some_and(|retention| retention < LEAST_RETENTION) {
             return Err(format!(

@@ -4,8 +4,12 @@ use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use crate::audit::Origin;
-use crate::auth::{self, AuthError, Presented, Principal, Shown};
-use crate::time::Time;
+use crate::auth::{
+    self, AuthError, Credential, Identity, OwnCertificate, Presented, Principal, Roles, Shown,
+};
+use crate::caller::{Caller, CallerKind, Claims};
+use crate::time::{Lifetime, Time};
+use crate::tls::{ClientCertificate, Unverified};
 
 use super::{App, AppError, State};
 
@@ -28,9 +32,136 @@ impl App {
 
     async fn principal(&self, presented: Presented<'_>) -> Result<Principal, AppError> {
         let now = self.clock.now();
+        if let Some(principal) = self.without_authorization(&presented, now).await? {
+            return Ok(principal);
+        }
         match presented.one()? {
             Shown::Bearer(credential) => self.by_token(credential, now).await,
         }
+    }
+
+    /// The caller that something else than `Authorization` names; none where nothing does. Two that do
+    /// are never weighed against each other.
+    async fn without_authorization(
+        &self,
+        presented: &Presented<'_>,
+        now: Time,
+    ) -> Result<Option<Principal>, AppError> {
+        if presented.certificate.is_none() && presented.headers.is_empty() {
+            return Ok(None);
+        }
+        let doors = &self.ways.doors;
+        let proxied = doors.proxied(presented, now)?;
+        let certified = presented.certificate.map(|shown| self.certified(shown, now));
+        let claims = [
+            presented.authorization.is_some(),
+            proxied.is_some(),
+            certified.as_ref().is_some_and(|certified| certified.is_ok()),
+        ];
+        if claims.into_iter().filter(|claim| *claim).count() > 1 {
+            return Err(AuthError::SeveralCredentials.into());
+        }
+        if presented.authorization.is_some() {
+            return Ok(None);
+        }
+        match (proxied, certified) {
+            (Some(caller), _) => {
+                Ok(Some(self.configured(caller, Credential::Proxied, now.after(Lifetime::MOST))))
+            }
+            (None, None) => Ok(None),
+            (None, Some(Ok(Certified::Other(caller, until)))) => {
+                Ok(Some(self.configured(caller, Credential::Mtls, until)))
+            }
+            (None, Some(Ok(Certified::Own(shown)))) => self.by_own_certificate(shown, now).await.map(Some),
+            (None, Some(Err(error))) => Err(error.into()),
+        }
+    }
+
+    /// Whose certificate it is.
+    fn certified<'c>(&self, shown: &'c ClientCertificate, now: Time) -> Result<Certified<'c>, AuthError> {
+        let other = match self.ways.doors.certified(shown, now) {
+            Ok(source) => {
+                let (caller, until) = source.caller(shown)?;
+                return Ok(Certified::Other(caller, until));
+            }
+            Err(why) => why,
+        };
+        match (self.state().served.vouches(shown, now), other) {
+            (Ok(()), _) => Ok(Certified::Own(shown)),
+            (Err(Unverified::Expired), _) | (_, Unverified::Expired) => Err(AuthError::CertificateExpired),
+            (Err(Unverified::Foreign), Unverified::Foreign) => Err(AuthError::CertificateUnknown),
+        }
+    }
+
+    /// A caller whose roles are those of the configuration.
+    fn configured(&self, caller: Caller, credential: Credential, expires_at: Time) -> Principal {
+        Principal {
+            roles: self.ways.roles.roles_of(&caller),
+            on_behalf_of: self.ways.roles.may_name_persons(&caller),
+            owner: caller.to_string(),
+            identity: Identity::of(&caller),
+            caller,
+            credential,
+            expires_at,
+        }
+    }
+
+    /// The holder of a certificate that a CA of ours signed: if it is in the ledger, and as its cluster
+    /// stands today. It never has a role.
+    async fn by_own_certificate(&self, shown: &ClientCertificate, now: Time) -> Result<Principal, AppError> {
+        let found = self.store.shown_certificate(shown.sha256()).await?;
+        let (recorded, reviewed) = found.ok_or(AuthError::CertificateUnknown)?;
+        let state = self.state();
+        let cluster = state.served.find(&recorded.cluster).ok_or(AuthError::CertificateUnknown)?;
+        if cluster.authority.spki_sha256() != recorded.authority {
+            return Err(AuthError::CertificateUnknown.into());
+        }
+        let own = OwnCertificate {
+            serial: recorded.serial,
+            cluster: recorded.cluster.clone(),
+            user: recorded.user.clone(),
+            groups: recorded.groups.clone(),
+            spki_sha256: recorded.spki_sha256,
+            not_after: recorded.not_after,
+            first_issued: recorded.first_issued(),
+            reviewed,
+        };
+        let caller = Caller {
+            kind: CallerKind::Certificate,
+            source: Some(cluster.name.clone()),
+            name: recorded.user.clone(),
+            groups: Vec::new(),
+            claims: Claims::new(),
+        };
+        let principal = Principal {
+            roles: Roles::default(),
+            on_behalf_of: false,
+            owner: caller.to_string(),
+            identity: Identity::of(&caller),
+            caller,
+            credential: Credential::Certificate(Box::new(own)),
+            expires_at: recorded.not_after.after(Lifetime::from_seconds(1)),
+        };
+        self.recheck(&principal, &state, now)?;
+        Ok(principal)
+    }
+
+    /// Makes sure that no way to authenticate trusts a CA of a cluster. To be asked at start.
+    ///
+    /// # Errors
+    /// One sentence that names both.
+    pub fn check_ways(&self) -> Result<(), String> {
+        self.state().served.check_ways(&self.ways)
+    }
+
+    /// Whose `X-Forwarded-For` is believed.
+    pub fn trusted_proxies(&self) -> &[crate::auth::Network] {
+        &self.ways.trusted_proxies
+    }
+
+    /// Whether headers can name a caller.
+    pub fn reads_proxy_headers(&self) -> bool {
+        self.ways.doors.reads_headers()
     }
 
     /// Whether a caller who was authenticated before still is, under `state`.
@@ -60,4 +191,12 @@ impl App {
         }
         due
     }
+}
+
+/// Whose certificate a client showed.
+enum Certified<'c> {
+    /// One of ours.
+    Own(&'c ClientCertificate),
+    /// That of a caller of `[[auth.mtls]]`, and the instant from which it no longer holds.
+    Other(Caller, Time),
 }

@@ -43,6 +43,9 @@ pub struct ClusterSettings {
     /// Whether rows may give node and bootstrap identities.
     #[serde(default)]
     pub node_identities: bool,
+    /// How long a certificate may be renewed, counted from when the first of its chain was issued.
+    #[serde(default = "max_renew")]
+    pub max_renew: Lifetime,
     /// Clusters that trust one CA key name one group; a claim must then be allowed on all of them.
     pub trust_group: Option<ShortName>,
 }
@@ -52,6 +55,10 @@ fn default_ttl() -> Lifetime {
 }
 
 fn max_ttl() -> Lifetime {
+    Lifetime::from_seconds(24 * 3_600)
+}
+
+fn max_renew() -> Lifetime {
     Lifetime::from_seconds(24 * 3_600)
 }
 
@@ -82,7 +89,9 @@ impl ClusterSettings {
         if let Some(namespace) = &self.namespace {
             check_namespace(namespace).map_err(|reason| self.wrong("namespace", reason))?;
         }
-        for (key, ttl) in [("default_ttl", self.default_ttl), ("max_ttl", self.max_ttl)] {
+        let lifetimes =
+            [("default_ttl", self.default_ttl), ("max_ttl", self.max_ttl), ("max_renew", self.max_renew)];
+        for (key, ttl) in lifetimes {
             if ttl < Lifetime::LEAST || ttl > Lifetime::MOST {
                 return Err(self.wrong(key, "is under 10 minutes or over 10 years"));
             }
@@ -139,6 +148,8 @@ pub struct Cluster {
     pub namespace: Option<String>,
     pub default_ttl: Lifetime,
     pub max_ttl: Lifetime,
+    /// How long a chain of renewals lives.
+    pub max_renew: Lifetime,
     pub authority: Arc<Authority>,
     /// Whether the CA that signs here is also the one by which clients trust the API server.
     pub shares_server_ca: bool,
@@ -179,6 +190,7 @@ impl Cluster {
             namespace: settings.namespace.clone(),
             default_ttl: settings.default_ttl,
             max_ttl: settings.max_ttl,
+            max_renew: settings.max_renew,
             authority: Arc::new(authority),
             rules,
             settings,

@@ -15,7 +15,7 @@ use crate::time::Time;
 use super::command::{Preview, SignCommand, SignOutcome};
 use super::refuse::Wish;
 use super::retry::{self, Claimed};
-use super::{ATTEMPTS, App, AppError, CLOCK_TOLERANCE, State};
+use super::{ATTEMPTS, App, AppError, CLOCK_TOLERANCE, State, renewal};
 
 /// Why an attempt gave no certificate.
 pub(super) enum Stopped {
@@ -82,7 +82,15 @@ impl App {
 
     /// The cluster and the person that are named: what is wrong with them is a 400, whatever the CSR is like.
     pub(super) fn addressed(&self, command: &SignCommand) -> Result<Addressed, AppError> {
-        let cluster = self.state().served.cluster(command.cluster.as_deref())?.name.clone();
+        let renewed = renewal::shown(&command.principal).map(|own| own.cluster.as_str());
+        if let (Some(own), Some(asked)) = (renewed, command.cluster.as_deref())
+            && own != asked
+        {
+            let text = format!("cluster: this certificate is for {own}, and is renewed there");
+            return Err(AppError::ParameterInvalid(text));
+        }
+        let asked = renewed.or(command.cluster.as_deref());
+        let cluster = self.state().served.cluster(asked)?.name.clone();
         let on_behalf_of = command.on_behalf_of.as_deref().map(Name::parse).transpose();
         let on_behalf_of =
             on_behalf_of.map_err(|error| AppError::ParameterInvalid(format!("on_behalf_of: {error}")))?;
@@ -91,7 +99,7 @@ impl App {
 
     /// From foreign bytes to what is decided on.
     async fn read_ask(&self, command: &SignCommand, addressed: &Addressed) -> Result<Ask, AppError> {
-        if !command.principal.roles.requester {
+        if !command.principal.roles.requester && renewal::shown(&command.principal).is_none() {
             return Err(AppError::RoleMissing("requester"));
         }
         let Addressed { cluster, on_behalf_of } = addressed.clone();
@@ -102,6 +110,7 @@ impl App {
             let csr = command.csr.clone();
             self.signers.run(move || CertRequest::parse(&csr)).await??
         };
+        renewal::check_names(&command.principal, &request)?;
         Ok(Ask { cluster, request, ttl: command.ttl, on_behalf_of })
     }
 
@@ -139,7 +148,7 @@ impl App {
             allowance: limited.allowance,
             seen: state.snapshot.revisions,
             idempotency,
-            renews: None,
+            renews: renewal::renews(&command.principal),
             collects: command.collects,
         };
         match self.store.record(issuance).await {
@@ -232,7 +241,8 @@ impl App {
             None => policies.decide_without(&state.served.rules, caller, ask, moment.now, moment.spent),
             Some(evidence) => policies.decide_reviewed(&state.served.rules, caller, ask, moment, evidence),
         };
-        decision.map_err(|refused| AppError::from(*refused))
+        let decision = decision.map_err(|refused| AppError::from(*refused))?;
+        renewal::limited(&command.principal, state, decision, moment.now)
     }
 
     /// Records a refusal under the state that it was decided on; other failures pass.

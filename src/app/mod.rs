@@ -13,6 +13,7 @@ pub mod reading;
 pub mod reads;
 mod refusal_cap;
 mod refuse;
+mod renewal;
 pub mod requests;
 mod retry;
 pub mod served;
@@ -246,6 +247,9 @@ fn compile(snapshot: &Snapshot, rules: &Clusters) -> Result<PolicySet, StartErro
 
 impl From<AuthError> for AppError {
     fn from(error: AuthError) -> Self {
+        if error == AuthError::SeveralCredentials {
+            return Self::SeveralCredentials;
+        }
         Self::Unauthenticated(error)
     }
 }

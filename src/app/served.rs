@@ -8,11 +8,13 @@ use serde::Serialize;
 use super::cluster::{self, Cluster, ClusterError, ClusterSettings};
 use super::{App, AppError, StartError, State, compile};
 use crate::audit::Origin;
+use crate::auth::Ways;
 use crate::metrics::Metrics;
 use crate::pki::name::ShortName;
 use crate::policy::Clusters;
 use crate::store::{Store, StoreError};
 use crate::time::Time;
+use crate::tls::{ClientAuthorities, ClientCertificate, Unverified};
 
 /// The clusters that one reading of the configuration gave. A request holds on to one of these from
 /// its decision to its signature.
@@ -20,6 +22,8 @@ pub struct Served {
     pub clusters: BTreeMap<ShortName, Arc<Cluster>>,
     /// What deciding needs of them.
     pub rules: Arc<Clusters>,
+    /// Who vouches for certificates of ours: the CA of each cluster, and nothing above it.
+    authorities: Option<ClientAuthorities>,
     /// The CA key of every cluster that this process ever signed for, also of those that are gone: a
     /// name that comes back comes back with its own key.
     keys: BTreeMap<ShortName, [u8; 32]>,
@@ -52,7 +56,10 @@ impl Served {
         let clusters: BTreeMap<_, _> =
             clusters.into_iter().map(|(name, cluster)| (name, Arc::new(cluster))).collect();
         let keys = clusters.iter().map(|(name, cluster)| (name.clone(), cluster.authority.spki_sha256()));
-        Ok(Self { keys: keys.collect(), rules: Arc::new(rules), clusters })
+        let signers = clusters.values().map(|cluster| cluster.authority.certificate_der().to_vec().into());
+        // What a client cannot verify by is no reason not to sign: then nothing is renewed.
+        let authorities = ClientAuthorities::of(&signers.collect::<Vec<_>>()).ok();
+        Ok(Self { keys: keys.collect(), rules: Arc::new(rules), authorities, clusters })
     }
 
     /// The cluster of that name, or the only one.
@@ -75,6 +82,24 @@ impl Served {
     #[must_use]
     pub fn find(&self, name: &str) -> Option<&Arc<Cluster>> {
         self.clusters.values().find(|cluster| cluster.name.as_str() == name)
+    }
+
+    /// Whether `certificate` is of a CA that signs here, and valid at `now`.
+    ///
+    /// # Errors
+    /// See [`Unverified`].
+    pub(super) fn vouches(&self, certificate: &ClientCertificate, now: Time) -> Result<(), Unverified> {
+        self.authorities.as_ref().ok_or(Unverified::Foreign)?.verify(certificate, now)
+    }
+
+    /// Makes sure that no way to authenticate trusts a CA of ours, nor one above it.
+    ///
+    /// # Errors
+    /// One sentence.
+    pub(super) fn check_ways(&self, ways: &Ways) -> Result<(), String> {
+        self.clusters.values().try_for_each(|cluster| {
+            ways.doors.check_cluster(cluster.name.as_str(), &cluster.authority.chain_keys())
+        })
     }
 
     /// Notes each CA in the ledger, and its end in the metrics.
@@ -137,6 +162,7 @@ impl App {
         let _one_at_a_time = self.refreshing.lock().await;
         let held = self.state();
         let (fresh, changes) = loaded.after(&held.served)?;
+        fresh.check_ways(&self.ways).map_err(ReloadError::Way)?;
         if changes.is_empty() {
             return Ok(changes);
         }
@@ -164,6 +190,8 @@ pub enum ReloadError {
          the new one, once every API server of the cluster trusts it, or add it under a new name"
     )]
     KeyChanged(String),
+    #[error("{0}")]
+    Way(String),
     #[error(transparent)]
     Policies(#[from] StartError),
     #[error(transparent)]

@@ -1,7 +1,12 @@
 //! Credentials to a caller with roles. What a request shows is [`Presented`]; the one credential of it that
 //! counts is [`Shown`], and what comes of that is a [`Principal`].
 
+mod doors;
+pub mod mtls;
+pub mod network;
+mod own;
 pub mod presented;
+pub mod proxy;
 pub mod roles;
 pub mod sources;
 pub mod token;
@@ -14,6 +19,9 @@ use crate::caller::Caller;
 use crate::store::Snapshot;
 use crate::store::tokens::TokenRecord;
 use crate::time::Time;
+pub use doors::Doors;
+pub use network::{Network, client_behind};
+pub use own::OwnCertificate;
 pub use presented::{Presented, Shown};
 pub use roles::{RoleBinding, RoleBindings, Roles};
 pub use ways::{AuthSettings, Ways};
@@ -45,6 +53,12 @@ pub enum Credential {
         /// Its public part.
         id: String,
     },
+    /// A certificate of ours, for its renewal.
+    Certificate(Box<OwnCertificate>),
+    /// A client certificate of another authority.
+    Mtls,
+    /// The word of a proxy that is trusted.
+    Proxied,
 }
 
 impl Credential {
@@ -53,6 +67,7 @@ impl Credential {
     pub fn token_id(&self) -> Option<&str> {
         match self {
             Self::Token { id } => Some(id),
+            Self::Certificate(_) | Self::Mtls | Self::Proxied => None,
         }
     }
 
@@ -61,6 +76,9 @@ impl Credential {
     pub const fn method(&self) -> &'static str {
         match self {
             Self::Token { .. } => "token",
+            Self::Certificate(_) => "certificate",
+            Self::Mtls => "mtls",
+            Self::Proxied => "proxy",
         }
     }
 }
@@ -117,6 +135,28 @@ pub enum AuthError {
     /// Its roles, its flag or its owner changed during the request.
     #[error("{}", self.message())]
     Changed,
+    /// A client certificate of an authority that counts for nothing here, or one that is not in the
+    /// ledger.
+    #[error("{}", self.message())]
+    CertificateUnknown,
+    /// A client certificate past its time, or before it.
+    #[error("{}", self.message())]
+    CertificateExpired,
+    /// A certificate of ours whose key was blocked.
+    #[error("{}", self.message())]
+    CertificateBlocked,
+    /// A client certificate that names nobody, or two.
+    #[error("{}", self.message())]
+    CertificateNameless,
+    /// The listener wants a client certificate that was not shown.
+    #[error("{}", self.message())]
+    CertificateWanted,
+    /// A trusted proxy let a header through twice, or one that is no name.
+    #[error("{}", self.message())]
+    ProxyHeaders,
+    /// Two things in the request name a caller. The one that is no 401: it is sent as it is.
+    #[error("{}", self.message())]
+    SeveralCredentials,
 }
 
 impl AuthError {
@@ -139,6 +179,24 @@ impl AuthError {
             | Self::Revoked
             | Self::RolesUnknown
             | Self::Changed => NOT_VALID,
+            Self::CertificateUnknown | Self::CertificateBlocked => {
+                "this client certificate opens nothing here: it is unknown, blocked or of an authority that does not count"
+            }
+            Self::CertificateExpired => {
+                "this client certificate has expired, or is not valid yet: get a new one"
+            }
+            Self::CertificateNameless => {
+                "this client certificate does not name one caller: it needs exactly one name of the kind that is configured"
+            }
+            Self::CertificateWanted => {
+                "this service wants a client certificate of its own authority: see tls.client_ca"
+            }
+            Self::ProxyHeaders => {
+                "the proxy's headers do not name one caller: each may stand there once, with names that are valid"
+            }
+            Self::SeveralCredentials => {
+                "this request shows several credentials: send one, in Authorization or as a client certificate"
+            }
         }
     }
 }
@@ -171,6 +229,12 @@ pub fn recheck(principal: &Principal, snapshot: &Snapshot, now: Time) -> Result<
             let record = snapshot.tokens.get(id).ok_or(AuthError::Unknown)?;
             if live(record, now)? == *principal { Ok(()) } else { Err(AuthError::Changed) }
         }
+        Credential::Certificate(own) if now > own.not_after => Err(AuthError::CertificateExpired),
+        Credential::Certificate(own) if snapshot.blocked_keys.contains(&own.spki_sha256) => {
+            Err(AuthError::CertificateBlocked)
+        }
+        Credential::Mtls if now >= principal.expires_at => Err(AuthError::CertificateExpired),
+        Credential::Certificate(_) | Credential::Mtls | Credential::Proxied => Ok(()),
     }
 }
 

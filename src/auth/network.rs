@@ -37,7 +37,9 @@ impl FromStr for Network {
         let most = if address.is_ipv4() { 32 } else { 128 };
         let bits = match bits {
             None => most,
-            Some(bits) if bits.bytes().all(|byte| byte.is_ascii_digit()) => bits.parse().map_err(|_| wrong())?,
+            Some(bits) if bits.bytes().all(|byte| byte.is_ascii_digit()) => {
+                bits.parse().map_err(|_| wrong())?
+            }
             Some(_) => return Err(wrong()),
         };
         if bits > most {
@@ -45,7 +47,10 @@ impl FromStr for Network {
         }
         let first = mask(address, bits);
         if first != address {
-            return Err(format!("`{}` has bits behind its length: write {first}/{bits}", text.escape_debug()));
+            return Err(format!(
+                "`{}` has bits behind its length: write {first}/{bits}",
+                text.escape_debug()
+            ));
         }
         Ok(Self { first, bits })
     }
@@ -89,7 +94,8 @@ pub fn client_behind<'h>(
 fn address(text: &str) -> Option<IpAddr> {
     let plain = text.strip_prefix('[').and_then(|rest| rest.split_once(']')).map_or(text, |(inner, _)| inner);
     let parsed = plain.parse::<IpAddr>().ok();
-    let with_port = || plain.rsplit_once(':').and_then(|(host, _)| host.parse::<Ipv4Addr>().ok()).map(IpAddr::from);
+    let with_port =
+        || plain.rsplit_once(':').and_then(|(host, _)| host.parse::<Ipv4Addr>().ok()).map(IpAddr::from);
     parsed.or_else(with_port).map(|address| address.to_canonical())
 }
 
@@ -138,7 +144,17 @@ mod tests {
 
     #[test]
     fn what_is_no_range_is_refused() {
-        for text in ["", "10.0.0.0/33", "10.0.0/8", "10.0.0.0/", "10.0.0.0/+8", "10.0.0.0/-1", "::/129", "x", "10.0.0.0/8/8"] {
+        for text in [
+            "",
+            "10.0.0.0/33",
+            "10.0.0/8",
+            "10.0.0.0/",
+            "10.0.0.0/+8",
+            "10.0.0.0/-1",
+            "::/129",
+            "x",
+            "10.0.0.0/8/8",
+        ] {
             assert!(text.parse::<Network>().is_err(), "{text}");
         }
         assert!("10.0.0.1/8".parse::<Network>().unwrap_err().contains("write 10.0.0.0/8"));
@@ -161,7 +177,11 @@ mod tests {
             ("::ffff:10.0.0.1", vec!["::ffff:203.0.113.7"], "203.0.113.7"),
             ("10.0.0.1", vec![""], "10.0.0.1"),
         ] {
-            assert_eq!(client_behind(ip(peer), lines.clone().into_iter(), &trusted), ip(client), "{peer} {lines:?}");
+            assert_eq!(
+                client_behind(ip(peer), lines.clone().into_iter(), &trusted),
+                ip(client),
+                "{peer} {lines:?}"
+            );
         }
         assert_eq!(client_behind(ip("10.0.0.1"), ["203.0.113.7"].into_iter(), &[]), ip("10.0.0.1"));
     }

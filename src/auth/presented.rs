@@ -1,12 +1,21 @@
 //! What a request shows of who it comes from: exactly one of it counts.
 
+use std::net::IpAddr;
+
 use super::AuthError;
+use crate::tls::ClientCertificate;
 
 /// Everything in a request that could say who sends it, before any of it is believed.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Presented<'r> {
     /// The value of the one `Authorization` header.
     pub authorization: Option<&'r str>,
+    /// What the client showed in the TLS handshake.
+    pub certificate: Option<&'r ClientCertificate>,
+    /// The other end of the connection, not what any header says of it.
+    pub peer: Option<IpAddr>,
+    /// Every line of headers, names in lower case; none where no header can name a caller.
+    pub headers: &'r [(&'r str, &'r [u8])],
 }
 
 /// The one credential that counts.
@@ -17,6 +26,11 @@ pub enum Shown<'r> {
 }
 
 impl<'r> Presented<'r> {
+    /// The value of each line of the header `name`, which is in lower case.
+    pub(super) fn lines(&self, name: &str) -> impl Iterator<Item = &'r [u8]> {
+        self.headers.iter().filter(move |(of, _)| *of == name).map(|(_, value)| *value)
+    }
+
     /// The credential that counts: `Authorization` where there is one. What is wrong with it is never
     /// made up for by anything else that the request shows.
     ///
@@ -40,7 +54,7 @@ mod tests {
     use super::*;
 
     fn header(text: &str) -> Result<Shown<'_>, AuthError> {
-        Presented { authorization: Some(text) }.one()
+        Presented { authorization: Some(text), ..Presented::default() }.one()
     }
 
     #[test]

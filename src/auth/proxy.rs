@@ -73,18 +73,25 @@ impl ProxySettings {
     /// The key and what is wrong with its value.
     pub fn check(&self) -> Result<(), String> {
         let by_certificate = self.ca.is_some() || !self.client_names.is_empty();
-        let by_secret = self.secret_header.is_some() || self.secret_file.is_some() || !self.addresses.is_empty();
+        let by_secret =
+            self.secret_header.is_some() || self.secret_file.is_some() || !self.addresses.is_empty();
         match (by_certificate, by_secret) {
             (true, true) | (false, false) => {
-                return Err("name either ca and client_names, or addresses, secret_header and secret_file".to_owned());
+                return Err(
+                    "name either ca and client_names, or addresses, secret_header and secret_file".to_owned()
+                );
             }
             (true, false) if self.ca.is_none() || self.client_names.is_empty() => {
                 return Err("a proxy with a certificate needs both ca and client_names".to_owned());
             }
             (false, true)
-                if self.addresses.is_empty() || self.secret_header.is_none() || self.secret_file.is_none() =>
+                if self.addresses.is_empty()
+                    || self.secret_header.is_none()
+                    || self.secret_file.is_none() =>
             {
-                return Err("a proxy with a secret needs all of addresses, secret_header and secret_file".to_owned());
+                return Err(
+                    "a proxy with a secret needs all of addresses, secret_header and secret_file".to_owned()
+                );
             }
             _ => {}
         }
@@ -148,7 +155,8 @@ impl TrustedProxy {
             (None, Some(file), Some(header)) => KnownBy::Secret {
                 addresses: settings.addresses.clone(),
                 header: header.to_ascii_lowercase(),
-                sha256: read_secret(file).map_err(|error| format!("secret_file: {}: {error}", shown(file)))?,
+                sha256: read_secret(file)
+                    .map_err(|error| format!("secret_file: {}: {error}", shown(file)))?,
             },
             _ => return Err("names no way to know the proxy".to_owned()),
         };
@@ -239,7 +247,9 @@ fn read_secret(file: &Path) -> Result<[u8; 32], String> {
     let octets = secret_file::read(file).map_err(|error| error.to_string())?;
     let secret = octets.trim_ascii();
     if secret.len() < SHORTEST_SECRET || !secret.iter().all(u8::is_ascii_graphic) {
-        return Err(format!("it holds no secret of {SHORTEST_SECRET} characters or more: `openssl rand -hex 32`"));
+        return Err(format!(
+            "it holds no secret of {SHORTEST_SECRET} characters or more: `openssl rand -hex 32`"
+        ));
     }
     Ok(hash(secret))
 }

@@ -1,5 +1,9 @@
 //! The configured ways to authenticate, beside API tokens, and what roles their callers have.
 
+use super::doors::{self, Doors};
+use super::mtls::MtlsSettings;
+use super::network::Network;
+use super::proxy::ProxySettings;
 use super::roles::{RoleBinding, RoleBindings};
 use super::sources::Sources;
 use crate::pki::name::ShortName;
@@ -9,6 +13,12 @@ use crate::pki::name::ShortName;
 pub struct AuthSettings {
     /// The `[[roles]]` tables.
     pub roles: Vec<RoleBinding>,
+    /// The `[[auth.mtls]]` tables.
+    pub mtls: Vec<MtlsSettings>,
+    /// The `[[auth.proxy]]` tables.
+    pub proxies: Vec<ProxySettings>,
+    /// Whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<Network>,
 }
 
 /// The same, checked and opened.
@@ -16,6 +26,10 @@ pub struct AuthSettings {
 pub struct Ways {
     /// The roles of callers that are no tokens.
     pub roles: RoleBindings,
+    /// Certificates and proxies that name callers.
+    pub doors: Doors,
+    /// Whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<Network>,
 }
 
 impl AuthSettings {
@@ -24,7 +38,8 @@ impl AuthSettings {
     /// # Errors
     /// The key's path and what is wrong with its value.
     pub fn check(&self, clusters: impl IntoIterator<Item = ShortName>) -> Result<RoleBindings, String> {
-        let sources = Sources::beside(clusters);
+        let mut sources = Sources::beside(clusters);
+        doors::add(&mut sources, &self.mtls, &self.proxies)?;
         RoleBindings::new(&self.roles, &sources)
     }
 }
@@ -38,6 +53,10 @@ impl Ways {
         settings: &AuthSettings,
         clusters: impl IntoIterator<Item = ShortName>,
     ) -> Result<Self, String> {
-        Ok(Self { roles: settings.check(clusters)? })
+        Ok(Self {
+            roles: settings.check(clusters)?,
+            doors: Doors::open(&settings.mtls, &settings.proxies)?,
+            trusted_proxies: settings.trusted_proxies.clone(),
+        })
     }
 }

@@ -23,7 +23,11 @@ impl Configuration {
             store.check().map_err(|error| anyhow::anyhow!("{key}: {error}"))?;
         }
         let (clusters, _) = cluster::load_all(config.clusters.clone())?;
-        Ways::open(&config.auth, clusters.keys().cloned()).map_err(anyhow::Error::msg)?;
+        let ways = Ways::open(&config.auth, clusters.keys().cloned()).map_err(anyhow::Error::msg)?;
+        for cluster in clusters.values() {
+            let keys = cluster.authority.chain_keys();
+            ways.doors.check_cluster(cluster.name.as_str(), &keys).map_err(anyhow::Error::msg)?;
+        }
         for cluster in clusters.values() {
             let authority = &cluster.authority;
             println!(

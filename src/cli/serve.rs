@@ -87,6 +87,7 @@ pub(super) async fn launch(
     let names = app.state().served.clusters.keys().cloned().collect::<Vec<_>>();
     let ways = Ways::open(&config.auth, names).map_err(anyhow::Error::msg)?;
     let app = Arc::new(app.with_review_limits(config.review).with_ways(ways));
+    app.check_ways().map_err(anyhow::Error::msg)?;
     if let Some(tls) = &tls {
         app.metrics.tls_not_after(tls.current().not_after);
     }

@@ -31,6 +31,7 @@ use tower::ServiceExt;
 
 use self::bodies::{Arriving, Leaving};
 use self::connections::{Connections, Full, Place};
+use self::handshake::Shown;
 use self::stream::Watched;
 use super::error::Problem;
 use super::exchange::new_request_id;
@@ -84,6 +85,11 @@ impl Default for Limits {
 /// The other end of the connection, in every request's extensions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer(pub IpAddr);
+
+/// In the extensions of requests whose connection shows no certificate of the authorities that the
+/// listener wants one of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotAtTheDoor;
 
 /// How long the body may take, in every request's extensions; see [`Limits::body_read`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -217,6 +223,8 @@ impl Server {
 struct Remote {
     peer: Peer,
     certificate: Option<ClientCertificate>,
+    /// Whether it shows a certificate as the listener wants it, if it wants one.
+    at_the_door: bool,
 }
 
 /// One connection that has a place.
@@ -239,11 +247,12 @@ impl Served {
 
     async fn from_the_start(&self, stream: TcpStream, peer: Peer, tls: Option<Arc<Tls>>) {
         let Some(tls) = tls else {
-            return self.to_its_end(stream, Remote { peer, certificate: None }).await;
+            return self.to_its_end(stream, Remote { peer, certificate: None, at_the_door: true }).await;
         };
         let handshake = handshake::perform(stream, &tls, self.limits.handshake);
-        if let Some(Some((stream, certificate))) = self.shutdown.run_until_cancelled(handshake).await {
-            self.to_its_end(stream, Remote { peer, certificate }).await;
+        if let Some(Some((stream, shown))) = self.shutdown.run_until_cancelled(handshake).await {
+            let Shown { certificate, at_the_door } = shown;
+            self.to_its_end(stream, Remote { peer, certificate, at_the_door }).await;
         }
     }
 
@@ -285,6 +294,9 @@ impl Served {
         let mut request = request.map(|body| Body::new(Arriving::new(body, Arc::clone(&place))));
         request.extensions_mut().insert(remote.peer);
         request.extensions_mut().insert(BodyTime(self.limits.body_read));
+        if !remote.at_the_door {
+            request.extensions_mut().insert(NotAtTheDoor);
+        }
         if let Some(certificate) = &remote.certificate {
             request.extensions_mut().insert(certificate.clone());
         }

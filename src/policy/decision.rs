@@ -302,7 +302,8 @@ pub struct Violation {
 
 impl Violation {
     /// One that says nothing of what is allowed.
-    pub(super) fn bare(claim: Claim, value: String, rule: Option<String>, reason: String) -> Self {
+    #[must_use]
+    pub fn bare(claim: Claim, value: String, rule: Option<String>, reason: String) -> Self {
         Self { claim, value, rule, reason, allowed: Vec::new(), considered: Vec::new() }
     }
 }
