@@ -240,12 +240,12 @@ impl Served {
     async fn until_cut(self, stream: TcpStream, peer: Peer, tls: Option<Arc<Tls>>) {
         let place = Arc::clone(&self.place);
         tokio::select! {
-            () = self.from_the_start(stream, peer, tls) => {}
+            () = self.begin(stream, peer, tls) => {}
             () = place.cut() => {}
         }
     }
 
-    async fn from_the_start(&self, stream: TcpStream, peer: Peer, tls: Option<Arc<Tls>>) {
+    async fn begin(&self, stream: TcpStream, peer: Peer, tls: Option<Arc<Tls>>) {
         let Some(tls) = tls else {
             return self.to_its_end(stream, Remote { peer, certificate: None, at_the_door: true }).await;
         };

@@ -280,7 +280,7 @@ impl Client {
     }
 
     /// The same from this address.
-    pub fn from_address(&self, address: &str) -> Self {
+    pub fn at_address(&self, address: &str) -> Self {
         Self { peer: Some(address.parse().unwrap()), ..self.clone() }
     }
 

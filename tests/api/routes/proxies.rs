@@ -283,18 +283,18 @@ async fn a_proxy_s_word_beside_a_credential_is_400() {
 async fn a_proxy_with_a_secret_is_believed_from_its_address_only() {
     let (app, _, _) = behind().await;
     let secret = ("x-proxy-secret", SECRET);
-    let inside = app.nobody().from_address("10.0.0.7");
+    let inside = app.nobody().at_address("10.0.0.7");
     let known = who(&inside, &[ALICE[0], ALICE[1], secret]).await.expect(200);
     assert_eq!(known["caller"], "proxy:edge:alice");
     assert_eq!(known["roles"], serde_json::json!([]), "roles are bound to another source");
     for (client, headers) in [
-        (app.nobody().from_address("10.0.1.7"), vec![ALICE[0], secret]),
+        (app.nobody().at_address("10.0.1.7"), vec![ALICE[0], secret]),
         (app.nobody(), vec![ALICE[0], secret]),
         (inside.clone(), vec![ALICE[0]]),
         (inside.clone(), vec![ALICE[0], ("x-proxy-secret", "0123456789abcdef0123456789abcdeF")]),
         (inside.clone(), vec![ALICE[0], ("x-proxy-secret", "")]),
         (inside.clone(), vec![ALICE[0], secret, secret]),
-        (app.nobody().from_address("203.0.113.1"), vec![ALICE[0], secret, ("x-forwarded-for", "10.0.0.7")]),
+        (app.nobody().at_address("203.0.113.1"), vec![ALICE[0], secret, ("x-forwarded-for", "10.0.0.7")]),
     ] {
         who(&client, &headers).await.refused(401, "unauthenticated");
     }
@@ -303,7 +303,7 @@ async fn a_proxy_with_a_secret_is_believed_from_its_address_only() {
 #[tokio::test]
 async fn two_proxies_that_name_a_caller_are_400() {
     let (_, proxy, _) = behind().await;
-    let both = proxy.from_address("10.0.0.7");
+    let both = proxy.at_address("10.0.0.7");
     let headers = [ALICE[0], ("x-proxy-secret", SECRET)];
     who(&both, &headers).await.refused(400, "several_credentials");
 }
@@ -323,7 +323,7 @@ async fn the_client_s_address_comes_from_listed_proxies_only() {
     ] {
         let headers = [("x-forwarded-for", forwarded), ("accept", "application/json")];
         let path = "/v1/sign?cluster=prod";
-        let from = alice.from_address(peer);
+        let from = alice.at_address(peer);
         let issued =
             from.send(axum::http::Method::POST, path, &headers, csr("/CN=alice").into()).await.expect(201);
         let path = format!("/v1/certificates/{}", issued["serial"].as_str().unwrap());
