@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
 
+from authorities import SIGNS
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -42,6 +43,8 @@ class Issuer:
             self.name, self.name, self.key.public_key(), x509.random_serial_number(),
             now - timedelta(days=1), now + timedelta(days=365),
         ).add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)  # fmt: skip
+        builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(self.key.public_key()), critical=False)
+        builder = builder.add_extension(SIGNS, critical=True)
         self.root = folder / "root.crt"
         self.root.write_bytes(builder.sign(self.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
 
@@ -65,6 +68,8 @@ class Issuer:
             now + timedelta(days=begins), now + timedelta(days=days),
         ).add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)  # fmt: skip
         builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
+        issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key())
+        builder = builder.add_extension(issuer, critical=False)
         if names:
             builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=not name)
         certificate = builder.sign(self.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)

@@ -58,7 +58,7 @@ def test_nginx_ends_tls_and_tells_the_address(tmp_path, make_server, running):
         f"pid {folder}/nginx.pid;\nerror_log {folder}/error.log;\ndaemon off;\nmaster_process off;\n"
         f"events {{}}\nhttp {{\naccess_log off;\n{paths}\n{text}\n}}\n"
     )
-    running([NGINX, "-p", folder, "-c", folder / "nginx.conf"], folder, port)
+    running([NGINX, "-p", folder, "-e", folder / "error.log", "-c", folder / "nginx.conf"], folder, port)
     url, trust = f"https://127.0.0.1:{port}", ("--cacert", issuer.root)
     csr = requests.request(requests.new_key(), "alice", "dev")
     options = (*trust, "-H", f"@{server.alice}", "-H", "X-Forwarded-For: 198.51.100.1", "--data-binary", "@-")
