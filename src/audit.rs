@@ -58,11 +58,13 @@ pub enum EventKind {
     RequestCollected,
     /// What was approved was no longer what would be signed.
     RequestVoided,
+    /// The list of clusters was read again, and is another.
+    ClustersReloaded,
 }
 
 impl EventKind {
     /// Every kind, for readers of the log.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::CertificateIssued,
         Self::RequestRefused,
         Self::PolicyReplaced,
@@ -81,6 +83,7 @@ impl EventKind {
         Self::RequestLapsed,
         Self::RequestCollected,
         Self::RequestVoided,
+        Self::ClustersReloaded,
     ];
 
     /// As it is written in the log and in the database.
@@ -105,6 +108,7 @@ impl EventKind {
             Self::RequestLapsed => "request.lapsed",
             Self::RequestCollected => "request.collected",
             Self::RequestVoided => "request.voided",
+            Self::ClustersReloaded => "clusters.reloaded",
         }
     }
 

@@ -14,11 +14,15 @@ use self::limits::LimitsTable;
 use self::review::ReviewTable;
 use crate::app::cluster::ClusterSettings;
 use crate::app::{RefusalLimits, ReviewLimits};
+use crate::auth::mtls::MtlsSettings;
+use crate::auth::proxy::ProxySettings;
+use crate::auth::{AuthSettings, Network, RoleBinding};
 use crate::http::Limits;
 use crate::store::StoreSettings;
 use crate::store::retention::LEAST_RETENTION;
 use crate::telemetry::{self, LogFormat};
 use crate::time::Lifetime;
+use crate::tls::TlsSettings;
 
 /// Begins every environment variable that overrides a key. Two underscores, because Kubernetes
 /// itself sets `COUNTERSIGN_PORT` beside a Service of that name.
@@ -29,6 +33,8 @@ const ENVIRONMENT_PREFIX: &str = "COUNTERSIGN__";
 pub struct Config {
     /// Where the API listens.
     pub listen: SocketAddr,
+    /// What the API is served over; plain HTTP if absent.
+    pub tls: Option<TlsSettings>,
     /// Where metrics are served; nowhere if absent.
     pub metrics_listen: Option<SocketAddr>,
     /// Where the ledger is.
@@ -37,6 +43,8 @@ pub struct Config {
     pub databases: BTreeMap<String, StoreSettings>,
     /// What is signed for.
     pub clusters: Vec<ClusterSettings>,
+    /// Who may call, and as what.
+    pub auth: AuthSettings,
     /// What connections may hold.
     pub connections: Limits,
     /// How many refusals of one caller are recorded.
@@ -61,6 +69,7 @@ struct File {
     metrics_listen: Option<SocketAddr>,
     #[serde(default)]
     insecure_http: bool,
+    tls: Option<TlsSettings>,
     database: String,
     database_password_file: Option<PathBuf>,
     #[serde(default)]
@@ -69,6 +78,12 @@ struct File {
     #[serde(default)]
     clusters: Vec<ClusterSettings>,
     #[serde(default)]
+    roles: Vec<RoleBinding>,
+    #[serde(default)]
+    auth: AuthTable,
+    #[serde(default)]
+    trusted_proxies: Vec<Network>,
+    #[serde(default)]
     limits: LimitsTable,
     #[serde(default)]
     review: ReviewTable,
@@ -76,6 +91,14 @@ struct File {
     log_format: LogFormat,
     #[serde(default = "default_log")]
     log: String,
+}
+
+/// The `[auth]` table: one list for each way to authenticate.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct AuthTable {
+    mtls: Vec<MtlsSettings>,
+    proxy: Vec<ProxySettings>,
 }
 
 /// One `[databases.NAME]` table.
@@ -135,11 +158,12 @@ impl Config {
 
 impl File {
     fn checked(self, folder: &Path) -> Result<Config, String> {
-        for (key, address) in [("listen", Some(self.listen)), ("metrics_listen", self.metrics_listen)] {
+        let api = self.tls.is_none().then_some(self.listen);
+        for (key, address) in [("listen", api), ("metrics_listen", self.metrics_listen)] {
             if address.is_some_and(|address| !address.ip().is_loopback()) && !self.insecure_http {
                 return Err(format!(
-                    "{key}: plain HTTP is for loopback only, because tokens would cross the network in the clear; put \
-                     a TLS proxy in front and set insecure_http = true"
+                    "{key}: plain HTTP is for loopback only, because tokens would cross the network in the clear; set \
+                     [tls], or put a TLS proxy in front and set insecure_http = true"
                 ));
             }
         }
@@ -153,6 +177,21 @@ impl File {
         for (index, cluster) in self.clusters.iter().enumerate() {
             cluster.check().map_err(|error| format!("clusters[{index}]: {error}"))?;
         }
+        let auth = AuthSettings {
+            roles: self.roles,
+            mtls: self.auth.mtls.into_iter().map(|mtls| mtls.resolved_from(folder)).collect(),
+            proxies: self.auth.proxy.into_iter().map(|proxy| proxy.resolved_from(folder)).collect(),
+            trusted_proxies: self.trusted_proxies,
+        };
+        if self.tls.is_none() && !auth.mtls.is_empty() {
+            return Err("auth.mtls: client certificates need TLS in the service: set [tls]".to_owned());
+        }
+        if self.tls.is_none() && auth.proxies.iter().any(|proxy| proxy.ca.is_some()) {
+            return Err(
+                "auth.proxy: a proxy with a certificate needs TLS in the service: set [tls]".to_owned()
+            );
+        }
+        auth.check(self.clusters.iter().map(|cluster| cluster.name.clone()))?;
         if self.retention.is_some_and(|retention| retention < LEAST_RETENTION) {
             return Err(format!(
                 "retention: is at least {LEAST_RETENTION}; without this key records are kept for ever"
@@ -161,10 +200,12 @@ impl File {
         telemetry::check(&self.log).map_err(|error| format!("log: {error}"))?;
         Ok(Config {
             listen: self.listen,
+            tls: self.tls.map(|tls| tls.resolved_from(folder)),
             metrics_listen: self.metrics_listen,
             store,
             databases,
             clusters: self.clusters.into_iter().map(|cluster| cluster.resolved_from(folder)).collect(),
+            auth,
             connections: self.limits.connections(),
             refusals: self.limits.refusals(),
             review: self.review.limits().map_err(|error| format!("review.{error}"))?,
@@ -300,6 +341,18 @@ mod tests {
     }
 
     #[test]
+    fn tls_needs_no_word_for_any_address_but_the_metrics_do() {
+        let open = GOOD.replace("127.0.0.1:9000", "0.0.0.0:9000");
+        let text = format!("{open}\n[tls]\ncertificate = \"tls.crt\"\nkey = \"/run/tls.key\"\n");
+        let tls = parse(&text, &[]).unwrap().tls.unwrap();
+        assert_eq!(tls.certificate, Path::new("/etc/countersign/tls.crt"));
+        assert_eq!((tls.key.as_path(), tls.client_ca), (Path::new("/run/tls.key"), None));
+        let error = parse(&text, &[("METRICS_LISTEN", "0.0.0.0:9090")]).unwrap_err();
+        assert!(error.contains("metrics_listen"), "{error}");
+        assert!(parse(&text.replace("key =", "keys ="), &[]).unwrap_err().contains("tls"));
+    }
+
+    #[test]
     fn a_database_of_no_known_engine_is_refused() {
         for database in ["", "sqlite:", "mysql://x", "countersign.db", "postgres://x"] {
             let error = parse(&GOOD.replace("sqlite:ledger.db", database), &[]).unwrap_err();
@@ -332,6 +385,15 @@ mod tests {
         for wrong in ["refusals_burst = 0", "refusals_per_minute = -1", "refusals = 3"] {
             let error = parse(&format!("{GOOD}\n[limits]\n{wrong}"), &[]).unwrap_err();
             assert!(error.contains("limits"), "{wrong}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_role_is_bound_to_callers_of_a_configured_source_only() {
+        for callers in ["oidc:corp:*", "group:corp:dev", "token:portal", "cert:prod:alice", "*"] {
+            let text = format!("{GOOD}\n[[roles]]\nrole = \"requester\"\ncallers = [\"{callers}\"]");
+            let error = parse(&text, &[]).unwrap_err();
+            assert!(error.starts_with("roles[0].callers[0]: "), "{error}");
         }
     }
 

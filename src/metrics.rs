@@ -51,6 +51,12 @@ struct CodeLabels {
     code: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReloadLabels {
+    what: &'static str,
+    outcome: &'static str,
+}
+
 /// Every count of the process.
 #[derive(Debug)]
 pub struct Metrics {
@@ -66,6 +72,8 @@ pub struct Metrics {
     pending: Gauge,
     ca_not_after: Family<ClusterLabels, Gauge>,
     started: Gauge,
+    tls_not_after: Gauge,
+    reloads: Family<ReloadLabels, Counter>,
 }
 
 impl Default for Metrics {
@@ -83,6 +91,8 @@ impl Default for Metrics {
             pending: Gauge::default(),
             ca_not_after: Family::default(),
             started: Gauge::default(),
+            tls_not_after: Gauge::default(),
+            reloads: Family::default(),
         };
         metrics.register_requests();
         metrics.register_ledger();
@@ -145,8 +155,25 @@ impl Metrics {
         self.pending.set(count);
     }
 
-    /// The instant at which the CA of a configured cluster expires. To be told once for each
-    /// cluster, at the start.
+    /// The instant at which the service's own TLS certificate expires.
+    pub fn tls_not_after(&self, not_after: Time) {
+        self.tls_not_after.set(not_after.unix());
+    }
+
+    /// Files that changed were read again: those of `tls` or of `clusters`. What was wrong was left
+    /// where it is, and what held goes on.
+    pub fn reloaded(&self, what: &'static str, taken: bool) {
+        let outcome = if taken { "taken" } else { "refused" };
+        self.reloads.get_or_create(&ReloadLabels { what, outcome }).inc();
+    }
+
+    /// A cluster is configured no more.
+    pub fn ca_gone(&self, cluster: &str) {
+        self.ca_not_after.remove(&ClusterLabels { cluster: cluster.to_owned() });
+    }
+
+    /// The instant at which the CA of a configured cluster expires. To be told for each cluster
+    /// whenever its files were read.
     pub fn ca_not_after(&self, cluster: &str, not_after: Time) {
         let labels = ClusterLabels { cluster: cluster.to_owned() };
         self.ca_not_after.get_or_create(&labels).set(not_after.unix());
@@ -226,6 +253,16 @@ impl Metrics {
             self.ca_not_after.clone(),
         );
         registry.register(
+            "countersign_tls_not_after_seconds",
+            "When the service's own TLS certificate expires, in seconds since 1970; 0 without TLS",
+            self.tls_not_after.clone(),
+        );
+        registry.register(
+            "countersign_reloads",
+            "Changed files that were read again, by what they are and whether they were taken",
+            self.reloads.clone(),
+        );
+        registry.register(
             "process_start_time_seconds",
             "When the process started, in seconds since 1970",
             self.started.clone(),
@@ -266,6 +303,9 @@ mod tests {
         metrics.refusal_not_recorded();
         metrics.writer_queue(7);
         metrics.pending_requests(3);
+        metrics.tls_not_after(Time::from_unix(1_900_000_000));
+        metrics.reloaded("tls", true);
+        metrics.reloaded("clusters", false);
         metrics.started(Time::from_unix(1_700_000_000));
         for line in [
             "countersign_http_requests_total{route=\"/v1/sign\",method=\"POST\",status=\"201\"} 1",
@@ -277,6 +317,9 @@ mod tests {
             "countersign_ledger_queue_length 7",
             "countersign_requests_pending 3",
             "countersign_ca_not_after_seconds{cluster=\"prod\"} 1800000000",
+            "countersign_tls_not_after_seconds 1900000000",
+            "countersign_reloads_total{what=\"tls\",outcome=\"taken\"} 1",
+            "countersign_reloads_total{what=\"clusters\",outcome=\"refused\"} 1",
             "process_start_time_seconds 1700000000",
             concat!("countersign_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
         ] {

@@ -47,11 +47,12 @@ fn every_route_says_who_may_come_in() {
             assert_eq!(words(&operation["x-roles"]), route.access.roles(), "{}", route.path);
             assert!(operation["responses"].get("401").is_some(), "{}", route.path);
         }
-        // Who lacks the role is refused, which is recorded, until there are too many refusals.
+        // Who lacks the role is refused, which is recorded, until there are too many refusals; and a
+        // certificate of ours wherever nothing is renewed.
         for status in ["403", "429"] {
             assert_eq!(
                 operation["responses"].get(status).is_some(),
-                !route.access.roles().is_empty(),
+                route.access != Access::Open,
                 "{} {status}",
                 route.path
             );
@@ -196,7 +197,7 @@ fn ledger() -> Value {
         "credential_id": format!("X509SHA256={}", "ab".repeat(32)), "fingerprint_sha256": "ab".repeat(32),
         "key_kind": "p-256", "spki_sha256": "cd".repeat(32), "policies": ["dev"], "policy_revision": 1,
         "requested_by": "token:portal", "requester_groups": [], "on_behalf_of": null, "reason": null,
-        "request_id": "00".repeat(16), "client_request_id": null, "address": "127.0.0.1",
+        "request_id": "00".repeat(16), "client_request_id": null, "address": "127.0.0.1", "renewed_from": null,
     })
 }
 

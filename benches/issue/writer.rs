@@ -138,6 +138,7 @@ impl Signer {
             allowance: Allowance::default(),
             seen,
             idempotency: None,
+            renews: None,
             collects: None,
         })
     }

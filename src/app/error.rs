@@ -15,6 +15,18 @@ use crate::time::Time;
 pub enum AppError {
     #[error(transparent)]
     Unauthenticated(AuthError),
+    #[error("this request shows several credentials: send one, in Authorization or as a client certificate")]
+    SeveralCredentials,
+    #[error(
+        "a certificate of this service opens POST /v1/renew and nothing else: send a token, or use another way in"
+    )]
+    RenewalOnly,
+    #[error(
+        "a renewal needs the certificate that is renewed: show it in the TLS handshake, as curl does with --cert and --key"
+    )]
+    CertificateRequired,
+    #[error("this certificate is not renewed: {0}")]
+    NotRenewable(String),
     #[error("this needs the role {0}: ask an administrator for a token that has it")]
     RoleMissing(&'static str),
     #[error(
@@ -121,6 +133,10 @@ impl AppError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Unauthenticated(_) => "unauthenticated",
+            Self::SeveralCredentials => "several_credentials",
+            Self::RenewalOnly => "renewal_only",
+            Self::CertificateRequired => "certificate_required",
+            Self::NotRenewable(_) => "not_renewable",
             Self::RoleMissing(_) => "role_missing",
             Self::OnBehalfOfNotAllowed => "on_behalf_of_not_allowed",
             Self::ClusterRequired(_) => "cluster_required",
@@ -167,6 +183,9 @@ impl AppError {
     pub fn is_refusal(&self) -> bool {
         match self {
             Self::RoleMissing(_)
+            | Self::RenewalOnly
+            | Self::CertificateRequired
+            | Self::NotRenewable(_)
             | Self::OnBehalfOfNotAllowed
             | Self::Csr(_)
             | Self::PolicyDenied { .. }

@@ -302,33 +302,33 @@ impl App {
         if own && !reader && command.on_behalf_of.is_some() && !principal.on_behalf_of {
             return Err(AppError::OnBehalfOfNotAllowed);
         }
-        let mut supposed = Supposed::read(command, caller, &self.rules)?;
+        let mut supposed = Supposed::read(command, caller, &state.served.rules)?;
         if reader {
             supposed.warnings.extend(token_warnings(&state, &supposed, now));
         }
         let audience = if reader { Audience::Reader } else { Audience::Requester };
-        let spent = used_up(&self.store, &state.policies, &self.rules, &supposed, now).await?;
-        self.explained(Arc::clone(&state.policies), supposed, now, spent, audience).await
+        let spent = used_up(&self.store, &state.policies, &state.served.rules, &supposed, now).await?;
+        self.explained(&state, supposed, now, spent, audience).await
     }
 
     /// The reasons of a dry run that would have been signed or held, for its requester.
     pub(super) async fn explained_preview(
         &self,
-        policies: Arc<PolicySet>,
+        state: &State,
         caller: &Caller,
         ask: &Ask,
         now: Time,
         spent: Vec<Spent>,
     ) -> Result<(Option<LifetimeExplained>, Vec<ClaimExplained>), AppError> {
         let supposed = Supposed::of(ask, caller);
-        let evaluation = self.explained(policies, supposed, now, spent, Audience::Requester).await?;
+        let evaluation = self.explained(state, supposed, now, spent, Audience::Requester).await?;
         Ok((evaluation.lifetime, evaluation.claims))
     }
 
     /// One at a time and beside the requests that are signed: the work grows with the policy set.
     async fn explained(
         &self,
-        policies: Arc<PolicySet>,
+        state: &State,
         supposed: Supposed,
         now: Time,
         spent: Vec<Spent>,
@@ -337,7 +337,7 @@ impl App {
         let broken = |_| AppError::Internal("explaining broke off".to_owned());
         let turn = Arc::clone(&self.explaining).acquire_owned().await;
         let turn = turn.map_err(|_| AppError::Internal("nothing is explained any more".to_owned()))?;
-        let rules = Arc::clone(&self.rules);
+        let (policies, rules) = (Arc::clone(&state.policies), Arc::clone(&state.served.rules));
         let working = tokio::task::spawn_blocking(move || {
             // Held until the work is done, also where nobody waits for it any more.
             let _turn = turn;

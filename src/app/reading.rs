@@ -144,7 +144,8 @@ impl App {
     /// like an empty ledger.
     pub(super) async fn check_cluster(&self, asked: Option<&str>) -> Result<(), AppError> {
         let Some(asked) = asked else { return Ok(()) };
-        let Err(unknown) = self.cluster(Some(asked)) else { return Ok(()) };
+        let state = self.state();
+        let Err(unknown) = state.served.cluster(Some(asked)) else { return Ok(()) };
         if self.store.knows_cluster(asked).await? { Ok(()) } else { Err(unknown) }
     }
 
@@ -157,7 +158,8 @@ impl App {
             return Ok(Value::Array(Vec::new()));
         }
         let state = self.refresh().await?;
-        let permissions = state.policies.permissions(&self.rules, &principal.caller, self.clock.now());
+        let permissions =
+            state.policies.permissions(&state.served.rules, &principal.caller, self.clock.now());
         serde_json::to_value(permissions).map_err(|error| AppError::Internal(error.to_string()))
     }
 }

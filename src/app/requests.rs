@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::audit::Origin;
-use crate::auth::{self, Principal};
+use crate::auth::Principal;
 use crate::policy::{Approver, Evidence, Held, Objection, review};
 use crate::random;
 use crate::store::requests::{Hold, RequestToHold, Said, Word};
@@ -75,7 +75,7 @@ impl App {
             HeldState::Pending => return Err(AppError::RequestNotApproved),
             closed => return Err(AppError::RequestClosed(closed)),
         }
-        if self.cluster(Some(&request.cluster))?.authority.spki_sha256() != request.authority {
+        if self.state().served.cluster(Some(&request.cluster))?.authority.spki_sha256() != request.authority {
             let why = "another CA signs for this cluster now";
             self.store.void_request(id, why, None, now, &command.origin).await?;
             return Err(AppError::RequestVoided);
@@ -105,7 +105,7 @@ impl App {
         let most = self.review_limits.pending_per_caller;
         let wish = RequestToHold {
             id: HeldId(random::octets()?),
-            authority: self.cluster(Some(held.ask().cluster.as_str()))?.authority.spki_sha256(),
+            authority: state.served.cluster(Some(held.ask().cluster.as_str()))?.authority.spki_sha256(),
             held,
             csr: command.csr.clone(),
             at: now,
@@ -245,11 +245,14 @@ impl App {
         for _ in 0..ATTEMPTS {
             let state = self.refresh().await?;
             let now = self.clock.now();
-            auth::recheck(principal, &state.snapshot.tokens, now)?;
+            self.recheck(principal, &state, now)?;
             let word = Word {
                 id,
                 approver: Approver::Caller(principal.caller.clone()),
-                credential: Some((principal.token_id.clone(), principal.owner.clone())),
+                credential: principal
+                    .credential
+                    .token_id()
+                    .map(|id| (id.to_owned(), principal.owner.clone())),
                 seen_tokens: Some(state.snapshot.revisions.tokens),
                 comment: comment.clone(),
                 at: now,
@@ -281,7 +284,7 @@ impl App {
         for _ in 0..ATTEMPTS {
             let state = self.refresh().await?;
             let now = self.clock.now();
-            auth::recheck(principal, &state.snapshot.tokens, now)?;
+            self.recheck(principal, &state, now)?;
             let seen = state.snapshot.revisions.tokens;
             match self.store.withdraw_request(id, seen, now, origin).await {
                 Err(StoreError::Stale) => {}

@@ -11,7 +11,7 @@ use crate::store::{HeldRequest, HeldState, Idempotency, Kept, Recorded};
 use crate::time::Time;
 
 use super::command::SignCommand;
-use super::{App, AppError};
+use super::{App, AppError, renewal};
 
 /// The keys of requests that this process is working on, by caller.
 #[derive(Clone, Debug, Default)]
@@ -52,8 +52,11 @@ pub(super) enum Claimed {
 pub(super) fn idempotency(command: &SignCommand, ask: &Ask) -> Option<Idempotency> {
     let key = command.idempotency_key.clone().filter(|_| !command.dry_run)?;
     let groups: Vec<&str> = ask.request.groups().iter().map(Name::as_str).collect();
+    // Another certificate that is shown is another wish, also where its holder has the same name.
+    let route = renewal::shown(&command.principal)
+        .map_or_else(|| "POST /v1/sign".to_owned(), |own| format!("POST /v1/renew {}", own.serial));
     let wish = serde_json::json!([
-        "POST /v1/sign",
+        route,
         ask.request.key().spki_sha256(),
         ask.request.user().as_str(),
         groups,

@@ -4,7 +4,9 @@ use anyhow::Result;
 use clap::Subcommand;
 
 use crate::app::cluster;
+use crate::auth::Ways;
 use crate::config::Config;
+use crate::tls::Tls;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Configuration {
@@ -21,6 +23,11 @@ impl Configuration {
             store.check().map_err(|error| anyhow::anyhow!("{key}: {error}"))?;
         }
         let (clusters, _) = cluster::load_all(config.clusters.clone())?;
+        let ways = Ways::open(&config.auth, clusters.keys().cloned()).map_err(anyhow::Error::msg)?;
+        for cluster in clusters.values() {
+            let keys = cluster.authority.chain_keys();
+            ways.doors.check_cluster(cluster.name.as_str(), &keys).map_err(anyhow::Error::msg)?;
+        }
         for cluster in clusters.values() {
             let authority = &cluster.authority;
             println!(
@@ -36,6 +43,10 @@ impl Configuration {
                     cluster.name
                 );
             }
+        }
+        if let Some(settings) = &config.tls {
+            let current = Tls::load(settings.clone())?.current();
+            println!("tls\t{}\tuntil {}", settings.certificate.display(), current.not_after);
         }
         Ok(())
     }

@@ -7,6 +7,7 @@ mod clock;
 mod configuration;
 mod descriptors;
 mod healthcheck;
+mod https;
 mod key;
 mod ledger;
 mod migrate;
@@ -115,7 +116,7 @@ fn dispatch(arguments: Arguments) -> Result<()> {
     runtime.block_on(async {
         match arguments.command {
             Command::Quickstart(quickstart) => quickstart.run().await,
-            Command::Serve => serve::run(&read(&config)?).await,
+            Command::Serve => serve::run(&config).await,
             Command::Token(token) => token.run(&read(&config)?).await,
             Command::Policy(policy) => policy.run(&config).await,
             Command::Key(key) => key.run(&read(&config)?).await,

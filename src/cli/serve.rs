@@ -1,5 +1,8 @@
 //! `countersign serve`.
 
+mod reload;
+
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,13 +12,16 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::{App, StartError};
+use crate::auth::Ways;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::http::{self, server::Limits};
 use crate::metrics::Metrics;
 use crate::telemetry;
+use crate::tls::Tls;
 
 use super::{descriptors, open, operator};
+use reload::{Reloader, Watched};
 
 /// How often the changes of other processes are taken over for reading. Issuing does not wait for
 /// it: the recording transaction looks for itself.
@@ -54,29 +60,46 @@ impl Listeners {
 }
 
 /// Serves until SIGTERM or SIGINT, then finishes what is under way.
-pub(super) async fn run(config: &Config) -> Result<()> {
+pub(super) async fn run(path: &Path) -> Result<()> {
+    let config = &Config::read(path)?;
     let _logging = telemetry::init(config.log_format, &config.log)?;
     let shutdown = CancellationToken::new();
     stop_on_signal(&shutdown)?;
     let listeners = Listeners::bind(config).await?;
-    launch(config, listeners, shutdown).await
+    launch(config, path, listeners, shutdown).await
 }
 
-/// Runs the service on `listeners` until `shutdown` is cancelled.
-pub(super) async fn launch(config: &Config, listeners: Listeners, shutdown: CancellationToken) -> Result<()> {
+/// Runs the service of the configuration at `path` on `listeners` until `shutdown` is cancelled.
+pub(super) async fn launch(
+    config: &Config,
+    path: &Path,
+    listeners: Listeners,
+    shutdown: CancellationToken,
+) -> Result<()> {
+    let watched = Watched::new(path, config)?;
+    let tls = config.tls.clone().map(Tls::load).transpose()?.map(Arc::new);
     let store = open(config).await?;
     store.lock_for_serving()?;
     let retained = store.set_retention(config.retention, Clock::System.now(), &operator::origin()?).await;
     retained.with_context(|| config.store.to_string())?;
     let app = App::start(config.clusters.clone(), store.clone(), Clock::System, Metrics::default()).await;
     let app = app.map_err(|error| told(error, config))?.with_refusal_limits(config.refusals);
-    let app = Arc::new(app.with_review_limits(config.review));
+    let names = app.state().served.clusters.keys().cloned().collect::<Vec<_>>();
+    let ways = Ways::open(&config.auth, names).map_err(anyhow::Error::msg)?;
+    let app = Arc::new(app.with_review_limits(config.review).with_ways(ways));
+    app.check_ways().map_err(anyhow::Error::msg)?;
+    if let Some(tls) = &tls {
+        app.metrics.tls_not_after(tls.current().not_after);
+    }
+    let reloader = Reloader::new(Arc::clone(&app), tls.clone(), watched);
+    let reloader = tokio::spawn(reloader.run(shutdown.clone()));
     let refresher = tokio::spawn(keep_fresh(Arc::clone(&app), shutdown.clone()));
     let reads = tokio::spawn(audit_reads(Arc::clone(&app), shutdown.clone()));
     let lapses = tokio::spawn(lapse_requests(Arc::clone(&app), shutdown.clone()));
     let metrics = listeners.metrics.map(|listener| {
         tokio::spawn(http::server::serve(
             listener,
+            None,
             http::metrics_router(Arc::clone(&app)),
             Limits { connections: METRICS_CONNECTIONS, ..Limits::default() },
             shutdown.clone(),
@@ -85,11 +108,13 @@ pub(super) async fn launch(config: &Config, listeners: Listeners, shutdown: Canc
     let mut limits = config.connections.clone();
     limits.connections = descriptors::for_connections(limits.connections);
     let address = listeners.api.local_addr()?;
-    tracing::info!(%address, clusters = app.clusters.len(), "serving");
-    http::server::serve(listeners.api, http::router(Arc::clone(&app)), limits, shutdown).await;
+    let clusters = app.state().served.clusters.len();
+    tracing::info!(%address, clusters, tls = tls.is_some(), "serving");
+    http::server::serve(listeners.api, tls, http::router(Arc::clone(&app)), limits, shutdown).await;
     if let Some(metrics) = metrics {
         metrics.await?;
     }
+    reloader.await?;
     refresher.await?;
     reads.await?;
     lapses.await?;

@@ -17,6 +17,7 @@ pub(super) struct LimitsTable {
     connections: Option<NonZeroU32>,
     /// 0 is no limit.
     connections_per_address: Option<u32>,
+    handshake_seconds: Option<NonZeroU32>,
     header_seconds: Option<NonZeroU32>,
     body_seconds: Option<NonZeroU32>,
     write_seconds: Option<NonZeroU32>,
@@ -41,6 +42,7 @@ impl LimitsTable {
             connections: self.connections.map_or(default.connections, |most| number(most.get())),
             connections_per_address: per_address.unwrap_or(default.connections_per_address),
             loopback_counts: per_address.is_some(),
+            handshake: seconds(self.handshake_seconds, default.handshake),
             header_read: seconds(self.header_seconds, default.header_read),
             body_read: seconds(self.body_seconds, default.body_read),
             write_stall: seconds(self.write_seconds, default.write_stall),
@@ -73,6 +75,7 @@ mod tests {
         assert_eq!((limits.connections_per_address, limits.loopback_counts), (Some(256), false));
         let seconds = [limits.header_read, limits.body_read, limits.write_stall, limits.drain];
         assert_eq!(seconds.map(|time| time.as_secs()), [10, 30, 30, 20]);
+        assert_eq!(limits.handshake.as_secs(), 10);
     }
 
     #[test]
@@ -85,8 +88,10 @@ mod tests {
     #[test]
     fn every_key_has_its_place() {
         let limits = read(
-            "connections = 1\nheader_seconds = 2\nbody_seconds = 3\nwrite_seconds = 4\ndrain_seconds = 5",
+            "connections = 1\nhandshake_seconds = 6\nheader_seconds = 2\nbody_seconds = 3\nwrite_seconds = 4\n\
+             drain_seconds = 5",
         );
+        assert_eq!(limits.handshake.as_secs(), 6);
         assert_eq!(limits.connections, 1);
         let seconds = [limits.header_read, limits.body_read, limits.write_stall, limits.drain];
         assert_eq!(seconds.map(|time| time.as_secs()), [2, 3, 4, 5]);

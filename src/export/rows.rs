@@ -32,6 +32,7 @@ pub(super) const CERTIFICATE_COLUMNS: &[&str] = &[
     "request_id",
     "client_request_id",
     "address",
+    "renewed_from",
 ];
 
 /// In the order of CSV.
@@ -97,6 +98,7 @@ pub struct CertificateRow<'a> {
     request_id: String,
     client_request_id: Option<&'a str>,
     address: Option<String>,
+    renewed_from: Option<String>,
 }
 
 impl<'a> CertificateRow<'a> {
@@ -127,6 +129,7 @@ impl<'a> CertificateRow<'a> {
             request_id: recorded.origin.request_id.to_string(),
             client_request_id: recorded.origin.client_request_id.as_deref(),
             address: recorded.origin.address.map(|address| address.to_string()),
+            renewed_from: recorded.renews.map(|renews| renews.serial.to_string()),
         }
     }
 }

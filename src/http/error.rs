@@ -28,9 +28,13 @@ pub const CODES: &[(&str, u16, &str)] = &[
     ("body_utf16", 400, "The body is UTF-16"),
     ("body_form_encoded", 400, "The body is a form"),
     ("body_unreadable", 400, "The body did not arrive"),
+    ("several_credentials", 400, "The request shows several credentials"),
     // Who asks.
     ("unauthenticated", 401, "The caller is not known"),
     ("role_missing", 403, "The caller lacks the role"),
+    ("renewal_only", 403, "The certificate opens renewal only"),
+    ("certificate_required", 403, "Renewal needs the certificate that is renewed"),
+    ("not_renewable", 403, "The certificate is not renewed"),
     ("on_behalf_of_not_allowed", 403, "The caller may not name another person"),
     ("policy_denied", 403, "The policy does not allow it"),
     ("approval_not_allowed", 403, "The approver may not approve this"),

@@ -1,20 +1,24 @@
 //! Who is asking: before anything of the request but its headers is read.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
+use axum::http::{HeaderMap, HeaderName};
 use axum::middleware::Next;
 use axum::response::Response;
 
 use super::access::Access;
 use super::error::Problem;
 use super::exchange::Exchange;
-use super::server::Peer;
+use super::server::{NotAtTheDoor, Peer};
 use crate::app::{App, AppError};
 use crate::audit::{Origin, RequestId};
-use crate::auth::{AuthError, Principal};
+use crate::auth::{AuthError, Network, Presented, Principal, client_behind};
+use crate::tls::ClientCertificate;
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// Lets a request through to its handler if its credential is what the route asks for.
 pub async fn guard(
@@ -23,12 +27,24 @@ pub async fn guard(
     next: Next,
 ) -> Result<Response, Problem> {
     if access != Access::Open {
-        let principal = app.authenticate(authorization(request.headers())?).await?;
+        let from = from(&request, app.trusted_proxies());
+        let headers = if app.reads_proxy_headers() { lines(request.headers()) } else { Vec::new() };
+        let presented = presented(&request, &headers)?;
+        if request.extensions().get::<NotAtTheDoor>().is_some() && access != Access::Renewal {
+            return Err(AppError::Unauthenticated(AuthError::CertificateWanted).into());
+        }
+        let principal = app.authenticate(presented, &from).await?;
         if let Some(exchange) = request.extensions().get::<Arc<Exchange>>() {
             let _ = exchange.caller.set(principal.caller.to_string());
         }
-        let asker = Asker { origin: origin(&principal, &request), principal };
-        if let Err(error) = access.admit(asker.principal.roles) {
+        let origin = Origin {
+            caller: principal.caller.to_string(),
+            caller_groups: principal.caller.groups.iter().map(ToString::to_string).collect(),
+            ..from
+        };
+        let asker = Asker { origin, principal };
+        let admitted = access.takes(&asker.principal.credential);
+        if let Err(error) = admitted.and_then(|()| access.admit(asker.principal.roles)) {
             return Err(app.refuse_early(&asker.origin, error).await.into());
         }
         request.extensions_mut().insert(asker);
@@ -45,6 +61,20 @@ pub struct Asker {
     pub origin: Origin,
 }
 
+/// Everything of a request that could say who sends it.
+fn presented<'r>(request: &'r Request, headers: &'r [(&'r str, &'r [u8])]) -> Result<Presented<'r>, Problem> {
+    Ok(Presented {
+        authorization: authorization(request.headers())?,
+        certificate: request.extensions().get::<ClientCertificate>(),
+        peer: request.extensions().get::<Peer>().map(|peer| peer.0),
+        headers,
+    })
+}
+
+fn lines(headers: &HeaderMap) -> Vec<(&str, &[u8])> {
+    headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect()
+}
+
 /// The one `Authorization` header. Two could be read differently by a proxy in front.
 fn authorization(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
@@ -56,13 +86,22 @@ fn authorization(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
     first.map(|value| value.to_str().map_err(|_| unreadable().into())).transpose()
 }
 
-fn origin(principal: &Principal, request: &Request) -> Origin {
+/// Which request it is and from where; of whom is not known yet.
+fn from(request: &Request, trusted: &[Network]) -> Origin {
     let exchange = request.extensions().get::<Arc<Exchange>>();
     Origin {
-        caller: principal.caller.to_string(),
-        caller_groups: principal.caller.groups.iter().map(ToString::to_string).collect(),
+        caller: String::new(),
+        caller_groups: Vec::new(),
         request_id: exchange.map_or(RequestId([0; 16]), |exchange| exchange.id),
         client_request_id: exchange.and_then(|exchange| exchange.client_id.clone()),
-        address: request.extensions().get::<Peer>().map(|peer| peer.0),
+        address: client_address(request, trusted),
     }
+}
+
+/// The client's, behind the proxies that are trusted to say so.
+fn client_address(request: &Request, trusted: &[Network]) -> Option<IpAddr> {
+    let Peer(peer) = *request.extensions().get::<Peer>()?;
+    let lines: Vec<_> = request.headers().get_all(X_FORWARDED_FOR).iter().collect();
+    // What is no text tells nothing of what stands before it.
+    Some(client_behind(peer, lines.iter().map(|line| line.to_str().unwrap_or("?")), trusted))
 }

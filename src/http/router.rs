@@ -35,6 +35,8 @@ pub struct Route {
 /// Every route of the API.
 pub const ROUTES: &[Route] = &[
     route("POST", "/v1/sign", Access::Requester, wish::PARAMETERS, || post(sign::sign)),
+    // The same handler: what is asked of a renewal hangs on the credential, not on the route.
+    route("POST", "/v1/renew", Access::Renewal, wish::PARAMETERS, || post(sign::sign)),
     route("GET", "/v1/requests", Access::Requests, requests::LIST_PARAMETERS, || get(requests::list)),
     route("GET", "/v1/requests/{id}", Access::Requests, &[], || get(requests::one)),
     route("DELETE", "/v1/requests/{id}", Access::Requester, &[], || delete(requests::withdraw)),

@@ -70,6 +70,7 @@ pub(super) fn compile(row: &PolicyRow, ground: &Ground<'_>) -> Result<Rule, Vec<
     check.approvers(&rule);
     check.clusters(&rule);
     check.sources(&rule);
+    check.renewal(&rule);
     check.variables(&rule);
     if row.effect == Effect::Allow {
         check.reserved(&rule);
@@ -266,6 +267,34 @@ impl Check<'_> {
             {
                 self.wrong(field, format!("there is no cluster `{source}`: name a configured one"));
             }
+        }
+    }
+
+    /// What lets a certificate renew itself says so, and says nothing else: a row for people that names
+    /// one by mistake, or one for renewals that names a token, is not what it looks like.
+    fn renewal(&mut self, rule: &Rule) {
+        let row = self.row;
+        if row.effect != Effect::Allow {
+            if row.renew {
+                self.wrong("renew", "only an allow row lets a certificate be renewed: leave it out");
+            }
+            return;
+        }
+        let renewals =
+            rule.callers.iter().filter(|entry| entry.subject == Subject::Caller(CallerKind::Certificate));
+        match (row.renew, renewals.count()) {
+            (true, count) if count < rule.callers.len() => self.wrong(
+                "renew",
+                "a row for renewals names certificates only, as cert:CLUSTER:USER: write another row for other callers",
+            ),
+            (true, _) if row.on_behalf_of.is_some() => {
+                self.wrong("on_behalf_of", "a certificate is renewed for its own user: leave it out");
+            }
+            (false, 1..) => self.wrong(
+                "callers",
+                "a certificate of ours opens renewal and nothing else: write renew: true, in a row of its own",
+            ),
+            _ => {}
         }
     }
 

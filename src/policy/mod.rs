@@ -5,7 +5,7 @@
 
 mod approvers;
 pub mod bindings;
-mod callers;
+pub mod callers;
 pub mod cases;
 mod check;
 pub mod choices;

@@ -78,6 +78,10 @@ pub struct PolicyRow {
     /// Whether a deny row tells the requester its name and description.
     #[serde(default, skip_serializing_if = "is_false")]
     pub explain: bool,
+    /// Whether an allow row speaks of renewals: of callers that show a certificate of ours, and of no
+    /// others.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub renew: bool,
     /// Whether a deny row goes or changes only by its own name, never with the whole set.
     #[serde(default, skip_serializing_if = "is_false")]
     pub hold: bool,

@@ -13,7 +13,7 @@ use super::engine::Engine;
 use super::idempotency;
 use super::insert::{
     CertificateInsert, EventInsert, InsertError, RefusalInsert, insert_certificates, insert_events,
-    insert_key_owners, insert_refusals,
+    insert_key_owners, insert_refusals, insert_renewals,
 };
 use super::names::Names;
 use super::refusals::RefusalToRecord;
@@ -208,8 +208,9 @@ async fn write(
     insert_certificates(connection, &certificates, names).await?;
     insert_key_owners(connection, checks.new_owners()).await?;
     insert_refusals(connection, &refusals, names).await?;
-    let issued = recorded.iter().filter_map(|(number, work)| Some((*number, work.issuance()?)));
-    idempotency::store(connection, names, issued).await?;
+    let issued = || recorded.iter().filter_map(|(number, work)| Some((*number, work.issuance()?)));
+    insert_renewals(connection, issued()).await?;
+    idempotency::store(connection, names, issued()).await?;
     Ok(())
 }
 

@@ -32,9 +32,20 @@ pub struct Issuance {
     pub seen: Revisions,
     /// Where the request had an `Idempotency-Key`.
     pub idempotency: Option<Idempotency>,
+    /// Where it renews another certificate.
+    pub renews: Option<Renews>,
     /// The held request whose certificate this is. It is closed in the same transaction, which
     /// fails unless it is approved.
     pub collects: Option<HeldId>,
+}
+
+/// What a certificate that renews another says of its chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Renews {
+    /// The serial of the one that was shown, which is of the same CA.
+    pub serial: Serial,
+    /// When the first of the chain was issued.
+    pub first_issued: Time,
 }
 
 /// An `Idempotency-Key` and what it stands for.
@@ -102,6 +113,16 @@ pub struct CertificateRow {
     pub policy_revision: i64,
     /// The rows that decided, by name.
     pub policies: Vec<String>,
+    /// Where it renewed another.
+    pub renews: Option<Renews>,
+}
+
+impl CertificateRow {
+    /// When the first certificate of its chain of renewals was issued: this one, where it renewed none.
+    #[must_use]
+    pub fn first_issued(&self) -> Time {
+        self.renews.map_or(self.issued_at, |renews| renews.first_issued)
+    }
 }
 
 impl std::ops::Deref for Recorded {
@@ -198,6 +219,20 @@ impl super::Store {
         select.optional(&self.connections().readers).await?.as_ref().map(read).transpose()
     }
 
+    /// The certificate with this SHA-256, and whether people reviewed it.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Corrupt`.
+    pub async fn shown_certificate(&self, sha256: [u8; 32]) -> Result<Option<(Recorded, bool)>, StoreError> {
+        let filter = CertificateFilter { sha256: Some(sha256), ..CertificateFilter::default() };
+        let found = self.certificates(&filter, Page { before: None, limit: 1 }).await?.pop();
+        let Some(found) = found else { return Ok(None) };
+        let mut select = Statement::new("SELECT q.number FROM requests q WHERE q.certificate = ");
+        select.bind(found.number).push(" LIMIT 1");
+        let reviewed = select.optional(&self.connections().readers).await?.is_some();
+        Ok(Some((found, reviewed)))
+    }
+
     async fn kept_request(&self, number: i64, now: Time) -> Result<HeldRequest, StoreError> {
         let found = self.view(move |connection| Box::pin(requests::by_number(connection, number, now)));
         found.await?.ok_or_else(|| {
@@ -231,6 +266,7 @@ impl Issuance {
             der: self.signed.der().to_vec(),
             policy_revision: approved.revision(),
             policies: approved.rows().iter().map(ToString::to_string).collect(),
+            renews: self.renews,
             origin: self.origin,
             reason: self.reason,
         }
@@ -241,7 +277,7 @@ const COLUMNS: &str = "SELECT c.number, c.serial, c.user_name, c.on_behalf_of, c
      c.spki_sha256, c.not_before, c.not_after, c.asked_ttl, c.sha256, c.der, c.policy_revision, \
      cluster.name AS cluster, authority.spki_sha256 AS authority, g.names AS group_names, \
      p.names AS policy_names, e.at, caller.name AS caller, e.caller_groups, e.request_id, \
-     e.client_request_id, e.address";
+     e.client_request_id, e.address, r.renewed_from, r.first_issued";
 
 /// Outer joins, though every row has its partners: so no engine begins with another table than the
 /// one that is paged.
@@ -250,7 +286,8 @@ const JOINS: &str = " LEFT JOIN events e ON e.number = c.number \
      LEFT JOIN names cluster ON cluster.id = c.cluster_id \
      LEFT JOIN authorities authority ON authority.id = c.authority_id \
      LEFT JOIN name_lists g ON g.id = c.groups_id \
-     LEFT JOIN name_lists p ON p.id = c.policies_id";
+     LEFT JOIN name_lists p ON p.id = c.policies_id \
+     LEFT JOIN renewals r ON r.number = c.number";
 
 /// The rows of a page's numbers, in no order.
 pub(super) fn select<'f>(search: &Search<'f>, path: Path, span: Span) -> Statement<'f> {
@@ -259,6 +296,13 @@ pub(super) fn select<'f>(search: &Search<'f>, path: Path, span: Span) -> Stateme
     search.push_numbers(&mut select, path, span);
     select.push(") k CROSS JOIN certificates c").push(JOINS).push(" WHERE c.number = k.number");
     select
+}
+
+fn renews(cells: &Cells<'_>) -> Result<Option<Renews>, StoreError> {
+    let Some(serial) = cells.optional_blob("renewed_from")? else { return Ok(None) };
+    let serial =
+        Serial::from_stored(&serial).ok_or_else(|| cells.wrong("renewed_from", "is no serial of ours"))?;
+    Ok(Some(Renews { serial, first_issued: cells.time("first_issued")? }))
 }
 
 fn read(row: &AnyRow) -> Result<Recorded, StoreError> {
@@ -284,6 +328,7 @@ fn read(row: &AnyRow) -> Result<Recorded, StoreError> {
         der: cells.blob("der")?,
         policy_revision: cells.integer("policy_revision")?,
         policies: cells.json("policy_names")?,
+        renews: renews(&cells)?,
     };
     Ok(Recorded { row })
 }

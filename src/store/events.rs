@@ -79,6 +79,28 @@ impl super::Store {
         .await
     }
 
+    /// Says that the list of clusters is another than before, and how.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn record_clusters_reloaded(
+        &self,
+        detail: Value,
+        now: Time,
+        origin: &Origin,
+    ) -> Result<(), StoreError> {
+        let origin = origin.clone();
+        self.change(move |connection| {
+            Box::pin(async move {
+                let mut state = State::lock(connection).await?;
+                let kind = EventKind::ClustersReloaded;
+                append_event(connection, &mut state, now, kind, &origin, &detail).await?;
+                state.save(connection).await
+            })
+        })
+        .await
+    }
+
     /// An operator's word that `now` is right, after a clock that stood in the future: records are
     /// taken from `now` on. Audited.
     ///
@@ -121,6 +143,7 @@ pub(super) fn kind_number(kind: EventKind) -> i64 {
         EventKind::RequestLapsed => 34,
         EventKind::RequestCollected => 35,
         EventKind::RequestVoided => 36,
+        EventKind::ClustersReloaded => 50,
     }
 }
 

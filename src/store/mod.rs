@@ -59,7 +59,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use sqlx::Connection;
 
 pub use certificate_filter::{CertificateFilter, CertificateStatus};
-pub use certificates::{Idempotency, Issuance, Kept, Recorded};
+pub use certificates::{Idempotency, Issuance, Kept, Recorded, Renews};
 pub use error::{RecordError, RefusalError, StoreError};
 pub use events::EventFilter;
 pub use limits::{Allowance, Counted};

@@ -1,5 +1,6 @@
 //! The service under test, and its callers as values.
 
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::Arc;
@@ -10,18 +11,21 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use countersign::app::{App, ClusterSettings, RefusalLimits, ReviewLimits};
 use countersign::audit::{Origin, RequestId};
-use countersign::auth::token;
+use countersign::auth::{AuthSettings, Ways, token};
 use countersign::ca::throw_away;
 use countersign::caller::Caller;
 use countersign::clock::Clock;
-use countersign::http::BodyTime;
+use countersign::http::{BodyTime, Peer};
 use countersign::metrics::Metrics;
 use countersign::pki::name::ShortName;
 use countersign::policy::file::PolicyFile;
 use countersign::store::tokens::TokenRecord;
 use countersign::store::{Store, StoreSettings};
 use countersign::time::{Lifetime, Time};
+use countersign::tls::ClientCertificate;
 use http_body_util::BodyExt as _;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use serde_json::Value;
 use tower::ServiceExt as _;
 
@@ -51,9 +55,12 @@ pub struct TestApp {
 }
 
 /// One caller of a [`TestApp`].
+#[derive(Clone)]
 pub struct Client {
     router: Router,
     authorization: Option<String>,
+    certificate: Option<ClientCertificate>,
+    peer: Option<IpAddr>,
 }
 
 /// An answer that openapi.yaml allows.
@@ -139,6 +146,18 @@ impl TestApp {
         Self { router: countersign::http::router(Arc::clone(&app)), app, folder, database }
     }
 
+    /// One that knows callers in these ways too.
+    pub async fn with_auth(settings: &AuthSettings, policies: &str) -> Self {
+        let made = Self::with_policies(policies).await;
+        let Self { app, folder, database, router } = made;
+        drop(router);
+        let app = Arc::into_inner(app).expect("nobody else has it");
+        let names: Vec<_> = app.state().served.clusters.keys().cloned().collect();
+        let app = Arc::new(app.with_ways(Ways::open(settings, names).unwrap()));
+        app.check_ways().unwrap();
+        Self { router: countersign::http::router(Arc::clone(&app)), app, folder, database }
+    }
+
     /// A requester that may have its own name.
     pub async fn alice(&self) -> Client {
         self.client("alice", &["requester"], false).await
@@ -166,12 +185,12 @@ impl TestApp {
 
     /// One without a credential.
     pub fn nobody(&self) -> Client {
-        Client { router: self.router.clone(), authorization: None }
+        Client { router: self.router.clone(), authorization: None, certificate: None, peer: None }
     }
 
     /// One with whatever stands in `Authorization`.
     pub fn with_authorization(&self, value: &str) -> Client {
-        Client { router: self.router.clone(), authorization: Some(value.to_owned()) }
+        Client { authorization: Some(value.to_owned()), ..self.nobody() }
     }
 
     /// One that approves what a review row lets it.
@@ -249,6 +268,22 @@ impl TestApp {
 }
 
 impl Client {
+    /// The same over TLS, with this PEM certificate shown in the handshake.
+    pub fn showing(&self, pem: &str) -> Self {
+        let der = CertificateDer::from_pem_slice(pem.as_bytes()).unwrap();
+        Self { certificate: ClientCertificate::new(&[der]), ..self.clone() }
+    }
+
+    /// The same with the certificate of another.
+    pub fn showing_of(&self, other: &Self) -> Self {
+        Self { certificate: other.certificate.clone(), ..self.clone() }
+    }
+
+    /// The same from this address.
+    pub fn at_address(&self, address: &str) -> Self {
+        Self { peer: Some(address.parse().unwrap()), ..self.clone() }
+    }
+
     pub async fn get(&self, path: &str) -> Answer {
         self.send(Method::GET, path, &[], Vec::new()).await
     }
@@ -278,7 +313,13 @@ impl Client {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let request = request.extension(BodyTime(Duration::from_millis(100))).body(body).unwrap();
+        let mut request = request.extension(BodyTime(Duration::from_millis(100))).body(body).unwrap();
+        if let Some(certificate) = &self.certificate {
+            request.extensions_mut().insert(certificate.clone());
+        }
+        if let Some(peer) = self.peer {
+            request.extensions_mut().insert(Peer(peer));
+        }
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let body = body.collect().await.unwrap().to_bytes().to_vec();
@@ -373,6 +414,7 @@ fn cluster(folder: &std::path::Path, name: &str, begin: Time) -> ClusterSettings
         max_ttl: Lifetime::from_seconds(24 * 3_600),
         reserved: vec!["oidc:".to_owned()],
         node_identities: false,
+        max_renew: Lifetime::from_seconds(24 * 3_600),
         trust_group: None,
     }
 }

@@ -19,15 +19,16 @@ use crate::app::{Answer, Client, NOON, POLICIES, TestApp, operator};
 use crate::csr::{Key, csr};
 use crate::database::{hold_write_lock, sqlite};
 use crate::hostile::{CN, EXTENSIONS, IA5, O, PASSWORD, Parts, UTF8};
+use crate::routes::renew;
 
 /// What is answered before there is an application, under a load that no test should make, or by one
 /// engine only, and the test that sees it.
 const ELSEWHERE: [(&str, &str); 4] = [
     (
         "too_many_connections",
-        "src/http/server.rs::one_connection_too_many_is_told_so_while_all_are_being_answered",
+        "src/http/server/tests.rs::one_connection_too_many_is_told_so_while_all_are_being_answered",
     ),
-    ("header_fields_too_large", "src/http/server.rs::headers_are_bounded_in_number_and_size"),
+    ("header_fields_too_large", "src/http/server/tests.rs::headers_are_bounded_in_number_and_size"),
     ("signing_busy", "src/app/signers.rs::more_work_than_may_wait_is_refused_and_what_waits_is_done"),
     ("clock_off", "tests/api/routes/sign.rs::a_clock_that_is_not_the_databases_signs_nothing"),
 ];
@@ -107,6 +108,16 @@ async fn callers(seen: &mut Seen) {
     seen.refused("on_behalf_of_not_allowed", alice.sign(carol, csr("/CN=alice")).await);
     seen.refused("policy_denied", alice.sign("?cluster=prod", csr("/CN=bob")).await);
     seen.refused("too_many_refusals", alice.sign("?cluster=prod", csr("/CN=bob")).await);
+    let app = TestApp::with_policies(renew::POLICIES).await;
+    let alice = app.alice().await;
+    let issued = alice.sign("?cluster=prod", csr("/CN=alice")).await.expect(201);
+    let issued = issued["certificate"].as_str().unwrap();
+    seen.refused("certificate_required", renew::renew(&alice, "/CN=alice").await);
+    seen.refused("several_credentials", alice.showing(issued).get("/v1/whoami").await);
+    let holder = app.nobody().showing(issued);
+    seen.refused("renewal_only", holder.get("/v1/whoami").await);
+    app.apply(&format!("{}{}", renew::POLICIES, renew::HOLDS)).await;
+    seen.refused("not_renewable", renew::renew(&holder, "/CN=alice").await);
 }
 
 async fn bodies(seen: &mut Seen) {

@@ -10,11 +10,13 @@ mod ledger;
 mod members;
 mod refusals;
 mod requests;
+mod tls;
 
 use serde::Serialize;
 
 pub use clusters::clusters;
 pub use ledger::ledger;
+pub use tls::tls;
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

@@ -283,6 +283,7 @@ impl Sample<'_> {
             idempotency: self
                 .idempotency
                 .map(|(key, print)| Idempotency { key: key.to_owned(), fingerprint: [print; 32] }),
+            renews: None,
             collects: self.collects,
         }
     }

@@ -1,0 +1,203 @@
+//! What a client shows in the handshake, and whether an authority vouches for it.
+//!
+//! The handshake takes any certificate whose key the client holds. Whether it means anything is for
+//! whoever asks for a caller, by the authorities of each way to authenticate: so a certificate that
+//! means nothing is a 401 that says so, and not a broken connection; and no authority ever counts
+//! for another way than its own.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::crypto::{
+    CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
+};
+use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, RootCertStore, SignatureScheme};
+use x509_parser::prelude::{FromDer as _, X509Certificate};
+
+use super::identity::{self, IdentityProblem};
+use crate::ca::secret_file::shown;
+use crate::time::Time;
+
+/// The certificate of the other end, whose key it proved to hold, with whatever it sent behind it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientCertificate(Arc<[CertificateDer<'static>]>);
+
+impl ClientCertificate {
+    /// None of an empty chain.
+    #[must_use]
+    pub fn new(chain: &[CertificateDer<'static>]) -> Option<Self> {
+        (!chain.is_empty()).then(|| Self(chain.into()))
+    }
+
+    /// The client's own, as DER.
+    #[must_use]
+    pub fn der(&self) -> &[u8] {
+        self.0.first().map_or(&[], |leaf| leaf)
+    }
+
+    /// SHA-256 of it.
+    #[must_use]
+    pub fn sha256(&self) -> [u8; 32] {
+        identity::sha256(self.der())
+    }
+}
+
+/// Some authorities that sign certificates of clients.
+#[derive(Clone)]
+pub struct ClientAuthorities {
+    verifier: Arc<dyn ClientCertVerifier>,
+    keys: Vec<[u8; 32]>,
+}
+
+/// Why a certificate counts for nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unverified {
+    /// Of another authority, or not for clients.
+    Foreign,
+    /// Past its time, or before it.
+    Expired,
+}
+
+impl ClientAuthorities {
+    /// Those of a PEM file.
+    ///
+    /// # Errors
+    /// It cannot be read, holds no certificate, or one that is no authority.
+    pub fn read(path: &Path) -> Result<Self, AuthoritiesProblem> {
+        let problem = |problem| AuthoritiesProblem::File { file: shown(path), problem };
+        let certificates = identity::certificates(path).map_err(problem)?;
+        Self::of(&certificates)
+            .map_err(|number| AuthoritiesProblem::NoAuthority { file: shown(path), number })
+    }
+
+    /// These, as DER.
+    ///
+    /// # Errors
+    /// The number, from 1, of the first that is no authority.
+    pub fn of(certificates: &[CertificateDer<'static>]) -> Result<Self, usize> {
+        let (mut roots, mut keys) = (RootCertStore::empty(), Vec::new());
+        for (index, der) in certificates.iter().enumerate() {
+            let number = index.saturating_add(1);
+            let (_, certificate) = X509Certificate::from_der(der).map_err(|_| number)?;
+            if !certificate.is_ca() {
+                return Err(number);
+            }
+            keys.push(identity::sha256(certificate.public_key().raw));
+            roots.add(der.clone()).map_err(|_| number)?;
+        }
+        let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), super::provider());
+        Ok(Self { verifier: builder.build().map_err(|_| certificates.len())?, keys })
+    }
+
+    /// Whether one of them vouches for `certificate` at `now`, for use by a client.
+    ///
+    /// # Errors
+    /// See [`Unverified`].
+    pub fn verify(&self, certificate: &ClientCertificate, now: Time) -> Result<(), Unverified> {
+        let (leaf, intermediates) = certificate.0.split_first().ok_or(Unverified::Foreign)?;
+        let now = UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(now.unix()).unwrap_or(0)));
+        let verified = self.verifier.verify_client_cert(leaf, intermediates, now);
+        verified.map(|_| ()).map_err(|error| match error {
+            rustls::Error::InvalidCertificate(
+                CertificateError::Expired
+                | CertificateError::ExpiredContext { .. }
+                | CertificateError::NotValidYet
+                | CertificateError::NotValidYetContext { .. },
+            ) => Unverified::Expired,
+            _ => Unverified::Foreign,
+        })
+    }
+
+    /// SHA-256 of the `SubjectPublicKeyInfo` of each.
+    #[must_use]
+    pub fn keys(&self) -> &[[u8; 32]] {
+        &self.keys
+    }
+}
+
+impl fmt::Debug for ClientAuthorities {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientAuthorities").field("count", &self.keys.len()).finish_non_exhaustive()
+    }
+}
+
+/// Why a file gives no authorities.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthoritiesProblem {
+    /// The file.
+    #[error("{file}: {problem}")]
+    File {
+        /// The path, on one line.
+        file: String,
+        /// What is wrong.
+        problem: IdentityProblem,
+    },
+    /// A certificate of something else than an authority.
+    #[error("{file}: certificate {number} of it is no certificate authority's")]
+    NoAuthority {
+        /// The path, on one line.
+        file: String,
+        /// From 1.
+        number: usize,
+    },
+}
+
+/// Takes every certificate whose key the client proves to hold; see the head of this file.
+#[derive(Debug)]
+pub(super) struct AnyCertificate {
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl AnyCertificate {
+    pub(super) fn new(provider: &CryptoProvider) -> Self {
+        Self { algorithms: provider.signature_verification_algorithms }
+    }
+}
+
+impl ClientCertVerifier for AnyCertificate {
+    fn client_auth_mandatory(&self) -> bool {
+        false
+    }
+
+    /// None: a client picks its certificate by itself, and some send none that no hint names.
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signature, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signature, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}

@@ -1,0 +1,332 @@
+//! Callers of `[[auth.mtls]]` and `[[auth.proxy]]`, whom roles of the configuration let in.
+
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::PathBuf;
+
+use countersign::auth::mtls::{MtlsSettings, NameFrom};
+use countersign::auth::proxy::ProxySettings;
+use countersign::auth::{AuthSettings, RoleBinding, Ways};
+use countersign::pki::name::ShortName;
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyPair, KeyUsagePurpose, SanType,
+};
+use x509_parser::time::ASN1Time;
+
+use crate::app::{Client, NOON, TestApp};
+use crate::csr::csr;
+
+const POLICIES: &str = r#"
+policies:
+  - { name: robots, effect: allow, clusters: [prod], callers: ["proxy:ci:*"], users: ["{caller}"], groups: [dev] }
+  - { name: people, effect: allow, clusters: [prod], callers: ["group:sso:devs"], users: ["alice"], groups: [dev] }
+"#;
+const SECRET: &str = "0123456789abcdef0123456789abcdef";
+
+/// What a CA of this name says of itself; valid around the time of the tests.
+pub fn authority(name: &str) -> CertificateParams {
+    let mut parameters = named(name);
+    parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    parameters.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    parameters
+}
+
+fn named(name: &str) -> CertificateParams {
+    let mut parameters = CertificateParams::default();
+    parameters.distinguished_name = DistinguishedName::new();
+    if !name.is_empty() {
+        parameters.distinguished_name.push(DnType::CommonName, name);
+    }
+    let at = |seconds: i64| ASN1Time::from_timestamp(NOON.unix() + seconds).unwrap().to_datetime();
+    parameters.not_before = at(-3_600);
+    parameters.not_after = at(3_600);
+    parameters
+}
+
+/// A client's certificate as PEM.
+pub fn client(name: &str, names: Vec<SanType>, issuer: &Issuer<'_, KeyPair>) -> String {
+    let mut parameters = named(name);
+    parameters.subject_alt_names = names;
+    parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    parameters.signed_by(&KeyPair::generate().unwrap(), issuer).unwrap().pem()
+}
+
+/// A CA on disk that has nothing to do with any cluster.
+struct Company {
+    folder: tempfile::TempDir,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl Company {
+    fn new(name: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (parameters, key) = (authority(name), KeyPair::generate().unwrap());
+        let root = parameters.self_signed(&key).unwrap().pem();
+        std::fs::write(folder.path().join("ca.pem"), root).unwrap();
+        let mut options = std::fs::OpenOptions::new();
+        let secret = options.write(true).create_new(true).mode(0o600).open(folder.path().join("secret"));
+        std::io::Write::write_all(&mut secret.unwrap(), format!("{SECRET}\n").as_bytes()).unwrap();
+        Self { folder, issuer: Issuer::new(parameters, key) }
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn client(&self, name: &str, names: Vec<SanType>) -> String {
+        client(name, names, &self.issuer)
+    }
+
+    fn mtls(&self, name: &str, name_from: NameFrom) -> MtlsSettings {
+        MtlsSettings { name: ShortName::parse(name).unwrap(), ca: self.file("ca.pem"), name_from }
+    }
+
+    fn proxy(&self, name: &str) -> ProxySettings {
+        let ca = self.file("ca.pem");
+        let settings =
+            format!("name = \"{name}\"\nca = \"{}\"\nclient_names = [\"proxy.example\"]", ca.display());
+        toml::from_str(&settings).unwrap()
+    }
+
+    fn proxy_with_secret(&self, name: &str) -> ProxySettings {
+        let settings = format!(
+            "name = \"{name}\"\naddresses = [\"10.0.0.0/24\"]\nsecret_header = \"X-Proxy-Secret\"\nsecret_file = \"{}\"",
+            self.file("secret").display()
+        );
+        toml::from_str(&settings).unwrap()
+    }
+}
+
+fn binding(role: &str, callers: &[&str]) -> RoleBinding {
+    RoleBinding {
+        role: role.to_owned(),
+        callers: callers.iter().map(ToString::to_string).collect(),
+        on_behalf_of: false,
+    }
+}
+
+fn settings(mtls: Vec<MtlsSettings>, proxies: Vec<ProxySettings>) -> AuthSettings {
+    AuthSettings { mtls, proxies, ..AuthSettings::default() }
+}
+
+async fn who(client: &Client, headers: &[(&str, &str)]) -> crate::app::Answer {
+    client.send(axum::http::Method::GET, "/v1/whoami", headers, Vec::new()).await
+}
+
+fn dns(name: &str) -> SanType {
+    SanType::DnsName(name.try_into().unwrap())
+}
+
+// Certificates.
+
+#[tokio::test]
+async fn a_certificate_of_a_configured_authority_is_a_caller_with_its_roles() {
+    let (ci, other) = (Company::new("CI"), Company::new("Other"));
+    let auth = AuthSettings {
+        roles: vec![binding("requester", &["proxy:ci:*"])],
+        ..settings(vec![ci.mtls("ci", NameFrom::Cn)], vec![])
+    };
+    let app = TestApp::with_auth(&auth, POLICIES).await;
+    let robot = app.nobody().showing(&ci.client("deployer", vec![]));
+    let caller = who(&robot, &[]).await.expect(200);
+    assert_eq!(
+        (caller["caller"].as_str(), &caller["roles"]),
+        (Some("proxy:ci:deployer"), &serde_json::json!(["requester"]))
+    );
+    let issued = robot.sign("?cluster=prod", csr("/CN=deployer/O=dev")).await.expect(201);
+    assert_eq!(issued["requested_by"], "proxy:ci:deployer");
+    robot.sign("?cluster=prod", csr("/CN=alice/O=dev")).await.refused(403, "policy_denied");
+    robot.get("/v1/audit").await.refused(403, "role_missing");
+    let stranger = app.nobody().showing(&other.client("deployer", vec![]));
+    who(&stranger, &[]).await.refused(401, "unauthenticated");
+    app.at(3_601);
+    who(&robot, &[]).await.refused(401, "unauthenticated");
+}
+
+#[tokio::test]
+async fn a_certificate_that_names_nobody_or_two_is_401() {
+    let ci = Company::new("CI");
+    for (from, certificate, expected) in [
+        (NameFrom::Cn, ci.client("", vec![dns("a.example")]), None),
+        (NameFrom::Cn, ci.client(" spaced", vec![]), None),
+        (NameFrom::Dns, ci.client("ignored", vec![dns("a.example")]), Some("proxy:ci:a.example")),
+        (NameFrom::Dns, ci.client("ignored", vec![dns("a.example"), dns("b.example")]), None),
+        (NameFrom::Dns, ci.client("ignored", vec![]), None),
+        (
+            NameFrom::Uri,
+            ci.client("", vec![SanType::URI("spiffe://corp/ns/a".try_into().unwrap())]),
+            Some("proxy:ci:spiffe://corp/ns/a"),
+        ),
+        (
+            NameFrom::Email,
+            ci.client("x", vec![SanType::Rfc822Name("a@corp.example".try_into().unwrap())]),
+            Some("proxy:ci:a@corp.example"),
+        ),
+    ] {
+        let app = TestApp::with_auth(&settings(vec![ci.mtls("ci", from)], vec![]), POLICIES).await;
+        let answer = who(&app.nobody().showing(&certificate), &[]).await;
+        match expected {
+            Some(caller) => assert_eq!(answer.expect(200)["caller"], caller),
+            None => drop(answer.refused(401, "unauthenticated")),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_beside_authorization_is_400_where_it_counts_and_nothing_where_it_does_not() {
+    let (ci, other) = (Company::new("CI"), Company::new("Other"));
+    let app = TestApp::with_auth(&settings(vec![ci.mtls("ci", NameFrom::Cn)], vec![]), POLICIES).await;
+    let alice = app.alice().await;
+    who(&alice.showing(&ci.client("deployer", vec![])), &[]).await.refused(400, "several_credentials");
+    let known = who(&alice.showing(&other.client("deployer", vec![])), &[]).await.expect(200);
+    assert_eq!(known["caller"], "token:alice");
+    let wrong = app.with_authorization("Bearer cs1_wrong");
+    who(&wrong, &[]).await.refused(401, "unauthenticated");
+    who(&wrong.showing(&ci.client("deployer", vec![])), &[]).await.refused(400, "several_credentials");
+}
+
+#[tokio::test]
+async fn an_authority_that_signs_for_a_cluster_is_none_of_callers() {
+    let app = TestApp::new().await;
+    let ca = app.folder.path().join("prod.crt");
+    let source = MtlsSettings { name: ShortName::parse("ci").unwrap(), ca, name_from: NameFrom::Cn };
+    let names: Vec<_> = app.app.state().served.clusters.keys().cloned().collect();
+    let ways = Ways::open(&settings(vec![source], vec![]), names).unwrap();
+    let cluster = app.app.state().served.find("prod").unwrap().clone();
+    let error = ways.doors.check_cluster("prod", &cluster.authority.chain_keys()).unwrap_err();
+    assert!(error.contains("ci") && error.contains("prod"), "{error}");
+}
+
+#[tokio::test]
+async fn a_source_has_a_name_and_an_authority_of_its_own() {
+    let ci = Company::new("CI");
+    let prod = [ShortName::parse("prod").unwrap()];
+    let open = |mtls, proxies| Ways::open(&settings(mtls, proxies), prod.clone()).map(drop);
+    assert!(open(vec![ci.mtls("prod", NameFrom::Cn)], vec![]).unwrap_err().contains("name of a cluster"));
+    let twice = vec![ci.mtls("ci", NameFrom::Cn), ci.mtls("ci", NameFrom::Dns)];
+    assert!(open(twice, vec![]).unwrap_err().contains("two ways"));
+    let shared = open(vec![ci.mtls("ci", NameFrom::Cn)], vec![ci.proxy("sso")]);
+    assert!(shared.unwrap_err().contains("trust one CA"));
+}
+
+// Proxies.
+
+/// A service behind proxies of both kinds, its proxy's certificate, and one of the same CA for another.
+async fn behind() -> (TestApp, Client, Client) {
+    let company = Company::new("Company");
+    let other = Company::new("Second");
+    let proxies = vec![company.proxy("sso"), other.proxy_with_secret("edge")];
+    let roles = vec![binding("requester", &["group:sso:devs"]), binding("auditor", &["proxy:sso:olga"])];
+    let app = TestApp::with_auth(&AuthSettings { roles, ..settings(vec![], proxies) }, POLICIES).await;
+    let proxy = app.nobody().showing(&company.client("proxy.example", vec![]));
+    let colleague = app.nobody().showing(&company.client("mallory", vec![dns("evil.example")]));
+    (app, proxy, colleague)
+}
+
+const ALICE: [(&str, &str); 2] = [("x-forwarded-user", "alice"), ("x-forwarded-groups", "devs, everybody,")];
+
+#[tokio::test]
+async fn a_proxy_with_its_certificate_names_the_caller_and_its_groups() {
+    let (app, proxy, _) = behind().await;
+    let alice = who(&proxy, &ALICE).await.expect(200);
+    assert_eq!(alice["caller"], "proxy:sso:alice");
+    assert_eq!(alice["groups"], serde_json::json!(["group:sso:devs", "group:sso:everybody"]));
+    assert_eq!(alice["roles"], serde_json::json!(["requester"]));
+    let headers = [ALICE[0], ALICE[1], ("accept", "application/json")];
+    let path = "/v1/sign?cluster=prod";
+    let body = csr("/CN=alice/O=dev").into_bytes();
+    let issued = proxy.send(axum::http::Method::POST, path, &headers, body).await.expect(201);
+    assert_eq!(issued["requested_by"], "proxy:sso:alice");
+    let olga = who(&proxy, &[("x-forwarded-user", "olga")]).await.expect(200);
+    assert_eq!((&olga["roles"], &olga["groups"]), (&serde_json::json!(["auditor"]), &serde_json::json!([])));
+    drop(app);
+}
+
+#[tokio::test]
+async fn a_stranger_s_headers_are_as_if_they_were_not_there() {
+    let (app, _, colleague) = behind().await;
+    who(&app.nobody(), &ALICE).await.refused(401, "unauthenticated");
+    who(&colleague, &ALICE).await.refused(401, "unauthenticated");
+    let bob = app.bob().await;
+    assert_eq!(who(&bob, &ALICE).await.expect(200)["caller"], "token:bob");
+    assert_eq!(who(&bob.showing_of(&colleague), &ALICE).await.expect(200)["caller"], "token:bob");
+}
+
+#[tokio::test]
+async fn a_repeated_or_unreadable_header_of_a_proxy_is_401() {
+    let (_, proxy, _) = behind().await;
+    for headers in [
+        vec![("x-forwarded-user", "alice"), ("x-forwarded-user", "bob")],
+        vec![("x-forwarded-user", "alice"), ("X-Forwarded-User", "alice")],
+        vec![("x-forwarded-user", "alice"), ("x-forwarded-groups", "a"), ("x-forwarded-groups", "b")],
+        vec![("x-forwarded-groups", "devs")],
+        vec![("x-forwarded-user", "")],
+        vec![("x-forwarded-user", " ")],
+        vec![("x-forwarded-user", "al\u{202e}ice")],
+        vec![("x-forwarded-user", "alice"), ("x-forwarded-groups", "dev\u{200b}s")],
+    ] {
+        who(&proxy, &headers).await.refused(401, "unauthenticated");
+    }
+    let none = who(&proxy, &[]).await.refused(401, "unauthenticated");
+    assert!(none["detail"].as_str().unwrap().contains("certificate"), "it is no caller itself: {none}");
+}
+
+#[tokio::test]
+async fn a_proxy_s_word_beside_a_credential_is_400() {
+    let (app, proxy, _) = behind().await;
+    let bob = app.bob().await.showing_of(&proxy);
+    who(&bob, &ALICE).await.refused(400, "several_credentials");
+    assert_eq!(who(&bob, &[]).await.expect(200)["caller"], "token:bob", "its certificate alone is no caller");
+}
+
+#[tokio::test]
+async fn a_proxy_with_a_secret_is_believed_from_its_address_only() {
+    let (app, _, _) = behind().await;
+    let secret = ("x-proxy-secret", SECRET);
+    let inside = app.nobody().at_address("10.0.0.7");
+    let known = who(&inside, &[ALICE[0], ALICE[1], secret]).await.expect(200);
+    assert_eq!(known["caller"], "proxy:edge:alice");
+    assert_eq!(known["roles"], serde_json::json!([]), "roles are bound to another source");
+    for (client, headers) in [
+        (app.nobody().at_address("10.0.1.7"), vec![ALICE[0], secret]),
+        (app.nobody(), vec![ALICE[0], secret]),
+        (inside.clone(), vec![ALICE[0]]),
+        (inside.clone(), vec![ALICE[0], ("x-proxy-secret", "0123456789abcdef0123456789abcdeF")]),
+        (inside.clone(), vec![ALICE[0], ("x-proxy-secret", "")]),
+        (inside.clone(), vec![ALICE[0], secret, secret]),
+        (app.nobody().at_address("203.0.113.1"), vec![ALICE[0], secret, ("x-forwarded-for", "10.0.0.7")]),
+    ] {
+        who(&client, &headers).await.refused(401, "unauthenticated");
+    }
+}
+
+#[tokio::test]
+async fn two_proxies_that_name_a_caller_are_400() {
+    let (_, proxy, _) = behind().await;
+    let both = proxy.at_address("10.0.0.7");
+    let headers = [ALICE[0], ("x-proxy-secret", SECRET)];
+    who(&both, &headers).await.refused(400, "several_credentials");
+}
+
+// Addresses.
+
+#[tokio::test]
+async fn the_client_s_address_comes_from_listed_proxies_only() {
+    let auth =
+        AuthSettings { trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()], ..AuthSettings::default() };
+    let app = TestApp::with_auth(&auth, crate::app::POLICIES).await;
+    let alice = app.alice().await;
+    for (peer, forwarded, recorded) in [
+        ("10.1.2.3", "198.51.100.1, 203.0.113.7", "203.0.113.7"),
+        ("192.0.2.1", "203.0.113.7", "192.0.2.1"),
+        ("10.1.2.3", "nonsense", "10.1.2.3"),
+    ] {
+        let headers = [("x-forwarded-for", forwarded), ("accept", "application/json")];
+        let path = "/v1/sign?cluster=prod";
+        let from = alice.at_address(peer);
+        let issued =
+            from.send(axum::http::Method::POST, path, &headers, csr("/CN=alice").into()).await.expect(201);
+        let path = format!("/v1/certificates/{}", issued["serial"].as_str().unwrap());
+        assert_eq!(alice.get(&path).await.expect(200)["address"], recorded, "{peer} {forwarded}");
+    }
+}
