@@ -16,6 +16,7 @@ mod refuse;
 pub mod requests;
 mod retry;
 mod signers;
+mod turns;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -88,6 +89,7 @@ pub struct App {
     refusal_cap: refusal_cap::RefusalCap,
     in_flight: retry::InFlight,
     signers: Signers,
+    turns: Arc<turns::Turns>,
     last_look: Mutex<Option<Instant>>,
     refreshing: tokio::sync::Mutex<()>,
     /// Each export takes one of these until its client has it all.
@@ -151,6 +153,7 @@ impl App {
             refusal_cap: refusal_cap::RefusalCap::new(RefusalLimits::default()),
             in_flight: retry::InFlight::default(),
             signers: Signers::start()?,
+            turns: Arc::default(),
             last_look: Mutex::new(None),
             refreshing: tokio::sync::Mutex::new(()),
             exports: Arc::new(Semaphore::new(EXPORTS)),
