@@ -32,6 +32,8 @@ pub enum EventKind {
     TokenCreated,
     /// An API token was revoked.
     TokenRevoked,
+    /// An API token has a new secret.
+    TokenRotated,
     /// A key is never certified again.
     KeyBlocked,
     /// A blocked key may be certified again.
@@ -58,16 +60,19 @@ pub enum EventKind {
     RequestCollected,
     /// What was approved was no longer what would be signed.
     RequestVoided,
+    /// Somebody showed no credential, or none that holds; those of a minute and an address are one event.
+    AuthenticationFailed,
 }
 
 impl EventKind {
     /// Every kind, for readers of the log.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::CertificateIssued,
         Self::RequestRefused,
         Self::PolicyReplaced,
         Self::TokenCreated,
         Self::TokenRevoked,
+        Self::TokenRotated,
         Self::KeyBlocked,
         Self::KeyUnblocked,
         Self::ClockAccepted,
@@ -81,6 +86,7 @@ impl EventKind {
         Self::RequestLapsed,
         Self::RequestCollected,
         Self::RequestVoided,
+        Self::AuthenticationFailed,
     ];
 
     /// As it is written in the log and in the database.
@@ -92,6 +98,7 @@ impl EventKind {
             Self::PolicyReplaced => "policy.replaced",
             Self::TokenCreated => "token.created",
             Self::TokenRevoked => "token.revoked",
+            Self::TokenRotated => "token.rotated",
             Self::KeyBlocked => "key.blocked",
             Self::KeyUnblocked => "key.unblocked",
             Self::ClockAccepted => "clock.accepted",
@@ -105,6 +112,7 @@ impl EventKind {
             Self::RequestLapsed => "request.lapsed",
             Self::RequestCollected => "request.collected",
             Self::RequestVoided => "request.voided",
+            Self::AuthenticationFailed => "authentication.failed",
         }
     }
 

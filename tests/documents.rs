@@ -9,7 +9,7 @@ fn root() -> &'static Path {
 }
 
 fn documents() -> Vec<PathBuf> {
-    let folders = [root().to_owned(), root().join("docs")];
+    let folders = [root().to_owned(), root().join("docs"), root().join("docs/authentication")];
     let files = folders.iter().flat_map(|folder| fs::read_dir(folder).expect("the folder is there"));
     files
         .map(|entry| entry.expect("it can be read").path())

@@ -1,6 +1,6 @@
 //! What a request shows of who it comes from: exactly one of it counts.
 
-use super::AuthError;
+use super::{AuthError, token};
 
 /// Everything in a request that could say who sends it, before any of it is believed.
 #[derive(Clone, Copy, Debug, Default)]
@@ -26,6 +26,17 @@ impl<'r> Presented<'r> {
         let authorization = self.authorization.ok_or(AuthError::Missing)?;
         bearer(authorization).map(Shown::Bearer).ok_or(AuthError::NotBearer)
     }
+
+    /// In a word, for the audit log: how it tried to show who it is, whether that holds or not.
+    #[must_use]
+    pub fn method(self) -> &'static str {
+        match self.one() {
+            Ok(Shown::Bearer(credential)) if credential.starts_with(token::PREFIX) => "token",
+            Ok(Shown::Bearer(_)) => "bearer",
+            Err(AuthError::Missing) => "none",
+            Err(_) => "other",
+        }
+    }
 }
 
 /// The token of `Bearer TOKEN`. The scheme is compared without case, RFC 9110 section 11.1.
@@ -48,6 +59,14 @@ mod tests {
         for text in ["Bearer x.y", "bearer x.y", "BEARER  x.y"] {
             assert_eq!(header(text), Ok(Shown::Bearer("x.y")), "{text}");
         }
+    }
+
+    #[test]
+    fn a_credential_is_known_by_one_of_few_words() {
+        let method = |text| Presented { authorization: Some(text) }.method();
+        assert_eq!(Presented::default().method(), "none");
+        let words = ["Bearer cs1_x", "Bearer eyJ", "Basic YTpi"].map(method);
+        assert_eq!(words, ["token", "bearer", "other"]);
     }
 
     #[test]

@@ -12,19 +12,30 @@ use super::access::Access;
 use super::error::Problem;
 use super::exchange::Exchange;
 use super::server::Peer;
-use crate::app::{App, AppError};
+use crate::app::{App, AppError, Rate};
 use crate::audit::{Origin, RequestId};
 use crate::auth::{AuthError, Presented, Principal};
 
 /// Lets a request through to its handler if its credential is what the route asks for.
 pub async fn guard(
-    State((app, access)): State<(Arc<App>, Access)>,
+    State((app, access, rate)): State<(Arc<App>, Access, Rate)>,
     mut request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
     if access != Access::Open {
         let from = from(&request);
-        let principal = app.authenticate(presented(&request)?, &from).await?;
+        let found = match presented(&request) {
+            Ok(presented) => app.authenticate(presented, &from).await,
+            Err(error) => Err(error.into()),
+        };
+        let principal = match found {
+            Ok(principal) => principal,
+            Err(AppError::Unauthenticated(error)) => {
+                let method = method(&request);
+                return Err(app.fail_authentication(from, method, error).await.into());
+            }
+            Err(error) => return Err(error.into()),
+        };
         if let Some(exchange) = request.extensions().get::<Arc<Exchange>>() {
             let _ = exchange.caller.set(principal.caller.to_string());
         }
@@ -34,6 +45,7 @@ pub async fn guard(
             ..from
         };
         let asker = Asker { origin, principal };
+        app.count_request(&asker.origin, rate)?;
         if let Err(error) = access.admit(asker.principal.roles) {
             return Err(app.refuse_early(&asker.origin, error).await.into());
         }
@@ -52,19 +64,27 @@ pub struct Asker {
 }
 
 /// Everything of a request that could say who sends it.
-fn presented(request: &Request) -> Result<Presented<'_>, Problem> {
+fn presented(request: &Request) -> Result<Presented<'_>, AuthError> {
     Ok(Presented { authorization: authorization(request.headers())? })
 }
 
+/// What a request that has no caller tried, in a word.
+fn method(request: &Request) -> &'static str {
+    match presented(request) {
+        Ok(presented) => presented.method(),
+        Err(AuthError::Several) => "several",
+        Err(_) => "other",
+    }
+}
+
 /// The one `Authorization` header. Two could be read differently by a proxy in front.
-fn authorization(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+fn authorization(headers: &HeaderMap) -> Result<Option<&str>, AuthError> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let first = values.next();
     if values.next().is_some() {
-        return Err(AppError::Unauthenticated(AuthError::Several).into());
+        return Err(AuthError::Several);
     }
-    let unreadable = || AppError::Unauthenticated(AuthError::NotBearer);
-    first.map(|value| value.to_str().map_err(|_| unreadable().into())).transpose()
+    first.map(|value| value.to_str().map_err(|_| AuthError::NotBearer)).transpose()
 }
 
 /// Which request it is and from where; of whom is not known yet.

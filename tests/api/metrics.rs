@@ -16,6 +16,8 @@ fn exposed() -> BTreeSet<String> {
     metrics.issued("prod");
     metrics.refused("policy_denied");
     metrics.refusal_not_recorded();
+    metrics.limited(true, true);
+    metrics.authentication_failed("wrong");
     metrics.writer_queue(1);
     let rendered = metrics.render();
     let samples = rendered.lines().filter(|line| !line.starts_with('#'));
