@@ -53,7 +53,12 @@ impl Bench {
         let other = Requests::new(service.written(&token, others));
         let mut runs = Vec::new();
         // Warm, as it is later.
-        client::run(Load::Closed { clients: FULL_SPEED }, service.address(), &Requests::new(full_speed.clone()), self.window / 4)?;
+        client::run(
+            Load::Closed { clients: FULL_SPEED },
+            service.address(),
+            &Requests::new(full_speed.clone()),
+            self.window / 4,
+        )?;
         for _ in 0..RUNS {
             runs.push(self.compare(&service, &full_speed, &other)?);
         }

@@ -68,10 +68,7 @@ impl Rates {
 
 impl Pair {
     fn new(of_one: NonZeroU32, of_all: NonZeroU32) -> Self {
-        Self {
-            callers: Keyed::new(Quota::per_second(of_one)),
-            all: Shared::new(Quota::per_second(of_all)),
-        }
+        Self { callers: Keyed::new(Quota::per_second(of_one)), all: Shared::new(Quota::per_second(of_all)) }
     }
 }
 

@@ -185,7 +185,8 @@ impl App {
             let expires_at = match rotates(principal, &state, current, name)? {
                 Rotates::Itself(_) if turn.expires.is_some() => {
                     return Err(AppError::TokenNotAllowed(
-                        "a token that rotates itself ends when it would have ended: leave expires out".to_owned(),
+                        "a token that rotates itself ends when it would have ended: leave expires out"
+                            .to_owned(),
                     ));
                 }
                 Rotates::Itself(end) => end,

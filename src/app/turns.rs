@@ -120,9 +120,8 @@ impl Desk {
     fn sweep(&mut self, now: Instant) {
         if self.swept.is_none_or(|swept| now.saturating_duration_since(swept) >= BETWEEN_SWEEPS) {
             self.swept = Some(now);
-            self.callers.retain(|_, line| {
-                line.in_service > 0 || now.saturating_duration_since(line.seen) < RECENT
-            });
+            self.callers
+                .retain(|_, line| line.in_service > 0 || now.saturating_duration_since(line.seen) < RECENT);
         }
     }
 }

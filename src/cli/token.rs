@@ -152,7 +152,9 @@ impl Rotate {
         match store.rotate_token(&name, &rotation, seen, &operator::origin()?).await? {
             Rotated::Done => Ok(minted.plain.expose().to_owned()),
             Rotated::NotFound => bail!("there is no token `{name}`: `countersign token list` shows them"),
-            Rotated::Revoked => bail!("token {name} is revoked and stays so: make another, under another name"),
+            Rotated::Revoked => {
+                bail!("token {name} is revoked and stays so: make another, under another name")
+            }
         }
     }
 }
@@ -176,8 +178,7 @@ fn line(token: &tokens::Token, now: Time) -> String {
     let on_behalf_of = if current.on_behalf_of { ",on-behalf-of" } else { "" };
     let used = token.last_used_at.map_or_else(|| "never used".to_owned(), |at| format!("used {at}"));
     let replaced = token.replaced.as_ref();
-    let replaced =
-        replaced.map_or_else(String::new, |old| format!("\told secret until {}", old.expires_at));
+    let replaced = replaced.map_or_else(String::new, |old| format!("\told secret until {}", old.expires_at));
     let (name, roles, owner) = (&current.name, current.roles.join(","), &current.owner);
     format!("{name}\t{roles}{on_behalf_of}\t{owner}\t{state}\t{used}{replaced}")
 }

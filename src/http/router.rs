@@ -38,7 +38,9 @@ pub struct Route {
 /// Every route of the API.
 pub const ROUTES: &[Route] = &[
     route("POST", "/v1/sign", Access::Requester, Signing, wish::PARAMETERS, || post(sign::sign)),
-    route("GET", "/v1/requests", Access::Requests, Reading, requests::LIST_PARAMETERS, || get(requests::list)),
+    route("GET", "/v1/requests", Access::Requests, Reading, requests::LIST_PARAMETERS, || {
+        get(requests::list)
+    }),
     route("GET", "/v1/requests/{id}", Access::Requests, Reading, &[], || get(requests::one)),
     route("DELETE", "/v1/requests/{id}", Access::Requester, Reading, &[], || delete(requests::withdraw)),
     route("POST", "/v1/requests/{id}/approve", Access::Approver, Reading, &[], || post(requests::approve)),
@@ -46,7 +48,8 @@ pub const ROUTES: &[Route] = &[
     route(
         "POST",
         "/v1/requests/{id}/certificate",
-        Access::Requester, Signing,
+        Access::Requester,
+        Signing,
         requests::CERTIFICATE_PARAMETERS,
         || post(requests::certificate),
     ),
@@ -66,15 +69,21 @@ pub const ROUTES: &[Route] = &[
     route("DELETE", "/v1/policies/{name}", Access::Admin, Reading, &[], || delete(policies::remove_one)),
     route("GET", "/v1/blocked-keys", Access::PolicyReader, Reading, &[], || get(blocked_keys::list)),
     route("PUT", "/v1/blocked-keys/{spki_sha256}", Access::Admin, Reading, &[], || put(blocked_keys::block)),
-    route("DELETE", "/v1/blocked-keys/{spki_sha256}", Access::Admin, Reading, &[], || delete(blocked_keys::unblock)),
+    route("DELETE", "/v1/blocked-keys/{spki_sha256}", Access::Admin, Reading, &[], || {
+        delete(blocked_keys::unblock)
+    }),
     route("GET", "/v1/tokens", Access::PolicyReader, Reading, &[], || get(tokens::list)),
     route("POST", "/v1/tokens", Access::Admin, Reading, &[], || post(tokens::create)),
     route("GET", "/v1/tokens/{name}", Access::PolicyReader, Reading, &[], || get(tokens::one)),
     route("DELETE", "/v1/tokens/{name}", Access::Admin, Reading, &[], || delete(tokens::revoke)),
     route("POST", "/v1/tokens/{name}/rotate", Access::Caller, Reading, &[], || post(tokens::rotate)),
     route("GET", "/v1/clusters", Access::Caller, Reading, &[], || get(clusters::list)),
-    route("GET", "/v1/clusters/{name}/client-ca.pem", Access::Caller, Reading, &[], || get(clusters::client_ca)),
-    route("GET", "/v1/clusters/{name}/server-ca.pem", Access::Caller, Reading, &[], || get(clusters::server_ca)),
+    route("GET", "/v1/clusters/{name}/client-ca.pem", Access::Caller, Reading, &[], || {
+        get(clusters::client_ca)
+    }),
+    route("GET", "/v1/clusters/{name}/server-ca.pem", Access::Caller, Reading, &[], || {
+        get(clusters::server_ca)
+    }),
     route("GET", "/v1/audit", Access::Auditor, Reading, audit::PARAMETERS, || get(audit::list)),
     route("GET", "/v1/stats", Access::Records, Reading, stats::PARAMETERS, || get(stats::counts)),
     route("GET", "/v1/users/{user}", Access::Records, Reading, &[], || get(users::one)),

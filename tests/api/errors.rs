@@ -129,9 +129,8 @@ async fn tokens(seen: &mut Seen) {
     let app = TestApp::new().await;
     let admin = app.owned("admin", "token:x", &["admin"], false).await;
     app.owned("other", "token:x", &["admin"], false).await;
-    let create = async |body: &str| {
-        admin.send(Method::POST, "/v1/tokens", &[], body.as_bytes().to_vec()).await
-    };
+    let create =
+        async |body: &str| admin.send(Method::POST, "/v1/tokens", &[], body.as_bytes().to_vec()).await;
     seen.refused("token_not_allowed", create(r#"{"name": "robot", "roles": ["auditor"]}"#).await);
     seen.refused("token_exists", create(r#"{"name": "other", "roles": ["admin"]}"#).await);
     app.revoke("other").await;

@@ -145,7 +145,7 @@ async fn changes(connection: &mut AnyConnection) -> Result<Revisions, StoreError
             Some(EventKind::PolicyReplaced) => &mut changes.policy,
             Some(EventKind::TokenCreated | EventKind::TokenRevoked | EventKind::TokenRotated) => {
                 &mut changes.tokens
-            },
+            }
             Some(EventKind::KeyBlocked | EventKind::KeyUnblocked) => &mut changes.blocked_keys,
             _ => continue,
         };

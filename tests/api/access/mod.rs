@@ -34,9 +34,9 @@ const STRANGERS: &[(&str, Stranger)] = &[
         world.app.with_authorization("Bearer eyJhbGciOiJub25lIn0.eyJzdWIiOiJhZG1pbiJ9.")
     }),
     ("a token with a wrong checksum", |world| {
-        world.app.with_authorization(
-            "Bearer cs1_0123456789ab_0000000000000000000000000000000000000000000000000",
-        )
+        world
+            .app
+            .with_authorization("Bearer cs1_0123456789ab_0000000000000000000000000000000000000000000000000")
     }),
     ("a token that was never given", |world| world.never_given.clone()),
     ("a token's id with another secret", |world| world.wrong_secret.clone()),
@@ -53,9 +53,8 @@ const STRANGERS: &[(&str, Stranger)] = &[
 type Caller = for<'w> fn(&'w World, &'w str, &'w [&'w str]) -> world::Making<'w>;
 
 /// Every way to authenticate that opens something.
-const CALLERS: &[(&str, Caller)] = &[("an API token", |world, name, roles| {
-    Box::pin(world.app.client(name, roles, true))
-})];
+const CALLERS: &[(&str, Caller)] =
+    &[("an API token", |world, name, roles| Box::pin(world.app.client(name, roles, true)))];
 
 fn named(route: &Route) -> String {
     format!("{} {}", route.method, route.path)

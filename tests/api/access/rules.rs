@@ -106,7 +106,8 @@ impl Rule {
 
 #[test]
 fn what_belongs_to_somebody_has_a_rule_of_its_own() {
-    for route in ROUTES.iter().filter(|route| route.path.contains("{id}") || route.path.contains("{serial}")) {
+    for route in ROUTES.iter().filter(|route| route.path.contains("{id}") || route.path.contains("{serial}"))
+    {
         let rule = RULES.iter().find(|rule| (rule.method, rule.path) == (route.method, route.path)).unwrap();
         assert_eq!(rule.others, NotThere, "{} {}", route.method, route.path);
     }

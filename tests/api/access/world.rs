@@ -124,7 +124,8 @@ impl World {
         let id = if rule.path.ends_with("/certificate") { &self.approved } else { &self.pending };
         let path = rule.path.replace("{id}", id).replace("{serial}", &self.serial);
         let path = path.replace("{spki_sha256}", &self.blocked).replace("{user}", "alice");
-        let path = path.replace("/clusters/{name}", "/clusters/prod").replace("/tokens/{name}", "/tokens/alice");
+        let path =
+            path.replace("/clusters/{name}", "/clusters/prod").replace("/tokens/{name}", "/tokens/alice");
         let path = path.replace("{name}", "people") + rule.query;
         assert!(!path.contains('{'), "{path}: say what stands for its parameter");
         let body = if rule.body == "{csr}" { csr("/CN=alice/O=dev") } else { rule.body.to_owned() };

@@ -115,7 +115,10 @@ async fn a_token_rotates_itself_and_the_old_secret_ends_after_its_grace() {
     renewed.sign("?cluster=prod", csr("/CN=alice")).await.expect(201);
     assert_eq!(admin.get("/v1/tokens/alice").await.expect(200)["replaced"], Value::Null);
     let rotated = &events(&app, "token.rotated").await[0];
-    assert_eq!((rotated["caller"].as_str(), &rotated["detail"]["name"]), (Some("token:alice"), &"alice".into()));
+    assert_eq!(
+        (rotated["caller"].as_str(), &rotated["detail"]["name"]),
+        (Some("token:alice"), &"alice".into())
+    );
     assert!(!rotated.to_string().contains(&given["token"].as_str().unwrap()[17..]));
 }
 
