@@ -77,6 +77,7 @@ pub struct Metrics {
     failures_not_audited: Counter,
     queue_length: Gauge,
     reads_not_audited: Counter,
+    pending: Gauge,
     ca_not_after: Family<ClusterLabels, Gauge>,
     started: Gauge,
 }
@@ -96,6 +97,7 @@ impl Default for Metrics {
             failures_not_audited: Counter::default(),
             queue_length: Gauge::default(),
             reads_not_audited: Counter::default(),
+            pending: Gauge::default(),
             ca_not_after: Family::default(),
             started: Gauge::default(),
         };
@@ -170,6 +172,11 @@ impl Metrics {
     /// So many reads by auditors leave no event.
     pub fn reads_not_audited(&self, count: u64) {
         self.reads_not_audited.inc_by(count);
+    }
+
+    /// This many requests wait for people.
+    pub fn pending_requests(&self, count: i64) {
+        self.pending.set(count);
     }
 
     /// The instant at which the CA of a configured cluster expires. To be told once for each
@@ -257,6 +264,11 @@ impl Metrics {
             "Reads by auditors of which the audit log has no event",
             self.reads_not_audited.clone(),
         );
+        registry.register(
+            "countersign_requests_pending",
+            "Requests that wait for people to approve them, as of the last half minute",
+            self.pending.clone(),
+        );
     }
 
     fn register_process(&mut self) {
@@ -309,6 +321,7 @@ mod tests {
         metrics.authentication_failed("wrong");
         metrics.failures_not_audited(3);
         metrics.writer_queue(7);
+        metrics.pending_requests(3);
         metrics.started(Time::from_unix(1_700_000_000));
         for line in [
             "countersign_http_requests_total{route=\"/v1/sign\",method=\"POST\",status=\"201\"} 1",
@@ -321,6 +334,7 @@ mod tests {
             "countersign_authentications_failed_total{reason=\"wrong\"} 1",
             "countersign_failed_authentications_not_audited_total 3",
             "countersign_ledger_queue_length 7",
+            "countersign_requests_pending 3",
             "countersign_ca_not_after_seconds{cluster=\"prod\"} 1800000000",
             "process_start_time_seconds 1700000000",
             concat!("countersign_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),

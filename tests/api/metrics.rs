@@ -19,6 +19,7 @@ fn exposed() -> BTreeSet<String> {
     metrics.limited(true, true);
     metrics.authentication_failed("wrong");
     metrics.writer_queue(1);
+    metrics.pending_requests(1);
     let rendered = metrics.render();
     let samples = rendered.lines().filter(|line| !line.starts_with('#'));
     samples.map(|line| line.split(['{', ' ']).next().unwrap().to_owned()).collect()
