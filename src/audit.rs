@@ -32,6 +32,8 @@ pub enum EventKind {
     TokenCreated,
     /// An API token was revoked.
     TokenRevoked,
+    /// An API token has a new secret.
+    TokenRotated,
     /// A key is never certified again.
     KeyBlocked,
     /// A blocked key may be certified again.
@@ -60,16 +62,19 @@ pub enum EventKind {
     RequestVoided,
     /// The list of clusters was read again, and is another.
     ClustersReloaded,
+    /// Somebody showed no credential, or none that holds; those of a minute and an address are one event.
+    AuthenticationFailed,
 }
 
 impl EventKind {
     /// Every kind, for readers of the log.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 21] = [
         Self::CertificateIssued,
         Self::RequestRefused,
         Self::PolicyReplaced,
         Self::TokenCreated,
         Self::TokenRevoked,
+        Self::TokenRotated,
         Self::KeyBlocked,
         Self::KeyUnblocked,
         Self::ClockAccepted,
@@ -84,6 +89,7 @@ impl EventKind {
         Self::RequestCollected,
         Self::RequestVoided,
         Self::ClustersReloaded,
+        Self::AuthenticationFailed,
     ];
 
     /// As it is written in the log and in the database.
@@ -95,6 +101,7 @@ impl EventKind {
             Self::PolicyReplaced => "policy.replaced",
             Self::TokenCreated => "token.created",
             Self::TokenRevoked => "token.revoked",
+            Self::TokenRotated => "token.rotated",
             Self::KeyBlocked => "key.blocked",
             Self::KeyUnblocked => "key.unblocked",
             Self::ClockAccepted => "clock.accepted",
@@ -109,6 +116,7 @@ impl EventKind {
             Self::RequestCollected => "request.collected",
             Self::RequestVoided => "request.voided",
             Self::ClustersReloaded => "clusters.reloaded",
+            Self::AuthenticationFailed => "authentication.failed",
         }
     }
 

@@ -13,7 +13,7 @@ use toml::{Table, Value};
 use self::limits::LimitsTable;
 use self::review::ReviewTable;
 use crate::app::cluster::ClusterSettings;
-use crate::app::{RefusalLimits, ReviewLimits};
+use crate::app::{FailureLimits, RateLimits, RefusalLimits, ReviewLimits};
 use crate::auth::mtls::MtlsSettings;
 use crate::auth::proxy::ProxySettings;
 use crate::auth::{AuthSettings, Network, RoleBinding};
@@ -49,6 +49,10 @@ pub struct Config {
     pub connections: Limits,
     /// How many refusals of one caller are recorded.
     pub refusals: RefusalLimits,
+    /// How many requests come in a second.
+    pub rates: RateLimits,
+    /// What failed authentications cost.
+    pub failures: FailureLimits,
     /// What held requests may hold.
     pub review: ReviewLimits,
     /// How long records are kept after they ended; for ever if absent.
@@ -208,6 +212,8 @@ impl File {
             auth,
             connections: self.limits.connections(),
             refusals: self.limits.refusals(),
+            rates: self.limits.rates(),
+            failures: self.limits.failures(),
             review: self.review.limits().map_err(|error| format!("review.{error}"))?,
             retention: self.retention,
             log_format: self.log_format,

@@ -57,6 +57,17 @@ struct ReloadLabels {
     outcome: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabels {
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LimitLabels {
+    rate: &'static str,
+    of: &'static str,
+}
+
 /// Every count of the process.
 #[derive(Debug)]
 pub struct Metrics {
@@ -67,6 +78,9 @@ pub struct Metrics {
     issued: Family<ClusterLabels, Counter>,
     refused: Family<CodeLabels, Counter>,
     not_recorded: Counter,
+    limited: Family<LimitLabels, Counter>,
+    failed: Family<ReasonLabels, Counter>,
+    failures_not_audited: Counter,
     queue_length: Gauge,
     reads_not_audited: Counter,
     pending: Gauge,
@@ -86,6 +100,9 @@ impl Default for Metrics {
             issued: Family::default(),
             refused: Family::default(),
             not_recorded: Counter::default(),
+            limited: Family::default(),
+            failed: Family::default(),
+            failures_not_audited: Counter::default(),
             queue_length: Gauge::default(),
             reads_not_audited: Counter::default(),
             pending: Gauge::default(),
@@ -95,6 +112,7 @@ impl Default for Metrics {
             reloads: Family::default(),
         };
         metrics.register_requests();
+        metrics.register_callers();
         metrics.register_ledger();
         metrics.register_process();
         metrics
@@ -138,6 +156,22 @@ impl Metrics {
     /// A caller that was refused too often was refused once more, without a record.
     pub fn refusal_not_recorded(&self) {
         self.not_recorded.inc();
+    }
+
+    /// A request, to sign or another, came past the limit of its caller, or of all.
+    pub fn limited(&self, signing: bool, of_all: bool) {
+        let rate = if signing { "signing" } else { "reading" };
+        self.limited.get_or_create(&LimitLabels { rate, of: if of_all { "all" } else { "caller" } }).inc();
+    }
+
+    /// A request showed no credential, or none that holds, for this one of few reasons.
+    pub fn authentication_failed(&self, reason: &'static str) {
+        self.failed.get_or_create(&ReasonLabels { reason }).inc();
+    }
+
+    /// So many failed authentications leave no event.
+    pub fn failures_not_audited(&self, count: u64) {
+        self.failures_not_audited.inc_by(count);
     }
 
     /// This many requests wait for the ledger's writer.
@@ -208,6 +242,25 @@ impl Metrics {
             "countersign_http_request_duration_seconds",
             "How long HTTP requests took",
             self.request_seconds.clone(),
+        );
+    }
+
+    fn register_callers(&mut self) {
+        let registry = &mut self.registry;
+        registry.register(
+            "countersign_requests_limited",
+            "Requests past a limit, by what they asked for and whose limit it was",
+            self.limited.clone(),
+        );
+        registry.register(
+            "countersign_authentications_failed",
+            "Requests without a credential that holds, by reason",
+            self.failed.clone(),
+        );
+        registry.register(
+            "countersign_failed_authentications_not_audited",
+            "Failed authentications of which the audit log has no event",
+            self.failures_not_audited.clone(),
         );
     }
 
@@ -301,6 +354,9 @@ mod tests {
         metrics.issued("prod");
         metrics.refused("policy_denied");
         metrics.refusal_not_recorded();
+        metrics.limited(true, false);
+        metrics.authentication_failed("wrong");
+        metrics.failures_not_audited(3);
         metrics.writer_queue(7);
         metrics.pending_requests(3);
         metrics.tls_not_after(Time::from_unix(1_900_000_000));
@@ -314,6 +370,9 @@ mod tests {
             "countersign_certificates_issued_total{cluster=\"prod\"} 1",
             "countersign_refusals_total{code=\"policy_denied\"} 1",
             "countersign_refusals_not_recorded_total 1",
+            "countersign_requests_limited_total{rate=\"signing\",of=\"caller\"} 1",
+            "countersign_authentications_failed_total{reason=\"wrong\"} 1",
+            "countersign_failed_authentications_not_audited_total 3",
             "countersign_ledger_queue_length 7",
             "countersign_requests_pending 3",
             "countersign_ca_not_after_seconds{cluster=\"prod\"} 1800000000",

@@ -24,6 +24,9 @@ impl App {
     /// `Unauthenticated`, in words that tell an unknown credential from a wrong one to nobody.
     pub async fn authenticate(&self, presented: Presented<'_>, from: &Origin) -> Result<Principal, AppError> {
         let found = self.principal(presented).await;
+        if let Ok(Some(id)) = found.as_ref().map(|principal| principal.credential.token_id()) {
+            self.token_uses.note(id, self.clock.now());
+        }
         if let Err(AppError::Unauthenticated(error)) = &found {
             tracing::debug!(request.id = %from.request_id, auth.error = ?error, "a caller is not known");
         }

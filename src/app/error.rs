@@ -108,6 +108,22 @@ pub enum AppError {
          correct what is asked for, and try again in {retry_after} s"
     )]
     TooManyRefusals { retry_after: u32 },
+    #[error(
+        "{} more requests in a second than may come: try again in {retry_after} s",
+        if *of_all { "all callers together make" } else { "this caller makes" }
+    )]
+    RateLimited { of_all: bool, retry_after: u32 },
+    #[error(
+        "too many requests without a credential that holds came from this address: try again in {retry_after} s; one \
+         with a good credential is let in at once"
+    )]
+    TooManyFailures { retry_after: u32 },
+    #[error("{0}")]
+    TokenNotAllowed(String),
+    #[error("{0}")]
+    TokenExists(String),
+    #[error("this token is revoked, and stays so: make another, under another name")]
+    TokenRevoked,
     #[error("the ledger does not answer, so no certificate was sent: try again in a moment")]
     LedgerUnavailable,
     #[error("too many requests wait for the ledger, so no certificate was sent: try again in a moment")]
@@ -169,6 +185,11 @@ impl AppError {
             Self::IfMatchRequired => "if_match_required",
             Self::PolicyInvalid(_) => "policy_invalid",
             Self::TooManyRefusals { .. } => "too_many_refusals",
+            Self::RateLimited { .. } => "rate_limited",
+            Self::TooManyFailures { .. } => "too_many_failed_authentications",
+            Self::TokenNotAllowed(_) => "token_not_allowed",
+            Self::TokenExists(_) => "token_exists",
+            Self::TokenRevoked => "token_revoked",
             Self::LedgerUnavailable => "ledger_unavailable",
             Self::LedgerBusy => "ledger_busy",
             Self::SigningBusy => "signing_busy",
@@ -195,6 +216,7 @@ impl AppError {
             | Self::KeyOwned
             | Self::IdempotencyKeyReused
             | Self::ApprovalNotAllowed(_)
+            | Self::TokenNotAllowed(_)
             | Self::PolicyInvalid(_) => true,
             Self::Body(error) => error.is_about_the_csr(),
             _ => false,

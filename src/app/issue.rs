@@ -56,6 +56,7 @@ impl App {
     /// Every refusal and failure of [`AppError`]. Nothing that was signed has left when it is one.
     pub async fn sign(&self, command: SignCommand) -> Result<SignOutcome, AppError> {
         let addressed = self.addressed(&command)?;
+        let _turn = self.turns.take(&command.origin.caller).await;
         let ask = match self.read_ask(&command, &addressed).await {
             Ok(ask) => ask,
             Err(error) => {

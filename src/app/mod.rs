@@ -6,9 +6,13 @@ pub mod cluster;
 pub mod command;
 pub mod error;
 pub mod evaluate;
+pub mod exports;
+pub mod failures;
 pub mod issue;
 pub mod keys;
+mod limiter;
 pub mod policies;
+pub mod rates;
 pub mod reading;
 pub mod reads;
 mod refusal_cap;
@@ -18,6 +22,9 @@ pub mod requests;
 mod retry;
 pub mod served;
 mod signers;
+mod token_uses;
+pub mod tokens;
+mod turns;
 
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Instant;
@@ -32,6 +39,8 @@ use crate::store::{Health, Snapshot, Store, StoreError};
 use crate::time::{Lifetime, Time};
 pub use cluster::{Cluster, ClusterSettings};
 pub use error::AppError;
+pub use failures::FailureLimits;
+pub use rates::{Rate, RateLimits};
 pub use refusal_cap::RefusalLimits;
 pub use requests::ReviewLimits;
 pub use served::Served;
@@ -44,10 +53,8 @@ pub const CLOCK_TOLERANCE: i64 = 60;
 /// check and record.
 const ATTEMPTS: u32 = 3;
 
-/// How many exports run at once: the ledger's other readers keep connections of their own.
-const EXPORTS: usize = 2;
-
-/// How many counts run at once, for the same reason. Not among the exports, which slow clients hold up.
+/// How many counts run at once: the ledger's other readers keep connections of their own. Not among the
+/// exports, which slow clients hold up.
 const COUNTS: usize = 1;
 
 /// The policy set and the credentials that hold at one revision, compiled.
@@ -88,16 +95,20 @@ pub struct App {
     pub metrics: Metrics,
     state: RwLock<Arc<State>>,
     ways: Ways,
-    refusal_cap: refusal_cap::RefusalCap,
+    refusal_cap: limiter::Keyed<String>,
+    rates: rates::Rates,
+    failures: failures::Failures,
     in_flight: retry::InFlight,
     signers: Signers,
+    turns: Arc<turns::Turns>,
     last_look: Mutex<Option<Instant>>,
     refreshing: tokio::sync::Mutex<()>,
     /// Each export takes one of these until its client has it all.
-    pub exports: Arc<Semaphore>,
+    pub exports: Arc<exports::Exports>,
     /// Each count takes one of these.
     pub counting: Semaphore,
     reads: reads::Reads,
+    token_uses: token_uses::TokenUses,
     /// Who explains a decision takes it; there is one.
     explaining: Arc<Semaphore>,
     review_limits: ReviewLimits,
@@ -138,14 +149,18 @@ impl App {
             metrics,
             state,
             ways: Ways::default(),
-            refusal_cap: refusal_cap::RefusalCap::new(RefusalLimits::default()),
+            refusal_cap: RefusalLimits::default().cap(),
+            rates: rates::Rates::new(RateLimits::default()),
+            failures: failures::Failures::new(FailureLimits::default()),
             in_flight: retry::InFlight::default(),
             signers: Signers::start()?,
+            turns: Arc::default(),
             last_look: Mutex::new(None),
             refreshing: tokio::sync::Mutex::new(()),
-            exports: Arc::new(Semaphore::new(EXPORTS)),
+            exports: Arc::default(),
             counting: Semaphore::new(COUNTS),
             reads: reads::Reads::default(),
+            token_uses: token_uses::TokenUses::default(),
             explaining: Arc::new(Semaphore::new(1)),
             review_limits: ReviewLimits::default(),
             waiting: Semaphore::new(requests::WAITING),
@@ -162,7 +177,21 @@ impl App {
     /// The same with other limits for recorded refusals.
     #[must_use]
     pub fn with_refusal_limits(mut self, limits: RefusalLimits) -> Self {
-        self.refusal_cap = refusal_cap::RefusalCap::new(limits);
+        self.refusal_cap = limits.cap();
+        self
+    }
+
+    /// The same with other limits for how often requests come.
+    #[must_use]
+    pub fn with_rate_limits(mut self, limits: RateLimits) -> Self {
+        self.rates = rates::Rates::new(limits);
+        self
+    }
+
+    /// The same with other limits for failed authentications.
+    #[must_use]
+    pub fn with_failure_limits(mut self, limits: FailureLimits) -> Self {
+        self.failures = failures::Failures::new(limits);
         self
     }
 

@@ -166,6 +166,30 @@ impl AuthError {
         "unauthenticated"
     }
 
+    /// Why, in one of few words, for the audit log and for metrics.
+    #[must_use]
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::NotBearer => "not_bearer",
+            Self::Several => "several",
+            Self::Malformed => "malformed",
+            Self::Unknown => "unknown",
+            Self::Wrong => "wrong",
+            Self::Expired => "expired",
+            Self::Revoked => "revoked",
+            Self::RolesUnknown => "roles_unknown",
+            Self::Changed => "changed",
+            Self::CertificateUnknown => "certificate_unknown",
+            Self::CertificateExpired => "certificate_expired",
+            Self::CertificateBlocked => "certificate_blocked",
+            Self::CertificateNameless => "certificate_nameless",
+            Self::CertificateWanted => "certificate_wanted",
+            Self::ProxyHeaders => "proxy_headers",
+            Self::SeveralCredentials => "several_credentials",
+        }
+    }
+
     /// What the client is told: how to send a token, or that this one does not hold.
     #[must_use]
     pub const fn message(self) -> &'static str {
@@ -227,7 +251,9 @@ pub fn recheck(principal: &Principal, snapshot: &Snapshot, now: Time) -> Result<
     match &principal.credential {
         Credential::Token { id } => {
             let record = snapshot.tokens.get(id).ok_or(AuthError::Unknown)?;
-            if live(record, now)? == *principal { Ok(()) } else { Err(AuthError::Changed) }
+            // A rotation brings the end of the secret nearer, which takes nothing from it until then.
+            let now_is = Principal { expires_at: principal.expires_at, ..live(record, now)? };
+            if now_is == *principal { Ok(()) } else { Err(AuthError::Changed) }
         }
         Credential::Certificate(own) if now > own.not_after => Err(AuthError::CertificateExpired),
         Credential::Certificate(own) if snapshot.blocked_keys.contains(&own.spki_sha256) => {
@@ -281,6 +307,8 @@ mod tests {
             created_at: Time::from_unix(0),
             expires_at: Time::from_unix(2_000),
             revoked_at: None,
+            replaced: false,
+            last_used_at: None,
         };
         (minted.plain.expose().to_owned(), HashMap::from([(minted.id, record)]))
     }
@@ -367,6 +395,7 @@ mod tests {
         assert_eq!(after(&|_| ()), Ok(()));
         assert_eq!(after(&|record| record.revoked_at = Some(NOW)), Err(AuthError::Revoked));
         assert_eq!(after(&|record| record.expires_at = NOW), Err(AuthError::Expired));
+        assert_eq!(after(&|record| record.expires_at = Time::from_unix(1_001)), Ok(()), "rotated");
         assert_eq!(after(&|record| record.roles = words(&["requester", "admin"])), Err(AuthError::Changed));
         assert_eq!(after(&|record| record.on_behalf_of = false), Err(AuthError::Changed));
         assert_eq!(after(&|record| record.owner = "nobody".to_owned()), Err(AuthError::Changed));

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::AuthError;
+use super::{AuthError, token};
 use crate::tls::ClientCertificate;
 
 /// Everything in a request that could say who sends it, before any of it is believed.
@@ -40,6 +40,18 @@ impl<'r> Presented<'r> {
         let authorization = self.authorization.ok_or(AuthError::Missing)?;
         bearer(authorization).map(Shown::Bearer).ok_or(AuthError::NotBearer)
     }
+
+    /// In a word, for the audit log: how it tried to show who it is, whether that holds or not.
+    #[must_use]
+    pub fn method(self) -> &'static str {
+        match self.one() {
+            Ok(Shown::Bearer(credential)) if credential.starts_with(token::PREFIX) => "token",
+            Ok(Shown::Bearer(_)) => "bearer",
+            Err(AuthError::Missing) if self.certificate.is_some() => "certificate",
+            Err(AuthError::Missing) => "none",
+            Err(_) => "other",
+        }
+    }
 }
 
 /// The token of `Bearer TOKEN`. The scheme is compared without case, RFC 9110 section 11.1.
@@ -62,6 +74,14 @@ mod tests {
         for text in ["Bearer x.y", "bearer x.y", "BEARER  x.y"] {
             assert_eq!(header(text), Ok(Shown::Bearer("x.y")), "{text}");
         }
+    }
+
+    #[test]
+    fn a_credential_is_known_by_one_of_few_words() {
+        let method = |text| Presented { authorization: Some(text), ..Presented::default() }.method();
+        assert_eq!(Presented::default().method(), "none");
+        let words = ["Bearer cs1_x", "Bearer eyJ", "Basic YTpi"].map(method);
+        assert_eq!(words, ["token", "bearer", "other"]);
     }
 
     #[test]

@@ -30,8 +30,8 @@ const REFRESH: Duration = Duration::from_millis(500);
 /// Enough for who asks for metrics.
 const METRICS_CONNECTIONS: usize = 32;
 
-/// How often reads of the ledger are written to the audit log.
-const AUDIT_READS: Duration = Duration::from_mins(1);
+/// How often what is only noted is written: reads of the ledger, failed authentications, uses of tokens.
+const WRITE_NOTES: Duration = Duration::from_mins(1);
 
 /// How often held requests whose time is over are ended. They count as lapsed before that.
 const LAPSE: Duration = Duration::from_secs(30);
@@ -84,6 +84,7 @@ pub(super) async fn launch(
     retained.with_context(|| config.store.to_string())?;
     let app = App::start(config.clusters.clone(), store.clone(), Clock::System, Metrics::default()).await;
     let app = app.map_err(|error| told(error, config))?.with_refusal_limits(config.refusals);
+    let app = app.with_rate_limits(config.rates).with_failure_limits(config.failures);
     let names = app.state().served.clusters.keys().cloned().collect::<Vec<_>>();
     let ways = Ways::open(&config.auth, names).map_err(anyhow::Error::msg)?;
     let app = Arc::new(app.with_review_limits(config.review).with_ways(ways));
@@ -94,7 +95,7 @@ pub(super) async fn launch(
     let reloader = Reloader::new(Arc::clone(&app), tls.clone(), watched);
     let reloader = tokio::spawn(reloader.run(shutdown.clone()));
     let refresher = tokio::spawn(keep_fresh(Arc::clone(&app), shutdown.clone()));
-    let reads = tokio::spawn(audit_reads(Arc::clone(&app), shutdown.clone()));
+    let notes = tokio::spawn(write_notes(Arc::clone(&app), shutdown.clone()));
     let lapses = tokio::spawn(lapse_requests(Arc::clone(&app), shutdown.clone()));
     let metrics = listeners.metrics.map(|listener| {
         tokio::spawn(http::server::serve(
@@ -116,9 +117,9 @@ pub(super) async fn launch(
     }
     reloader.await?;
     refresher.await?;
-    reads.await?;
+    notes.await?;
     lapses.await?;
-    app.write_reads().await;
+    app.write_notes().await;
     store.close().await;
     tracing::info!("stopped");
     Ok(())
@@ -140,10 +141,10 @@ async fn keep_fresh(app: Arc<App>, shutdown: CancellationToken) {
     }
 }
 
-/// Writes who read what, once a minute.
-async fn audit_reads(app: Arc<App>, shutdown: CancellationToken) {
-    while shutdown.run_until_cancelled(tokio::time::sleep(AUDIT_READS)).await.is_some() {
-        app.write_reads().await;
+/// Writes what was noted, once a minute.
+async fn write_notes(app: Arc<App>, shutdown: CancellationToken) {
+    while shutdown.run_until_cancelled(tokio::time::sleep(WRITE_NOTES)).await.is_some() {
+        app.write_notes().await;
     }
 }
 

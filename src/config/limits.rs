@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::app::RefusalLimits;
+use crate::app::{FailureLimits, RateLimits, RefusalLimits};
 use crate::http::Limits;
 
 /// The table as it is written; what is left out keeps its default.
@@ -14,6 +14,12 @@ use crate::http::Limits;
 pub(super) struct LimitsTable {
     refusals_burst: Option<NonZeroU32>,
     refusals_per_minute: Option<NonZeroU32>,
+    signings_per_second: Option<NonZeroU32>,
+    reads_per_second: Option<NonZeroU32>,
+    all_signings_per_second: Option<NonZeroU32>,
+    all_reads_per_second: Option<NonZeroU32>,
+    /// 0 is no limit.
+    failed_authentications_per_minute: Option<u32>,
     connections: Option<NonZeroU32>,
     /// 0 is no limit.
     connections_per_address: Option<u32>,
@@ -31,6 +37,28 @@ impl LimitsTable {
         RefusalLimits {
             burst: self.refusals_burst.unwrap_or(default.burst),
             per_minute: self.refusals_per_minute.unwrap_or(default.per_minute),
+        }
+    }
+
+    /// How many requests come in a second.
+    pub(super) fn rates(&self) -> RateLimits {
+        let default = RateLimits::default();
+        RateLimits {
+            signings: self.signings_per_second.unwrap_or(default.signings),
+            reads: self.reads_per_second.unwrap_or(default.reads),
+            all_signings: self.all_signings_per_second.unwrap_or(default.all_signings),
+            all_reads: self.all_reads_per_second.unwrap_or(default.all_reads),
+        }
+    }
+
+    /// What failed authentications cost. Who sets a number for each address means loopback too.
+    pub(super) fn failures(&self) -> FailureLimits {
+        let default = FailureLimits::default();
+        match self.failed_authentications_per_minute {
+            None => default,
+            Some(most) => {
+                FailureLimits { per_minute: NonZeroU32::new(most), loopback_counts: true, ..default }
+            }
         }
     }
 
@@ -83,6 +111,25 @@ mod tests {
         let limits = read("connections_per_address = 7");
         assert_eq!((limits.connections_per_address, limits.loopback_counts), (Some(7), true));
         assert_eq!(read("connections_per_address = 0").connections_per_address, None);
+    }
+
+    #[test]
+    fn each_rate_has_its_key() {
+        let text = "signings_per_second = 1\nreads_per_second = 2\nall_signings_per_second = 3\n\
+                    all_reads_per_second = 4";
+        let rates = toml::from_str::<LimitsTable>(text).unwrap().rates();
+        let numbers = [rates.signings, rates.reads, rates.all_signings, rates.all_reads];
+        assert_eq!(numbers.map(NonZeroU32::get), [1, 2, 3, 4]);
+        assert!(toml::from_str::<LimitsTable>("reads_per_second = 0").is_err());
+    }
+
+    #[test]
+    fn a_number_of_failures_is_one_for_loopback_too_and_0_is_none() {
+        let read = |text: &str| toml::from_str::<LimitsTable>(text).unwrap().failures();
+        assert_eq!(read(""), FailureLimits::default());
+        let set = read("failed_authentications_per_minute = 7");
+        assert_eq!((set.per_minute, set.loopback_counts), (NonZeroU32::new(7), true));
+        assert_eq!(read("failed_authentications_per_minute = 0").per_minute, None);
     }
 
     #[test]

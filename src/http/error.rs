@@ -38,6 +38,7 @@ pub const CODES: &[(&str, u16, &str)] = &[
     ("on_behalf_of_not_allowed", 403, "The caller may not name another person"),
     ("policy_denied", 403, "The policy does not allow it"),
     ("approval_not_allowed", 403, "The approver may not approve this"),
+    ("token_not_allowed", 403, "The caller may not give such a token"),
     // What is asked for.
     ("not_found", 404, "There is nothing here"),
     ("method_not_allowed", 405, "The method does not exist here"),
@@ -51,6 +52,8 @@ pub const CODES: &[(&str, u16, &str)] = &[
     ("already_approved", 409, "The request has this approval"),
     ("serial_ambiguous", 409, "Several certificates have this serial"),
     ("policy_held", 409, "A held policy goes by name only"),
+    ("token_exists", 409, "The token's name was given before"),
+    ("token_revoked", 409, "The token is revoked"),
     ("revision_mismatch", 412, "The policy set has changed"),
     ("policy_exists", 412, "There is a policy of this name"),
     ("body_too_large", 413, "The body is too large"),
@@ -88,6 +91,8 @@ pub const CODES: &[(&str, u16, &str)] = &[
     ("idempotency_key_reused", 422, "The Idempotency-Key belongs to another request"),
     ("policy_invalid", 422, "The policies are not valid"),
     ("if_match_required", 428, "If-Match is missing"),
+    ("rate_limited", 429, "Too many requests came at once"),
+    ("too_many_failed_authentications", 429, "Too many credentials from this address did not hold"),
     ("too_many_refusals", 429, "Too many requests of this caller were refused"),
     ("too_many_pending", 429, "Too many requests of this caller wait for people"),
     ("header_fields_too_large", 431, "The headers are too large"),
@@ -248,7 +253,9 @@ impl From<AppError> for Problem {
             AppError::PolicyDenied { violations, .. } | AppError::NameLooksReserved(violations) => {
                 Self::new(code, detail).with_violations(violations)
             }
-            AppError::TooManyRefusals { retry_after } => {
+            AppError::TooManyRefusals { retry_after }
+            | AppError::RateLimited { retry_after, .. }
+            | AppError::TooManyFailures { retry_after } => {
                 Self { wait: Some(retry_after), ..Self::new(code, detail) }
             }
             AppError::Body(_) | AppError::Csr(_) if listed(code).is_none() => {
@@ -342,6 +349,11 @@ mod tests {
             (AppError::IfMatchRequired, 428),
             (AppError::PolicyInvalid(Vec::new()), 422),
             (AppError::TooManyRefusals { retry_after: 1 }, 429),
+            (AppError::RateLimited { of_all: true, retry_after: 1 }, 429),
+            (AppError::TooManyFailures { retry_after: 1 }, 429),
+            (AppError::TokenNotAllowed(String::new()), 403),
+            (AppError::TokenExists(String::new()), 409),
+            (AppError::TokenRevoked, 409),
             (AppError::LedgerUnavailable, 503),
             (AppError::LedgerBusy, 503),
             (AppError::SigningBusy, 503),

@@ -13,7 +13,7 @@ use super::access::Access;
 use super::error::Problem;
 use super::exchange::Exchange;
 use super::server::{NotAtTheDoor, Peer};
-use crate::app::{App, AppError};
+use crate::app::{App, AppError, Rate};
 use crate::audit::{Origin, RequestId};
 use crate::auth::{AuthError, Network, Presented, Principal, client_behind};
 use crate::tls::ClientCertificate;
@@ -22,18 +22,28 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// Lets a request through to its handler if its credential is what the route asks for.
 pub async fn guard(
-    State((app, access)): State<(Arc<App>, Access)>,
+    State((app, access, rate)): State<(Arc<App>, Access, Rate)>,
     mut request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
     if access != Access::Open {
         let from = from(&request, app.trusted_proxies());
         let headers = if app.reads_proxy_headers() { lines(request.headers()) } else { Vec::new() };
-        let presented = presented(&request, &headers)?;
-        if request.extensions().get::<NotAtTheDoor>().is_some() && access != Access::Renewal {
-            return Err(AppError::Unauthenticated(AuthError::CertificateWanted).into());
-        }
-        let principal = app.authenticate(presented, &from).await?;
+        let found = match presented(&request, &headers) {
+            Ok(_) if request.extensions().get::<NotAtTheDoor>().is_some() && access != Access::Renewal => {
+                Err(AuthError::CertificateWanted.into())
+            }
+            Ok(presented) => app.authenticate(presented, &from).await,
+            Err(error) => Err(error.into()),
+        };
+        let principal = match found {
+            Ok(principal) => principal,
+            Err(AppError::Unauthenticated(error)) => {
+                let method = method(&request, &headers);
+                return Err(app.fail_authentication(from, method, error).await.into());
+            }
+            Err(error) => return Err(error.into()),
+        };
         if let Some(exchange) = request.extensions().get::<Arc<Exchange>>() {
             let _ = exchange.caller.set(principal.caller.to_string());
         }
@@ -42,7 +52,8 @@ pub async fn guard(
             caller_groups: principal.caller.groups.iter().map(ToString::to_string).collect(),
             ..from
         };
-        let asker = Asker { origin, principal };
+        let asker = Asker { principal, origin };
+        app.count_request(&asker.origin, rate)?;
         let admitted = access.takes(&asker.principal.credential);
         if let Err(error) = admitted.and_then(|()| access.admit(asker.principal.roles)) {
             return Err(app.refuse_early(&asker.origin, error).await.into());
@@ -62,7 +73,10 @@ pub struct Asker {
 }
 
 /// Everything of a request that could say who sends it.
-fn presented<'r>(request: &'r Request, headers: &'r [(&'r str, &'r [u8])]) -> Result<Presented<'r>, Problem> {
+fn presented<'r>(
+    request: &'r Request,
+    headers: &'r [(&'r str, &'r [u8])],
+) -> Result<Presented<'r>, AuthError> {
     Ok(Presented {
         authorization: authorization(request.headers())?,
         certificate: request.extensions().get::<ClientCertificate>(),
@@ -75,15 +89,23 @@ fn lines(headers: &HeaderMap) -> Vec<(&str, &[u8])> {
     headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect()
 }
 
+/// What a request that has no caller tried, in a word.
+fn method(request: &Request, headers: &[(&str, &[u8])]) -> &'static str {
+    match presented(request, headers) {
+        Ok(presented) => presented.method(),
+        Err(AuthError::Several) => "several",
+        Err(_) => "other",
+    }
+}
+
 /// The one `Authorization` header. Two could be read differently by a proxy in front.
-fn authorization(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+fn authorization(headers: &HeaderMap) -> Result<Option<&str>, AuthError> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let first = values.next();
     if values.next().is_some() {
-        return Err(AppError::Unauthenticated(AuthError::Several).into());
+        return Err(AuthError::Several);
     }
-    let unreadable = || AppError::Unauthenticated(AuthError::NotBearer);
-    first.map(|value| value.to_str().map_err(|_| unreadable().into())).transpose()
+    first.map(|value| value.to_str().map_err(|_| AuthError::NotBearer)).transpose()
 }
 
 /// Which request it is and from where; of whom is not known yet.

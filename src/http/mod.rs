@@ -3,8 +3,8 @@
 //! - [`mod@router`]: every route with the credential that it needs, in one list.
 //! - [`server`]: the accept loop, with its limits and its drain.
 //! - `exchange`: what surrounds every request: its id, the log line, the rendering of errors.
-//! - `sign`, `requests`, `certificates`, `refusals`, `policies`, `plan`, `evaluate`, `blocked_keys`, `clusters`, `audit`,
-//!   `status`: one file per resource.
+//! - `sign`, `requests`, `certificates`, `refusals`, `policies`, `plan`, `evaluate`, `blocked_keys`, `tokens`, `clusters`,
+//!   `audit`, `status`: one file per resource.
 
 mod accept;
 pub mod access;
@@ -33,6 +33,7 @@ pub mod server;
 mod sign;
 mod stats;
 mod status;
+mod tokens;
 mod users;
 mod wish;
 

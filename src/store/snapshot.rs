@@ -14,7 +14,7 @@ use crate::policy::PolicyRow;
 pub struct Revisions {
     /// Grows with every change of the policy set.
     pub policy: i64,
-    /// Grows with every token that is made or revoked.
+    /// Grows with every token that is made, rotated or revoked.
     pub tokens: i64,
     /// Grows with every key that is blocked or unblocked.
     pub blocked_keys: i64,
@@ -27,7 +27,7 @@ pub struct Snapshot {
     pub revisions: Revisions,
     /// The policy set, sorted by name.
     pub rows: Vec<PolicyRow>,
-    /// Every token, revoked ones too, by its id.
+    /// Every secret of every token, those of revoked ones too, by its id.
     pub tokens: HashMap<String, TokenRecord>,
     /// SHA-256 of the SPKI of every blocked key.
     pub blocked_keys: HashSet<[u8; 32]>,

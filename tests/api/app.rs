@@ -9,9 +9,10 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode};
-use countersign::app::{App, ClusterSettings, RefusalLimits, ReviewLimits};
+use countersign::app::{App, ClusterSettings, FailureLimits, RateLimits, RefusalLimits, ReviewLimits};
 use countersign::audit::{Origin, RequestId};
-use countersign::auth::{AuthSettings, Ways, token};
+use countersign::auth::token::{self, Hold};
+use countersign::auth::{AuthSettings, Ways};
 use countersign::ca::throw_away;
 use countersign::caller::Caller;
 use countersign::clock::Clock;
@@ -19,7 +20,7 @@ use countersign::http::{BodyTime, Peer};
 use countersign::metrics::Metrics;
 use countersign::pki::name::ShortName;
 use countersign::policy::file::PolicyFile;
-use countersign::store::tokens::TokenRecord;
+use countersign::store::tokens::{Rotated, Rotation, TokenRecord};
 use countersign::store::{Store, StoreSettings};
 use countersign::time::{Lifetime, Time};
 use countersign::tls::ClientCertificate;
@@ -44,7 +45,25 @@ policies:
   - { name: no-admins, effect: deny, clusters: ["*"], callers: ["token:*"], users: ["*"], groups: [admins], explain: true }
 "#;
 
-type Limits = (RefusalLimits, ReviewLimits);
+/// What a service under test is limited to.
+pub struct Limits {
+    pub refusals: RefusalLimits,
+    pub review: ReviewLimits,
+    pub rates: RateLimits,
+    pub failures: FailureLimits,
+}
+
+impl Default for Limits {
+    /// Those of a service, but without the wait: tests fail to authenticate many times.
+    fn default() -> Self {
+        Self {
+            refusals: RefusalLimits::default(),
+            review: ReviewLimits::default(),
+            rates: RateLimits::default(),
+            failures: FailureLimits { wait: Duration::ZERO, ..FailureLimits::default() },
+        }
+    }
+}
 
 /// A service with the clusters `prod` and `test`, in a folder of its own.
 pub struct TestApp {
@@ -77,25 +96,34 @@ impl TestApp {
 
     /// Where this many refusals of one caller are recorded in a minute.
     pub async fn with_refusals(most: u32) -> Self {
-        let most = most.try_into().unwrap();
-        Self::with(POLICIES, RefusalLimits { burst: most, per_minute: NonZeroU32::MIN }, NOON).await
+        let refusals = RefusalLimits { burst: most.try_into().unwrap(), per_minute: NonZeroU32::MIN };
+        Self::limited(Limits { refusals, ..Limits::default() }).await
     }
 
     pub async fn with_policies(policies: &str) -> Self {
-        Self::with(policies, RefusalLimits::default(), NOON).await
+        Self::begun_at(NOON, policies).await
+    }
+
+    /// Where this much may be asked.
+    pub async fn limited(limits: Limits) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = ledger(folder.path()).await;
+        Self::on(folder, ledger, POLICIES, limits, NOON).await
     }
 
     /// Where so many requests of one caller may wait for people.
     pub async fn with_pending(policies: &str, pending_per_caller: u32) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let ledger = ledger(folder.path()).await;
-        let limits = ReviewLimits { pending_per_caller, ..ReviewLimits::default() };
-        Self::on(folder, ledger, policies, (RefusalLimits::default(), limits), NOON).await
+        let review = ReviewLimits { pending_per_caller, ..ReviewLimits::default() };
+        Self::on(folder, ledger, policies, Limits { review, ..Limits::default() }, NOON).await
     }
 
     /// A service whose clock and CAs begin at `begin`.
     pub async fn begun_at(begin: Time, policies: &str) -> Self {
-        Self::with(policies, RefusalLimits::default(), begin).await
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = ledger(folder.path()).await;
+        Self::on(folder, ledger, policies, Limits::default(), begin).await
     }
 
     /// A service with the cluster `prod` alone.
@@ -109,14 +137,8 @@ impl TestApp {
     pub async fn on_sqlite() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let ledger = (StoreSettings::Sqlite(folder.path().join("ledger.db")), None);
-        let no_cap = RefusalLimits { burst: NonZeroU32::MAX, ..RefusalLimits::default() };
-        Self::on(folder, ledger, POLICIES, (no_cap, ReviewLimits::default()), NOON).await
-    }
-
-    async fn with(policies: &str, refusals: RefusalLimits, begin: Time) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let ledger = ledger(folder.path()).await;
-        Self::on(folder, ledger, policies, (refusals, ReviewLimits::default()), begin).await
+        let refusals = RefusalLimits { burst: NonZeroU32::MAX, ..RefusalLimits::default() };
+        Self::on(folder, ledger, POLICIES, Limits { refusals, ..Limits::default() }, NOON).await
     }
 
     async fn on(
@@ -134,7 +156,7 @@ impl TestApp {
         (settings, database): (StoreSettings, Option<TestDatabase>),
         clusters: &[&str],
         policies: &str,
-        (refusals, review): Limits,
+        limits: Limits,
         begin: Time,
     ) -> Self {
         let store = Store::open(&settings).await.unwrap();
@@ -142,7 +164,9 @@ impl TestApp {
         let rows = PolicyFile::read(policies.as_bytes()).unwrap().policies;
         store.replace_policies(&rows, None, None, NOON, &operator()).await.unwrap();
         let app = App::start(clusters, store, Clock::fixed(begin), Metrics::default()).await.unwrap();
-        let app = Arc::new(app.with_refusal_limits(refusals).with_review_limits(review));
+        let app = app.with_refusal_limits(limits.refusals).with_review_limits(limits.review);
+        let app = app.with_rate_limits(limits.rates).with_failure_limits(limits.failures);
+        let app = Arc::new(app);
         Self { router: countersign::http::router(Arc::clone(&app)), app, folder, database }
     }
 
@@ -205,6 +229,24 @@ impl TestApp {
 
     /// A token that somebody else answers for.
     pub async fn owned(&self, name: &str, owner: &str, roles: &[&str], on_behalf_of: bool) -> Client {
+        let end = NOON.after(Lifetime::from_seconds(90 * 86_400));
+        self.until(end, name, owner, roles, on_behalf_of).await
+    }
+
+    /// A token with every role that is over at the beginning.
+    pub async fn expired(&self) -> Client {
+        let roles = ["requester", "auditor", "admin", "approver"];
+        self.until(NOON, "expired", "token:expired", &roles, true).await
+    }
+
+    async fn until(
+        &self,
+        expires_at: Time,
+        name: &str,
+        owner: &str,
+        roles: &[&str],
+        on_behalf_of: bool,
+    ) -> Client {
         let minted = token::mint(&countersign::random::octets().unwrap());
         let name = ShortName::parse(name).unwrap();
         let record = TokenRecord {
@@ -215,12 +257,38 @@ impl TestApp {
             roles: roles.iter().map(ToString::to_string).collect(),
             on_behalf_of,
             created_at: NOON,
-            expires_at: NOON.after(Lifetime::from_seconds(90 * 86_400)),
+            expires_at,
             revoked_at: None,
+            replaced: false,
+            last_used_at: None,
         };
         self.app.store.create_token(&record, &operator()).await.unwrap();
         self.app.refresh().await.unwrap();
         self.with_authorization(&format!("Bearer {}", minted.plain.expose()))
+    }
+
+    /// A token that was revoked.
+    pub async fn revoke_new(&self, name: &str) -> Client {
+        let client = self.client(name, &["requester"], false).await;
+        self.revoke(name).await;
+        self.app.refresh().await.unwrap();
+        client
+    }
+
+    /// Rotates a token as the command line does: behind the service's back. The old secret goes on for
+    /// so many seconds.
+    pub async fn rotate(&self, name: &str, grace: u32) {
+        let minted = token::mint(&countersign::random::octets().unwrap());
+        let rotation = Rotation {
+            id: minted.id,
+            secret_sha256: *minted.hashed.octets(),
+            at: NOON,
+            expires_at: NOON.after(Hold::USUAL),
+            previous_until: NOON.after(Lifetime::from_seconds(grace)),
+        };
+        let (name, seen) = (ShortName::parse(name).unwrap(), self.app.store.revisions().await.unwrap());
+        let rotated = self.app.store.rotate_token(&name, &rotation, seen.tokens, &operator()).await;
+        assert_eq!(rotated.unwrap(), Rotated::Done);
     }
 
     /// Revokes a token as the command line does: behind the service's back.
@@ -268,6 +336,11 @@ impl TestApp {
 }
 
 impl Client {
+    /// What stands in `Authorization`.
+    pub fn authorization(&self) -> &str {
+        self.authorization.as_deref().unwrap()
+    }
+
     /// The same over TLS, with this PEM certificate shown in the handshake.
     pub fn showing(&self, pem: &str) -> Self {
         let der = CertificateDer::from_pem_slice(pem.as_bytes()).unwrap();
@@ -281,7 +354,12 @@ impl Client {
 
     /// The same from this address.
     pub fn at_address(&self, address: &str) -> Self {
-        Self { peer: Some(address.parse().unwrap()), ..self.clone() }
+        self.from(address.parse().unwrap())
+    }
+
+    /// The same, from this address.
+    pub fn from(&self, address: IpAddr) -> Self {
+        Self { peer: Some(address), ..self.clone() }
     }
 
     pub async fn get(&self, path: &str) -> Answer {

@@ -16,6 +16,7 @@ mod csr;
 mod database;
 mod errors;
 mod hostile;
+mod limits;
 mod metrics;
 #[path = "../support/openapi.rs"]
 mod openapi;

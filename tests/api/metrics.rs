@@ -16,6 +16,8 @@ fn exposed() -> BTreeSet<String> {
     metrics.issued("prod");
     metrics.refused("policy_denied");
     metrics.refusal_not_recorded();
+    metrics.limited(true, true);
+    metrics.authentication_failed("wrong");
     metrics.writer_queue(1);
     metrics.pending_requests(1);
     metrics.reloaded("tls", false);

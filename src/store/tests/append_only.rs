@@ -44,7 +44,8 @@ const POSTGRES: &[(&str, &str)] = &[
     ("TRUNCATE key_owners", "first user"),
     ("TRUNCATE policies", "never deleted"),
     ("TRUNCATE policy_revisions", "never deleted"),
-    ("TRUNCATE tokens", "never deleted"),
+    ("TRUNCATE tokens CASCADE", "never deleted"),
+    ("TRUNCATE token_rotations", "never deleted"),
     ("TRUNCATE state", "never deleted"),
     ("TRUNCATE requests CASCADE", "never deleted"),
     ("TRUNCATE request_approvals", "never deleted"),
@@ -62,6 +63,7 @@ async fn no_statement_changes_or_deletes_what_is_recorded() {
     .unwrap();
     ledger.replace_policies(&[row], None, None, NOW, &origin("cli:root")).await.unwrap();
     ledger.create_token(&token("portal"), &origin("cli:root")).await.unwrap();
+    tokens::rotate(&ledger, "portal", rotation("next", NOW)).await;
     requests::approved(&ledger).await;
     let own = if ledger.is_sqlite() { SQLITE } else { POSTGRES };
     let both = [
@@ -99,6 +101,9 @@ async fn no_statement_changes_or_deletes_what_is_recorded() {
         ("UPDATE tokens SET roles = '[\"admin\"]'", "only be revoked"),
         ("UPDATE tokens SET expires_at = 9", "only be revoked"),
         ("DELETE FROM tokens", "never deleted"),
+        ("UPDATE token_rotations SET expires_at = 9", "never changed"),
+        ("UPDATE token_rotations SET previous_until = at", "never changed"),
+        ("DELETE FROM token_rotations", "never deleted"),
         ("UPDATE requests SET user_name = 'root'", "only its state"),
         ("UPDATE requests SET lifetime = 9", "only its state"),
         ("UPDATE requests SET reviews = '[]'", "only its state"),

@@ -19,12 +19,13 @@ mod rules;
 mod server;
 mod size;
 pub(super) mod statements;
+mod tokens;
 mod writing;
 
 use std::net::IpAddr;
 
 use super::policies::PolicyChange;
-use super::tokens::TokenRecord;
+use super::tokens::{Rotated, Rotation, TokenRecord};
 use super::*;
 use crate::audit::{Origin, RequestId};
 use crate::ca::Signed;
@@ -300,6 +301,19 @@ fn token(name: &str) -> TokenRecord {
         created_at: NOW,
         expires_at: NOW.after(Lifetime::MOST),
         revoked_at: None,
+        replaced: false,
+        last_used_at: None,
+    }
+}
+
+/// The secret `id`, made at `at`; it lasts for a day, and the one before for an hour.
+fn rotation(id: &str, at: Time) -> Rotation {
+    Rotation {
+        id: id.to_owned(),
+        secret_sha256: [6; 32],
+        at,
+        expires_at: at.after(Lifetime::from_seconds(86_400)),
+        previous_until: at.after(Lifetime::from_seconds(3_600)),
     }
 }
 

@@ -87,7 +87,11 @@ async fn write(ledger: &Ledger) {
     ledger.replace_policies(&[policy("bob")], None, None, NOW, &root).await.unwrap();
     ledger.policy(&ShortName::parse("a").unwrap()).await.unwrap().unwrap();
     ledger.create_token(&token("portal"), &root).await.unwrap();
-    ledger.revoke_token(&ShortName::parse("portal").unwrap(), NOW, &root).await.unwrap();
+    let (name, rotation) = (ShortName::parse("portal").unwrap(), rotation("next", NOW));
+    let seen = ledger.revisions().await.unwrap().tokens;
+    assert_eq!(ledger.rotate_token(&name, &rotation, seen, &root).await.unwrap(), Rotated::Done);
+    ledger.record_token_uses(vec![("next".to_owned(), NOW)]).await.unwrap();
+    ledger.revoke_token(&name, NOW, &root).await.unwrap();
     ledger.block_key([1; 32], "leaked", NOW, &root).await.unwrap();
     ledger.block_key([2; 32], "leaked", NOW, &root).await.unwrap();
     ledger.unblock_key([1; 32], NOW, &root).await.unwrap();

@@ -15,4 +15,5 @@ mod sign;
 mod sign_conditions;
 mod sign_retry;
 mod stats;
+mod tokens;
 mod whoami;

@@ -1,0 +1,160 @@
+//! Every route against every credential: none, malformed, wrong, expired, revoked, replaced, of
+//! another role, another caller's, and the right one.
+//!
+//! The routes are those of `ROUTES`. Each needs a line of [`rules::RULES`], which says how it is asked
+//! rightly and whose things it shows; a route without one fails here. A new way to authenticate is a
+//! line of [`STRANGERS`] for each of its credentials that do not hold, and one of [`CALLERS`] for one
+//! that does.
+
+mod rules;
+mod world;
+
+use std::collections::BTreeSet;
+
+use countersign::http::{Access, ROUTES, Route};
+
+use self::rules::{Others, RULES, Rule};
+use self::world::World;
+use crate::app::{Client, TestApp};
+
+const ROLES: [&str; 4] = ["requester", "auditor", "admin", "approver"];
+
+/// A credential that holds for nobody.
+type Stranger = fn(&World) -> Client;
+
+/// Every credential that opens nothing, by what is wrong with it.
+const STRANGERS: &[(&str, Stranger)] = &[
+    ("none", |world| world.app.nobody()),
+    ("an empty header", |world| world.app.with_authorization("")),
+    ("a scheme without a token", |world| world.app.with_authorization("Bearer ")),
+    ("no token", |world| world.app.with_authorization("Bearer x")),
+    ("a password", |world| world.app.with_authorization("Basic YWRtaW46YWRtaW4=")),
+    ("another scheme", |world| world.app.with_authorization("Negotiate YIIB")),
+    ("a token that is no JWT of anybody", |world| {
+        world.app.with_authorization("Bearer eyJhbGciOiJub25lIn0.eyJzdWIiOiJhZG1pbiJ9.")
+    }),
+    ("a token with a wrong checksum", |world| {
+        world
+            .app
+            .with_authorization("Bearer cs1_0123456789ab_0000000000000000000000000000000000000000000000000")
+    }),
+    ("a token that was never given", |world| world.never_given.clone()),
+    ("a token's id with another secret", |world| world.wrong_secret.clone()),
+    ("two tokens in one header", |world| {
+        let two = format!("{}, {}", world.authorization, world.authorization);
+        world.app.with_authorization(&two)
+    }),
+    ("an expired token", |world| world.expired.clone()),
+    ("a revoked token", |world| world.revoked.clone()),
+    ("a secret that was replaced and whose grace is over", |world| world.replaced.clone()),
+];
+
+/// Somebody of one name with these roles.
+type Caller = for<'w> fn(&'w World, &'w str, &'w [&'w str]) -> world::Making<'w>;
+
+/// Every way to authenticate that opens something.
+const CALLERS: &[(&str, Caller)] =
+    &[("an API token", |world, name, roles| Box::pin(world.app.client(name, roles, true)))];
+
+fn named(route: &Route) -> String {
+    format!("{} {}", route.method, route.path)
+}
+
+fn rule(route: &Route) -> &'static Rule {
+    let rule = RULES.iter().find(|rule| (rule.method, rule.path) == (route.method, route.path));
+    rule.unwrap_or_else(|| panic!("{} has no rule in tests/api/access/rules.rs", named(route)))
+}
+
+#[test]
+fn every_route_has_a_rule_and_every_rule_a_route() {
+    let routes: BTreeSet<_> = ROUTES.iter().map(named).collect();
+    let rules: BTreeSet<_> = RULES.iter().map(|rule| format!("{} {}", rule.method, rule.path)).collect();
+    assert_eq!(rules, routes);
+    assert_eq!(RULES.len(), ROUTES.len());
+    for route in ROUTES {
+        let (rule, roles) = (rule(route), route.access.roles());
+        assert!(roles.is_empty() || roles.contains(&rule.role), "{}: {}", named(route), rule.role);
+    }
+}
+
+#[tokio::test]
+async fn what_does_not_hold_opens_nothing() {
+    let world = World::new().await;
+    for route in ROUTES {
+        let open = route.access == Access::Open;
+        for (what, stranger) in STRANGERS {
+            let answer = world.ask(&stranger(&world), rule(route)).await;
+            assert_eq!(answer.status == 401, !open, "{}: {what}: {}", named(route), answer.text());
+            if !open {
+                assert!(answer.header("www-authenticate").starts_with("Bearer"), "{}: {what}", named(route));
+            }
+        }
+    }
+    let events = world.auditor.get("/v1/audit?limit=1").await.expect(200);
+    assert_eq!(events["items"][0]["number"], world.newest, "nobody changed anything");
+}
+
+#[tokio::test]
+async fn a_role_opens_its_own_routes_only() {
+    let world = World::new().await;
+    for (kind, caller) in CALLERS {
+        let nothing = caller(&world, "nothing", &[]).await;
+        let mut of_role = Vec::new();
+        for role in &ROLES {
+            let name = format!("only-{role}");
+            of_role.push((role, caller(&world, &name, std::slice::from_ref(role)).await));
+        }
+        for route in ROUTES {
+            let roles = route.access.roles();
+            for (role, client) in &of_role {
+                let lacking = world.lacks_role(client, rule(route)).await;
+                let expected = !roles.is_empty() && !roles.contains(role);
+                assert_eq!(lacking, expected, "{kind}, {role}: {}", named(route));
+            }
+            let lacking = world.lacks_role(&nothing, rule(route)).await;
+            assert_eq!(lacking, !roles.is_empty(), "{kind}, no role: {}", named(route));
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_right_credential_opens_every_route() {
+    for route in ROUTES {
+        let (world, rule) = (World::new().await, rule(route));
+        let answer = world.ask(world.owner(rule), rule).await;
+        assert_eq!(answer.status.as_u16(), rule.status, "{}: {}", named(route), answer.text());
+    }
+}
+
+#[tokio::test]
+async fn what_is_another_callers_is_not_there() {
+    for route in ROUTES {
+        let (world, rule) = (World::new().await, rule(route));
+        let answer = world.ask(world.other(rule), rule).await;
+        let (status, text) = (answer.status.as_u16(), answer.text());
+        match rule.others {
+            Others::NotThere => assert_eq!(status, 404, "{}: {text}", named(route)),
+            Others::NotAllowed => assert_eq!(status, 403, "{}: {text}", named(route)),
+            Others::Empty => {
+                assert_eq!(status, 200, "{}: {text}", named(route));
+                assert!(!text.contains("alice"), "{}: {text}", named(route));
+            }
+            // What alice's request leaves to the other, and nothing of alice's.
+            Others::Everybodys => assert_eq!(status, rule.status, "{}: {text}", named(route)),
+        }
+        let own = world.ask(world.owner(rule), rule).await;
+        if matches!(rule.others, Others::NotThere | Others::NotAllowed) {
+            assert_eq!(own.status.as_u16(), rule.status, "{}: is still there", named(route));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_credential_ends_in_the_second_that_it_says() {
+    let app = TestApp::new().await;
+    let alice = app.alice().await;
+    app.at(90 * 86_400 - 1);
+    alice.get("/v1/whoami").await.expect(200);
+    app.at(90 * 86_400);
+    alice.get("/v1/whoami").await.refused(401, "unauthenticated");
+}
