@@ -49,6 +49,7 @@ const END: &str = "<!-- to here -->\n";
     name = "bench/run",
     about = "Measures what a certificate costs, beside what its signatures alone cost"
 )]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 struct Arguments {
     /// About a minute: one second for each load, one repetition. The numbers are rough
     #[arg(long)]
