@@ -72,8 +72,8 @@ fn every_route_has_a_rule_and_every_rule_a_route() {
     assert_eq!(rules, routes);
     assert_eq!(RULES.len(), ROUTES.len());
     for route in ROUTES {
-        let (rule, roles) = (rule(route), route.access.roles());
-        assert!(roles.is_empty() || roles.contains(&rule.role), "{}: {}", named(route), rule.role);
+        let (who, admitted) = (rule(route).role, route.access.roles());
+        assert!(admitted.is_empty() || admitted.contains(&who), "{}: {who}", named(route));
     }
 }
 
