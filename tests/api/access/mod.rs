@@ -65,6 +65,11 @@ fn rule(route: &Route) -> &'static Rule {
     rule.unwrap_or_else(|| panic!("{} has no rule in tests/api/access/rules.rs", named(route)))
 }
 
+/// A world of its own for a route that changes something.
+async fn fresh_for(route: &Route) -> Option<World> {
+    if route.method == "GET" { None } else { Some(World::new().await) }
+}
+
 #[test]
 fn every_route_has_a_rule_and_every_rule_a_route() {
     let routes: BTreeSet<_> = ROUTES.iter().map(named).collect();
@@ -72,8 +77,8 @@ fn every_route_has_a_rule_and_every_rule_a_route() {
     assert_eq!(rules, routes);
     assert_eq!(RULES.len(), ROUTES.len());
     for route in ROUTES {
-        let (rule, roles) = (rule(route), route.access.roles());
-        assert!(roles.is_empty() || roles.contains(&rule.role), "{}: {}", named(route), rule.role);
+        let (who, admitted) = (rule(route).role, route.access.roles());
+        assert!(admitted.is_empty() || admitted.contains(&who), "{}: {who}", named(route));
     }
 }
 
@@ -119,8 +124,10 @@ async fn a_role_opens_its_own_routes_only() {
 
 #[tokio::test]
 async fn the_right_credential_opens_every_route() {
+    let shared = World::new().await;
     for route in ROUTES {
-        let (world, rule) = (World::new().await, rule(route));
+        let (fresh, rule) = (fresh_for(route).await, rule(route));
+        let world = fresh.as_ref().unwrap_or(&shared);
         let answer = world.ask(world.owner(rule), rule).await;
         assert_eq!(answer.status.as_u16(), rule.status, "{}: {}", named(route), answer.text());
     }
@@ -128,8 +135,10 @@ async fn the_right_credential_opens_every_route() {
 
 #[tokio::test]
 async fn what_is_another_callers_is_not_there() {
+    let shared = World::new().await;
     for route in ROUTES {
-        let (world, rule) = (World::new().await, rule(route));
+        let (fresh, rule) = (fresh_for(route).await, rule(route));
+        let world = fresh.as_ref().unwrap_or(&shared);
         let answer = world.ask(world.other(rule), rule).await;
         let (status, text) = (answer.status.as_u16(), answer.text());
         match rule.others {
