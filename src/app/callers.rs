@@ -59,7 +59,7 @@ impl App {
         let claims = [
             presented.authorization.is_some(),
             proxied.is_some(),
-            certified.as_ref().is_some_and(|certified| certified.is_ok()),
+            certified.as_ref().is_some_and(Result::is_ok),
         ];
         if claims.into_iter().filter(|claim| *claim).count() > 1 {
             return Err(AuthError::SeveralCredentials.into());

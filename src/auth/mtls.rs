@@ -97,12 +97,12 @@ impl MtlsSource {
             X509Certificate::from_der(certificate.der()).map_err(|_| AuthError::CertificateNameless)?;
         let name = only_name(&parsed, self.name_from).ok_or(AuthError::CertificateNameless)?;
         let ends = Time::from_unix(parsed.validity().not_after.timestamp().saturating_add(1));
-        Ok((proxied(&self.name, name), ends))
+        Ok((proxied(&self.name, &name), ends))
     }
 }
 
 /// The caller `proxy:SOURCE:NAME`, without groups.
-pub(super) fn proxied(source: &ShortName, name: Name) -> Caller {
+pub(super) fn proxied(source: &ShortName, name: &Name) -> Caller {
     Caller {
         kind: CallerKind::Proxy,
         source: Some(source.clone()),

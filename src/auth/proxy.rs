@@ -200,7 +200,7 @@ impl TrustedProxy {
         let user = text(user).and_then(|user| Name::parse(&user).ok()).ok_or(AuthError::ProxyHeaders)?;
         let list = groups.first().map_or(Some(String::new()), |value| text(value));
         let groups = self.groups(&list.ok_or(AuthError::ProxyHeaders)?)?;
-        Ok(Some(Caller { groups, ..proxied(&self.name, user) }))
+        Ok(Some(Caller { groups, ..proxied(&self.name, &user) }))
     }
 
     fn groups(&self, list: &str) -> Result<Vec<CallerGroup>, AuthError> {

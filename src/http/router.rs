@@ -259,7 +259,7 @@ pub(super) mod tests {
         }
         let signing: Vec<_> =
             ROUTES.iter().filter(|route| route.rate == Signing).map(|route| route.path).collect();
-        assert_eq!(signing, ["/v1/sign", "/v1/requests/{id}/certificate"]);
+        assert_eq!(signing, ["/v1/sign", "/v1/renew", "/v1/requests/{id}/certificate"]);
     }
 
     #[test]

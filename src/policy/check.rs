@@ -447,10 +447,12 @@ mod tests {
         for text in ["prod", "*", "pr*", "edge-*"] {
             assert!(with("clusters", json!([text])).is_empty(), "{text}");
         }
-        for text in ["sa:nowhere:ci:builder", "cert:nowhere:alice"] {
-            assert_eq!(with("callers", json!([text])), ["callers"], "{text}");
+        for (caller, renew) in [("sa:nowhere:ci:builder", false), ("cert:nowhere:alice", true)] {
+            let row =
+                |caller: &str| json!({"name": "a", "effect": "allow", "renew": renew, "callers": [caller]});
+            assert_eq!(wrong(row(caller)), ["callers"], "{caller}");
+            assert_eq!(wrong(row(&caller.replace("nowhere", "prod"))), [""; 0], "{caller}");
         }
-        assert!(with("callers", json!(["sa:prod:ci:builder", "cert:prod:alice"])).is_empty());
     }
 
     #[test]

@@ -21,6 +21,7 @@ pub enum Effect {
 /// written, so that what was read can be sent back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a key of the file")]
 pub struct PolicyRow {
     /// Unique in the set.
     pub name: ShortName,

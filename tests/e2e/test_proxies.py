@@ -61,10 +61,12 @@ def test_nginx_ends_tls_and_tells_the_address(tmp_path, make_server, running):
     running([NGINX, "-p", folder, "-e", folder / "error.log", "-c", folder / "nginx.conf"], folder, port)
     url, trust = f"https://127.0.0.1:{port}", ("--cacert", issuer.root)
     csr = requests.request(requests.new_key(), "alice", "dev")
-    options = (*trust, "-H", f"@{server.alice}", "-H", "X-Forwarded-For: 198.51.100.1", "--data-binary", "@-")
+    # From another address than the proxy's own, which is trusted.
+    elsewhere = ("--interface", "127.0.0.2")
+    options = (*trust, *elsewhere, "-H", f"@{server.alice}", "-H", "X-Forwarded-For: 198.51.100.1", "--data-binary", "@-")
     answer = curl(*options, f"{url}/v1/sign?cluster=prod", body=csr).issued().json()
     row = server.get(server.auditor, f"/v1/certificates/{answer['serial']}").json()
-    assert row["address"] == "127.0.0.1", "what the proxy saw, and not what the client said"
+    assert row["address"] == "127.0.0.2", "what the proxy saw, and not what the client said"
     for _ in range(20):
         assert curl(*trust, "-H", f"@{server.alice}", f"{url}/v1/whoami").status == 200
     export = curl(*trust, "-H", f"@{server.auditor}", f"{url}/v1/certificates?format=ndjson")

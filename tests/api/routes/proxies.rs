@@ -254,7 +254,7 @@ async fn a_stranger_s_headers_are_as_if_they_were_not_there() {
 
 #[tokio::test]
 async fn a_repeated_or_unreadable_header_of_a_proxy_is_401() {
-    let (_, proxy, _) = behind().await;
+    let (_app, proxy, _) = behind().await;
     for headers in [
         vec![("x-forwarded-user", "alice"), ("x-forwarded-user", "bob")],
         vec![("x-forwarded-user", "alice"), ("X-Forwarded-User", "alice")],
@@ -302,7 +302,7 @@ async fn a_proxy_with_a_secret_is_believed_from_its_address_only() {
 
 #[tokio::test]
 async fn two_proxies_that_name_a_caller_are_400() {
-    let (_, proxy, _) = behind().await;
+    let (_app, proxy, _) = behind().await;
     let both = proxy.at_address("10.0.0.7");
     let headers = [ALICE[0], ("x-proxy-secret", SECRET)];
     who(&both, &headers).await.refused(400, "several_credentials");

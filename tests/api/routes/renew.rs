@@ -108,7 +108,7 @@ async fn a_chain_of_renewals_ends_max_renew_after_its_first_certificate() {
     let holder = app.nobody().showing(pem(&certificate));
     app.at(24 * 3_600 - 599);
     let over = renew(&holder, "/CN=alice").await.refused(403, "not_renewable");
-    assert!(over["detail"].as_str().unwrap().contains("24h"), "{over}");
+    assert!(over["detail"].as_str().unwrap().contains("may last 1d"), "{over}");
     app.at(24 * 3_600 + 1);
     renew(&holder, "/CN=alice").await.refused(401, "unauthenticated");
 }
@@ -212,7 +212,7 @@ async fn what_people_approved_is_not_renewed_and_no_renewal_waits_for_people() {
     let (alice, judy) = (app.alice().await, app.approver("judy").await);
     let request = alice.sign("?cluster=prod", csr("/CN=alice/O=team-x")).await.expect(202);
     let id = request["id"].as_str().unwrap();
-    judy.send(Method::POST, &format!("/v1/requests/{id}/approve"), &[], b"{}".to_vec()).await.expect(200);
+    judy.send(Method::POST, &format!("/v1/requests/{id}/approve"), &[], Vec::new()).await.expect(200);
     let path = format!("/v1/requests/{id}/certificate");
     let issued = alice.send(Method::POST, &path, &[], Vec::new()).await.expect(201);
     let refused = renew(&app.nobody().showing(pem(&issued)), "/CN=alice").await;
@@ -251,7 +251,7 @@ async fn a_portal_s_certificate_is_renewed_by_whom_it_names() {
 
 #[tokio::test]
 async fn a_renewal_is_for_the_certificate_s_own_cluster() {
-    let (_, _, holder) = held("/CN=alice").await;
+    let (_app, _, holder) = held("/CN=alice").await;
     let there = post(&holder, "/v1/renew?cluster=prod", csr("/CN=alice")).await.expect(201);
     assert_eq!(there["cluster"], "prod");
     post(&holder, "/v1/renew?cluster=test", csr("/CN=alice")).await.refused(400, "parameter_invalid");
