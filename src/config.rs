@@ -349,7 +349,7 @@ mod tests {
         assert_eq!((tls.key.as_path(), tls.client_ca), (Path::new("/run/tls.key"), None));
         let error = parse(&text, &[("METRICS_LISTEN", "0.0.0.0:9090")]).unwrap_err();
         assert!(error.contains("metrics_listen"), "{error}");
-        assert!(parse(&text.replace("key =", "keys ="), &[]).unwrap_err().contains("tls"));
+        assert!(parse(&text.replace("\nkey =", "\nkeys ="), &[]).unwrap_err().contains("tls"));
     }
 
     #[test]
