@@ -447,11 +447,33 @@ mod tests {
         for text in ["prod", "*", "pr*", "edge-*"] {
             assert!(with("clusters", json!([text])).is_empty(), "{text}");
         }
-        for (caller, renew) in [("sa:nowhere:ci:builder", false), ("cert:nowhere:alice", true)] {
-            let row =
-                |caller: &str| json!({"name": "a", "effect": "allow", "renew": renew, "callers": [caller]});
-            assert_eq!(wrong(row(caller)), ["callers"], "{caller}");
-            assert_eq!(wrong(row(&caller.replace("nowhere", "prod"))), [""; 0], "{caller}");
+        assert_eq!(with("callers", json!(["sa:nowhere:ci:builder"])), ["callers"]);
+        assert!(with("callers", json!(["sa:prod:ci:builder"])).is_empty());
+        let renewal =
+            |caller: &str| wrong(json!({"name": "a", "effect": "allow", "renew": true, "callers": [caller]}));
+        assert_eq!(renewal("cert:nowhere:alice"), ["callers"]);
+        assert!(renewal("cert:prod:alice").is_empty());
+    }
+
+    #[test]
+    fn a_row_is_for_renewals_or_for_other_callers() {
+        let nothing: [&str; 0] = [];
+        for (row, fields) in [
+            (json!({"effect": "allow", "renew": true, "callers": ["cert:prod:*"]}), &nothing[..]),
+            (json!({"effect": "allow", "callers": ["cert:prod:*"]}), &["callers"]),
+            (json!({"effect": "allow", "callers": ["token:a", "cert:prod:a"]}), &["callers"]),
+            (json!({"effect": "allow", "renew": true, "callers": ["token:a", "cert:prod:a"]}), &["renew"]),
+            (json!({"effect": "allow", "renew": true, "callers": ["group:corp:a"]}), &["renew"]),
+            (
+                json!({"effect": "allow", "renew": true, "callers": ["cert:prod:*"], "on_behalf_of": ["*"]}),
+                &["on_behalf_of"],
+            ),
+            (json!({"effect": "deny", "callers": ["cert:prod:*", "token:a"]}), &nothing),
+            (json!({"effect": "deny", "renew": true, "callers": ["cert:prod:*"]}), &["renew"]),
+        ] {
+            let mut row = row;
+            row["name"] = "a".into();
+            assert_eq!(wrong(row.clone()), fields, "{row}");
         }
     }
 

@@ -103,6 +103,12 @@ async fn write(ledger: &Ledger) {
     let sample = Sample { seen, allowance, idempotency, on_behalf_of: Some("bob"), ..sample(1) };
     ledger.record(sample.build()).await.unwrap();
     ledger.record_refusal(RefusalToRecord { seen, ..refusal() }).await.unwrap();
+    let renews = Some(Renews { serial: serial(1), first_issued: NOW.before(60) });
+    let renewal = Issuance { renews, ..Sample { seen, ..sample(3) }.build() };
+    let renewed = ledger.record(renewal).await.unwrap();
+    let (found, reviewed) = ledger.shown_certificate(renewed.sha256).await.unwrap().unwrap();
+    assert_eq!((found.renews, found.first_issued(), reviewed), (renews, NOW.before(60), false));
+    ledger.record_clusters_reloaded(serde_json::json!({}), NOW, &root).await.unwrap();
 }
 
 async fn allowance(ledger: &Ledger) -> Allowance {
