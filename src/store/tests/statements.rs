@@ -100,8 +100,8 @@ async fn write(ledger: &Ledger) {
     let seen = ledger.revisions().await.unwrap();
     let allowance = allowance(ledger).await;
     let idempotency = Some(("k", 1));
-    let sample = Sample { seen, allowance, idempotency, on_behalf_of: Some("bob"), ..sample(1) };
-    ledger.record(sample.build()).await.unwrap();
+    let first = Sample { seen, allowance, idempotency, on_behalf_of: Some("bob"), ..sample(1) };
+    ledger.record(first.build()).await.unwrap();
     ledger.record_refusal(RefusalToRecord { seen, ..refusal() }).await.unwrap();
     let renews = Some(Renews { serial: serial(1), first_issued: NOW.before(60) });
     let renewal = Issuance { renews, ..Sample { seen, ..sample(3) }.build() };
