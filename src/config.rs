@@ -1,5 +1,6 @@
 //! The configuration file: TOML, the environment over it, every path resolved.
 
+mod auth;
 mod limits;
 mod review;
 
@@ -10,6 +11,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use toml::{Table, Value};
 
+use self::auth::AuthTable;
 use self::limits::LimitsTable;
 use self::review::ReviewTable;
 use crate::app::cluster::ClusterSettings;
@@ -71,6 +73,8 @@ struct File {
     retention: Option<Lifetime>,
     #[serde(default)]
     clusters: Vec<ClusterSettings>,
+    #[serde(default)]
+    auth: AuthTable,
     #[serde(default)]
     roles: Vec<RoleBinding>,
     #[serde(default)]
@@ -158,7 +162,7 @@ impl File {
         for (index, cluster) in self.clusters.iter().enumerate() {
             cluster.check().map_err(|error| format!("clusters[{index}]: {error}"))?;
         }
-        let auth = AuthSettings { roles: self.roles };
+        let auth = self.auth.with(self.roles).resolved_from(folder);
         auth.check(self.clusters.iter().map(|cluster| cluster.name.clone()))?;
         if self.retention.is_some_and(|retention| retention < LEAST_RETENTION) {
             return Err(format!(

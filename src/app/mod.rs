@@ -6,8 +6,10 @@ pub mod cluster;
 pub mod command;
 pub mod error;
 pub mod evaluate;
+pub mod identities;
 pub mod issue;
 pub mod keys;
+mod logins;
 pub mod policies;
 pub mod reading;
 pub mod reads;
@@ -85,6 +87,7 @@ pub struct App {
     pub metrics: Metrics,
     state: RwLock<Arc<State>>,
     ways: Ways,
+    bindings: callers::Bindings,
     refusal_cap: refusal_cap::RefusalCap,
     in_flight: retry::InFlight,
     signers: Signers,
@@ -95,6 +98,7 @@ pub struct App {
     /// Each count takes one of these.
     pub counting: Semaphore,
     reads: reads::Reads,
+    logins: logins::Logins,
     /// Who explains a decision takes it; there is one.
     explaining: Arc<Semaphore>,
     review_limits: ReviewLimits,
@@ -148,6 +152,7 @@ impl App {
             metrics,
             state,
             ways: Ways::default(),
+            bindings: callers::Bindings::default(),
             refusal_cap: refusal_cap::RefusalCap::new(RefusalLimits::default()),
             in_flight: retry::InFlight::default(),
             signers: Signers::start()?,
@@ -156,6 +161,7 @@ impl App {
             exports: Arc::new(Semaphore::new(EXPORTS)),
             counting: Semaphore::new(COUNTS),
             reads: reads::Reads::default(),
+            logins: logins::Logins::default(),
             explaining: Arc::new(Semaphore::new(1)),
             review_limits: ReviewLimits::default(),
             waiting: Semaphore::new(requests::WAITING),
@@ -235,6 +241,7 @@ impl App {
             Err(_) => Some("the ledger does not answer".to_owned()),
             Ok(health) => clock_problem(&health, now),
         };
+        problems.extend(self.ways.issuers.problems());
         let policies = self.state().broken_policies.clone();
         let ready = some_ca_signs && ledger.is_none() && policies.is_none();
         problems.extend(ledger);

@@ -67,7 +67,7 @@ impl App {
         let Some(id) = command.collects else { return Ok(None) };
         let found = self.store.request_with_evidence(id, now).await?;
         let (request, evidence) = found.ok_or_else(nowhere)?;
-        if request.origin.caller != command.origin.caller {
+        if !command.principal.identity.own.holds(&request.origin.caller, request.number) {
             return Err(nowhere());
         }
         match request.state {
@@ -111,6 +111,7 @@ impl App {
             at: now,
             origin: command.origin.clone(),
             owner: command.principal.owner.clone(),
+            own: command.principal.identity.own.clone(),
             reason: command.reason.clone(),
             lapses_at: now.after(self.review_limits.lapse),
             most_pending: most,
@@ -139,7 +140,8 @@ impl App {
         id: HeldId,
     ) -> Result<SignOutcome, AppError> {
         let now = self.clock.now();
-        let own = |request: &HeldRequest| request.origin.caller == origin.caller;
+        let own =
+            |request: &HeldRequest| principal.identity.own.holds(&request.origin.caller, request.number);
         let request = self.store.request(id, now).await?.filter(own).ok_or_else(nowhere)?;
         let csr = match (request.state, request.csr) {
             (HeldState::Collected, _) => return self.collected(request.certificate, now).await,
@@ -281,6 +283,11 @@ impl App {
         origin: &Origin,
         id: HeldId,
     ) -> Result<(), AppError> {
+        let found = self.store.request(id, self.clock.now()).await?;
+        let own = |request: HeldRequest| principal.identity.own.holds(&request.origin.caller, request.number);
+        if !found.is_some_and(own) {
+            return Err(nowhere());
+        }
         for _ in 0..ATTEMPTS {
             let state = self.refresh().await?;
             let now = self.clock.now();
@@ -356,7 +363,7 @@ impl App {
 
 fn may_see(principal: &Principal, request: &HeldRequest) -> bool {
     let roles = principal.roles;
-    let own = roles.requester && request.origin.caller == principal.caller.to_string();
+    let own = roles.requester && principal.identity.own.holds(&request.origin.caller, request.number);
     let asked = || review::concerns(request.reviews.iter(), &Approver::Caller(principal.caller.clone()));
     roles.auditor || own || (roles.approver && asked())
 }

@@ -65,7 +65,7 @@ pub(super) fn idempotency(command: &SignCommand, ask: &Ask) -> Option<Idempotenc
     let digest = digest::digest(&digest::SHA256, wish.to_string().as_bytes());
     let mut fingerprint = [0; 32];
     fingerprint.copy_from_slice(digest.as_ref());
-    Some(Idempotency { key, fingerprint })
+    Some(Idempotency { key: command.principal.identity.idempotency_key(key), fingerprint })
 }
 
 impl App {

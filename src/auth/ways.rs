@@ -1,12 +1,22 @@
 //! The configured ways to authenticate, beside API tokens, and what roles their callers have.
 
+use std::path::Path;
+
+use super::issuers::Issuers;
+use super::kubernetes::KubernetesSettings;
+use super::oidc::OidcSettings;
 use super::roles::{RoleBinding, RoleBindings};
 use super::sources::Sources;
+use crate::caller::CallerKind;
 use crate::pki::name::ShortName;
 
 /// What the configuration says of callers.
 #[derive(Clone, Debug, Default)]
 pub struct AuthSettings {
+    /// The `[[auth.oidc]]` tables.
+    pub oidc: Vec<OidcSettings>,
+    /// The `[[auth.kubernetes]]` tables.
+    pub kubernetes: Vec<KubernetesSettings>,
     /// The `[[roles]]` tables.
     pub roles: Vec<RoleBinding>,
 }
@@ -14,23 +24,46 @@ pub struct AuthSettings {
 /// The same, checked and opened.
 #[derive(Debug, Default)]
 pub struct Ways {
+    /// Who signs JWTs.
+    pub issuers: Issuers,
     /// The roles of callers that are no tokens.
     pub roles: RoleBindings,
 }
 
 impl AuthSettings {
+    /// The same settings with every file name taken from `folder`.
+    #[must_use]
+    pub fn resolved_from(self, folder: &Path) -> Self {
+        Self {
+            oidc: self.oidc.into_iter().map(|settings| settings.resolved_from(folder)).collect(),
+            kubernetes: self.kubernetes.into_iter().map(|settings| settings.resolved_from(folder)).collect(),
+            roles: self.roles,
+        }
+    }
+
     /// Checks what can be checked without a file. `clusters` are the configured ones.
     ///
     /// # Errors
     /// The key's path and what is wrong with its value.
     pub fn check(&self, clusters: impl IntoIterator<Item = ShortName>) -> Result<RoleBindings, String> {
-        let sources = Sources::beside(clusters);
+        let mut sources = Sources::beside(clusters);
+        for (index, settings) in self.oidc.iter().enumerate() {
+            let at = |reason: String| format!("auth.oidc[{index}].{reason}");
+            settings.check().map_err(at)?;
+            sources.add(CallerKind::Oidc, &settings.name).map_err(|reason| at(format!("name: {reason}")))?;
+        }
+        for (index, settings) in self.kubernetes.iter().enumerate() {
+            let at = |reason: String| format!("auth.kubernetes[{index}].{reason}");
+            settings.check().map_err(at)?;
+            let added = sources.add(CallerKind::ServiceAccount, &settings.cluster);
+            added.map_err(|reason| at(format!("cluster: {reason}")))?;
+        }
         RoleBindings::new(&self.roles, &sources)
     }
 }
 
 impl Ways {
-    /// Opens every way, beside these clusters.
+    /// Opens every way, beside these clusters. Nothing is fetched yet.
     ///
     /// # Errors
     /// The key's path and what is wrong with its value.
@@ -38,6 +71,7 @@ impl Ways {
         settings: &AuthSettings,
         clusters: impl IntoIterator<Item = ShortName>,
     ) -> Result<Self, String> {
-        Ok(Self { roles: settings.check(clusters)? })
+        let roles = settings.check(clusters)?;
+        Ok(Self { issuers: Issuers::open(&settings.oidc, &settings.kubernetes)?, roles })
     }
 }

@@ -25,11 +25,14 @@ const REFRESH: Duration = Duration::from_millis(500);
 /// Enough for who asks for metrics.
 const METRICS_CONNECTIONS: usize = 32;
 
-/// How often reads of the ledger are written to the audit log.
-const AUDIT_READS: Duration = Duration::from_mins(1);
+/// How often what is only noted is written: reads of the ledger, authentications.
+const WRITE_NOTES: Duration = Duration::from_mins(1);
 
 /// How often held requests whose time is over are ended. They count as lapsed before that.
 const LAPSE: Duration = Duration::from_secs(30);
+
+/// How often it is looked whether the keys of an issuer are due.
+const KEYS: Duration = Duration::from_secs(15);
 
 /// The listening sockets of one service.
 pub(super) struct Listeners {
@@ -73,10 +76,12 @@ pub(super) async fn launch(config: &Config, listeners: Listeners, shutdown: Canc
     let app = app.map_err(|error| told(error, config))?.with_refusal_limits(config.refusals);
     let names = app.clusters.keys().cloned().collect::<Vec<_>>();
     let ways = Ways::open(&config.auth, names).map_err(anyhow::Error::msg)?;
+    ways.issuers.first_look().await.map_err(anyhow::Error::msg)?;
     let app = Arc::new(app.with_review_limits(config.review).with_ways(ways));
     let refresher = tokio::spawn(keep_fresh(Arc::clone(&app), shutdown.clone()));
-    let reads = tokio::spawn(audit_reads(Arc::clone(&app), shutdown.clone()));
+    let notes = tokio::spawn(write_notes(Arc::clone(&app), shutdown.clone()));
     let lapses = tokio::spawn(lapse_requests(Arc::clone(&app), shutdown.clone()));
+    let keys = tokio::spawn(refresh_keys(Arc::clone(&app), shutdown.clone()));
     let metrics = listeners.metrics.map(|listener| {
         tokio::spawn(http::server::serve(
             listener,
@@ -94,9 +99,11 @@ pub(super) async fn launch(config: &Config, listeners: Listeners, shutdown: Canc
         metrics.await?;
     }
     refresher.await?;
-    reads.await?;
+    notes.await?;
     lapses.await?;
-    app.write_reads().await;
+    keys.await?;
+    app.finish_logins();
+    app.write_notes().await;
     store.close().await;
     tracing::info!("stopped");
     Ok(())
@@ -118,10 +125,10 @@ async fn keep_fresh(app: Arc<App>, shutdown: CancellationToken) {
     }
 }
 
-/// Writes who read what, once a minute.
-async fn audit_reads(app: Arc<App>, shutdown: CancellationToken) {
-    while shutdown.run_until_cancelled(tokio::time::sleep(AUDIT_READS)).await.is_some() {
-        app.write_reads().await;
+/// Writes what was noted, once a minute.
+async fn write_notes(app: Arc<App>, shutdown: CancellationToken) {
+    while shutdown.run_until_cancelled(tokio::time::sleep(WRITE_NOTES)).await.is_some() {
+        app.write_notes().await;
     }
 }
 
@@ -129,6 +136,13 @@ async fn audit_reads(app: Arc<App>, shutdown: CancellationToken) {
 async fn lapse_requests(app: Arc<App>, shutdown: CancellationToken) {
     while shutdown.run_until_cancelled(tokio::time::sleep(LAPSE)).await.is_some() {
         app.lapse_requests().await;
+    }
+}
+
+/// Takes over the keys that issuers have now.
+async fn refresh_keys(app: Arc<App>, shutdown: CancellationToken) {
+    while shutdown.run_until_cancelled(tokio::time::sleep(KEYS)).await.is_some() {
+        app.refresh_keys().await;
     }
 }
 

@@ -33,7 +33,7 @@ pub async fn guard(
             caller_groups: principal.caller.groups.iter().map(ToString::to_string).collect(),
             ..from
         };
-        let asker = Asker { origin, principal };
+        let asker = Asker { principal, origin };
         if let Err(error) = access.admit(asker.principal.roles) {
             return Err(app.refuse_early(&asker.origin, error).await.into());
         }

@@ -13,8 +13,8 @@ use super::error::Problem;
 use super::evaluate;
 use super::exchange::{Meter, surround};
 use super::{
-    audit, blocked_keys, certificates, clusters, guard, plan, policies, refusals, requests, sign, stats,
-    status, users, wish,
+    audit, blocked_keys, certificates, clusters, guard, identities, plan, policies, refusals, requests, sign,
+    stats, status, users, wish,
 };
 use crate::app::App;
 
@@ -64,6 +64,8 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/v1/blocked-keys", Access::PolicyReader, &[], || get(blocked_keys::list)),
     route("PUT", "/v1/blocked-keys/{spki_sha256}", Access::Admin, &[], || put(blocked_keys::block)),
     route("DELETE", "/v1/blocked-keys/{spki_sha256}", Access::Admin, &[], || delete(blocked_keys::unblock)),
+    route("GET", "/v1/identities", Access::PolicyReader, identities::PARAMETERS, || get(identities::list)),
+    route("DELETE", "/v1/identities/{caller}", Access::Admin, &[], || delete(identities::release)),
     route("GET", "/v1/clusters", Access::Caller, &[], || get(clusters::list)),
     route("GET", "/v1/clusters/{name}/client-ca.pem", Access::Caller, &[], || get(clusters::client_ca)),
     route("GET", "/v1/clusters/{name}/server-ca.pem", Access::Caller, &[], || get(clusters::server_ca)),

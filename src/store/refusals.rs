@@ -4,8 +4,9 @@ use sqlx::any::AnyRow;
 
 use super::batch::{Verdict, Work};
 use super::cells::Cells;
-use super::certificate_filter::{CALLER, CALLER_TEST, CLUSTER, CLUSTER_TEST, period, push_times};
+use super::certificate_filter::{CALLER, CALLER_TEST, CLUSTER, CLUSTER_TEST, period, push_own, push_times};
 use super::lifetimes::Validity;
+use super::own::Own;
 use super::search::{Lead, Path, Search, Table};
 use super::snapshot::Revisions;
 use super::statement::Statement;
@@ -73,6 +74,8 @@ pub struct RefusalFilter {
     pub cluster: Option<String>,
     /// Who asked, as `token:portal`.
     pub caller: Option<String>,
+    /// Whose own they must be.
+    pub own: Option<Own>,
     /// The person that was named.
     pub on_behalf_of: Option<String>,
     /// One of the deciding rows.
@@ -161,6 +164,7 @@ impl RefusalFilter {
     pub(super) fn search(&self) -> Search<'_> {
         let mut tests = Vec::new();
         push_times(&mut tests, self.after, self.before);
+        push_own(&mut tests, self.own.as_ref());
         Search {
             table: &TABLE,
             leads: self.leads(),
@@ -189,7 +193,7 @@ impl RefusalFilter {
         if let Some(code) = &self.code {
             leads.push(Lead::plain("c.code = ", "c.code || '' = ", code));
         }
-        if let Some(name) = &self.caller {
+        if let Some(name) = self.caller.as_deref().or_else(|| self.own.as_ref()?.only_name()) {
             leads.push(Lead::name(CALLER, CALLER_TEST, name));
         }
         if let Some(name) = &self.cluster {

@@ -15,6 +15,7 @@ async fn status(client: &Client, route: &Route) -> u16 {
         .replace("{spki_sha256}", &"ab".repeat(32))
         .replace("/clusters/{name}", "/clusters/prod")
         .replace("{user}", "alice")
+        .replace("{caller}", "oidc:corp:alice")
         .replace("{id}", &"0c".repeat(16))
         .replace("{name}", "people");
     assert!(!path.contains('{'), "{path}: say what stands for its parameter");

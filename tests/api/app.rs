@@ -10,7 +10,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use countersign::app::{App, ClusterSettings, RefusalLimits, ReviewLimits};
 use countersign::audit::{Origin, RequestId};
-use countersign::auth::token;
+use countersign::auth::{AuthSettings, Ways, token};
 use countersign::ca::throw_away;
 use countersign::caller::Caller;
 use countersign::clock::Clock;
@@ -98,6 +98,16 @@ impl TestApp {
         Self::with_clusters(folder, ledger, &["prod"], POLICIES, Limits::default(), NOON).await
     }
 
+    /// One that has more ways to authenticate than tokens; `settings` is given the folder for their files.
+    pub async fn with_ways(policies: &str, settings: impl FnOnce(&Path) -> AuthSettings) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = ledger(folder.path()).await;
+        let names = ["prod", "test"];
+        let clusters = names.map(|name| ShortName::parse(name).unwrap());
+        let ways = Ways::open(&settings(folder.path()), clusters).unwrap();
+        Self::open(folder, ledger, (&names, ways), policies, Limits::default(), NOON).await
+    }
+
     /// On SQLite, whatever the other tests run on: for what is done to the file behind its back.
     pub async fn on_sqlite() -> Self {
         let folder = tempfile::tempdir().unwrap();
@@ -124,8 +134,19 @@ impl TestApp {
 
     async fn with_clusters(
         folder: tempfile::TempDir,
-        (settings, database): (StoreSettings, Option<TestDatabase>),
+        ledger: (StoreSettings, Option<TestDatabase>),
         clusters: &[&str],
+        policies: &str,
+        limits: Limits,
+        begin: Time,
+    ) -> Self {
+        Self::open(folder, ledger, (clusters, Ways::default()), policies, limits, begin).await
+    }
+
+    async fn open(
+        folder: tempfile::TempDir,
+        (settings, database): (StoreSettings, Option<TestDatabase>),
+        (clusters, ways): (&[&str], Ways),
         policies: &str,
         (refusals, review): Limits,
         begin: Time,
@@ -135,7 +156,7 @@ impl TestApp {
         let rows = PolicyFile::read(policies.as_bytes()).unwrap().policies;
         store.replace_policies(&rows, None, None, NOON, &operator()).await.unwrap();
         let app = App::start(clusters, store, Clock::fixed(begin), Metrics::default()).await.unwrap();
-        let app = Arc::new(app.with_refusal_limits(refusals).with_review_limits(review));
+        let app = Arc::new(app.with_refusal_limits(refusals).with_review_limits(review).with_ways(ways));
         Self { router: countersign::http::router(Arc::clone(&app)), app, folder, database }
     }
 

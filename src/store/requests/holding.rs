@@ -18,7 +18,7 @@ use crate::store::names::{Names, list_json, sha256};
 use crate::store::snapshot::Revisions;
 use crate::store::state::State;
 use crate::store::statement::Statement;
-use crate::store::{RecordError, Store, StoreError, authorities, idempotency};
+use crate::store::{Own, RecordError, Store, StoreError, authorities, idempotency};
 use crate::time::{Lifetime, Time};
 
 /// What is to be held.
@@ -36,6 +36,8 @@ pub struct RequestToHold {
     pub origin: Origin,
     /// Who answers for the caller's credential.
     pub owner: String,
+    /// Which requests are the caller's own.
+    pub own: Own,
     /// SHA-256 of the SPKI of the CA that is to sign.
     pub authority: [u8; 32],
     /// Why, in the requester's words.
@@ -141,7 +143,8 @@ async fn open_like(connection: &mut AnyConnection, wish: &RequestToHold) -> Resu
     let digest = digest(wish)?;
     select.bind(&wish.origin.caller).push(") AND wish = ").bind(&digest);
     let row = select.optional(connection).await?;
-    row.map(|row| Cells::new(&row, "requests", "number").integer("number")).transpose()
+    let number = row.map(|row| Cells::new(&row, "requests", "number").integer("number")).transpose()?;
+    Ok(number.filter(|number| wish.own.holds(&wish.origin.caller, *number)))
 }
 
 /// The second bound is that of the index.

@@ -4,6 +4,7 @@
 
 mod append_only;
 mod changes;
+mod identities;
 mod limits;
 mod lost_answer;
 mod migrating;
