@@ -20,7 +20,7 @@
 //! - [`clock`]: the one place that reads the time of day.
 //! - [`ca`]: loads a client CA, and is the only place that signs and that encodes a certificate.
 //! - [`audit`]: what an event is.
-//! - [`store`]: the ledger; the only place that names sqlx and the only one that makes a `Recorded`.
+//! - [`store`]: the ledger; the only place that names sqlx and rusqlite, and the only one that makes a `Recorded`.
 //! - [`replay`]: decisions of the ledger, taken again under a policy set.
 //! - [`filters`]: what a reader of the ledger asks for, read strictly.
 //! - [`export`]: rows of the ledger as JSON and CSV.

@@ -1,13 +1,13 @@
 //! API tokens: id, name, SHA-256 of the secret, roles.
 
 use serde_json::json;
-use sqlx::AnyConnection;
-use sqlx::any::AnyRow;
 
 use super::StoreError;
 use super::cells::Cells;
 use super::change::append_event;
+use super::connection::Connection;
 use super::names::list_json;
+use super::row::Row;
 use super::state::State;
 use super::statement::Statement;
 use crate::audit::{EventKind, Origin};
@@ -72,7 +72,7 @@ impl super::Store {
 }
 
 /// Every token, sorted by name.
-pub(super) async fn all(connection: &mut AnyConnection) -> Result<Vec<TokenRecord>, StoreError> {
+pub(super) async fn all(connection: &mut Connection) -> Result<Vec<TokenRecord>, StoreError> {
     let select = Statement::new(
         "SELECT id, name, secret_sha256, roles, on_behalf_of, owner, created_at, expires_at, revoked_at \
          FROM tokens",
@@ -84,11 +84,7 @@ pub(super) async fn all(connection: &mut AnyConnection) -> Result<Vec<TokenRecor
     Ok(tokens)
 }
 
-async fn create(
-    connection: &mut AnyConnection,
-    token: TokenRecord,
-    origin: Origin,
-) -> Result<(), StoreError> {
+async fn create(connection: &mut Connection, token: TokenRecord, origin: Origin) -> Result<(), StoreError> {
     let mut state = State::lock(connection).await?;
     let mut given = Statement::new("SELECT name FROM tokens WHERE name = ");
     given.bind(token.name.as_str()).push(" OR id = ").bind(&token.id);
@@ -113,7 +109,7 @@ async fn create(
     state.save(connection).await
 }
 
-async fn insert(connection: &mut AnyConnection, token: &TokenRecord) -> Result<(), StoreError> {
+async fn insert(connection: &mut Connection, token: &TokenRecord) -> Result<(), StoreError> {
     let roles = list_json(token.roles.iter().map(String::as_str));
     let mut insert = Statement::new(
         "INSERT INTO tokens (id, name, secret_sha256, roles, on_behalf_of, owner, created_at, expires_at, \
@@ -135,7 +131,7 @@ async fn insert(connection: &mut AnyConnection, token: &TokenRecord) -> Result<(
 }
 
 async fn revoke(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     name: ShortName,
     now: Time,
     origin: Origin,
@@ -159,7 +155,7 @@ async fn revoke(
     Ok(Some(true))
 }
 
-fn read(row: &AnyRow) -> Result<TokenRecord, StoreError> {
+fn read(row: &Row) -> Result<TokenRecord, StoreError> {
     let cells = Cells::new(row, "tokens", "id");
     let name = ShortName::parse(&cells.text("name")?);
     Ok(TokenRecord {

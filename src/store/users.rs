@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use sqlx::any::AnyRow;
-
 use super::StoreError;
 use super::cells::Cells;
+use super::connection::Connection;
+use super::row::Row;
 use super::statement::Statement;
 use crate::time::Time;
 
@@ -54,27 +54,38 @@ impl super::Store {
     /// # Errors
     /// `Unavailable`, `Corrupt`.
     pub async fn user_summary(&self, user: &str, caller: Option<&str>) -> Result<UserSummary, StoreError> {
-        let readers = &self.connections().readers;
-        let mut summary = UserSummary::default();
-        for row in of(GROUPS, user, caller).all(readers).await? {
-            let cells = Cells::new(&row, "certificates", "label");
-            let share = share(&cells)?;
-            summary.certificates = summary.certificates.saturating_add(share.count);
-            for group in cells.json::<Vec<String>>("label")? {
-                add(&mut summary.groups, group, share);
-            }
-        }
-        for row in of(CALLERS, user, caller).all(readers).await? {
-            let (caller, share) = named(&row)?;
-            add(&mut summary.callers, caller, share);
-        }
-        for row in of(REFUSED, user, caller).all(readers).await? {
-            let (caller, share) = named(&row)?;
-            summary.refusals = summary.refusals.saturating_add(share.count);
-            add(&mut summary.refused_callers, caller, share);
-        }
-        Ok(summary)
+        let (user, caller) = (user.to_owned(), caller.map(str::to_owned));
+        self.read(move |connection| {
+            Box::pin(async move { summary(connection, &user, caller.as_deref()).await })
+        })
+        .await
     }
+}
+
+async fn summary(
+    connection: &mut Connection,
+    user: &str,
+    caller: Option<&str>,
+) -> Result<UserSummary, StoreError> {
+    let mut summary = UserSummary::default();
+    for row in of(GROUPS, user, caller).all(&mut *connection).await? {
+        let cells = Cells::new(&row, "certificates", "label");
+        let share = share(&cells)?;
+        summary.certificates = summary.certificates.saturating_add(share.count);
+        for group in cells.json::<Vec<String>>("label")? {
+            add(&mut summary.groups, group, share);
+        }
+    }
+    for row in of(CALLERS, user, caller).all(&mut *connection).await? {
+        let (caller, share) = named(&row)?;
+        add(&mut summary.callers, caller, share);
+    }
+    for row in of(REFUSED, user, caller).all(&mut *connection).await? {
+        let (caller, share) = named(&row)?;
+        summary.refusals = summary.refusals.saturating_add(share.count);
+        add(&mut summary.refused_callers, caller, share);
+    }
+    Ok(summary)
 }
 
 /// A statement: what it selects up to the user's name, and how it groups.
@@ -109,7 +120,7 @@ fn of<'f>([select, group]: Words, user: &'f str, caller: Option<&'f str>) -> Sta
     statement
 }
 
-fn named(row: &AnyRow) -> Result<(String, Share), StoreError> {
+fn named(row: &Row) -> Result<(String, Share), StoreError> {
     let cells = Cells::new(row, "names", "label");
     Ok((cells.text("label")?, share(&cells)?))
 }

@@ -2,11 +2,10 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use sqlx::AnyConnection;
-
 use super::{HeldId, HeldRequest, RecordedApproval, reading};
 use crate::policy::{Approval, Approver, Evidence, Person, PolicyRow, ReviewRow, Version};
 use crate::store::cells::Cells;
+use crate::store::connection::Connection;
 use crate::store::statement::{Statement, chunks};
 use crate::store::tokens::{self, TokenRecord};
 use crate::store::{Store, StoreError};
@@ -30,7 +29,7 @@ impl Store {
 }
 
 pub(super) async fn load(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     id: HeldId,
     now: Time,
 ) -> Result<Option<(HeldRequest, Evidence)>, StoreError> {
@@ -50,7 +49,7 @@ pub(super) struct Documents {
 
 impl Documents {
     pub(super) async fn load(
-        connection: &mut AnyConnection,
+        connection: &mut Connection,
         requests: &[HeldRequest],
     ) -> Result<Self, StoreError> {
         if requests.is_empty() {
@@ -113,7 +112,7 @@ pub(super) fn person(caller: &str, owner: Option<&str>) -> Person {
 
 /// Adds to each request what was approved of it.
 pub(super) async fn load_approvals(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     requests: &mut [HeldRequest],
 ) -> Result<(), StoreError> {
     let mut found: HashMap<i64, Vec<RecordedApproval>> = HashMap::new();
@@ -146,7 +145,7 @@ const APPROVALS: &str = "SELECT a.number, a.request, a.token_id, a.owner, a.comm
 
 /// Every version of these rows, the newest first, with the one who wrote it.
 async fn versions(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     names: &BTreeSet<&str>,
     tokens: &[TokenRecord],
 ) -> Result<HashMap<String, Vec<Version>>, StoreError> {
