@@ -63,6 +63,7 @@ pub struct Metrics {
     not_recorded: Counter,
     queue_length: Gauge,
     reads_not_audited: Counter,
+    pending: Gauge,
     ca_not_after: Family<ClusterLabels, Gauge>,
     started: Gauge,
 }
@@ -79,6 +80,7 @@ impl Default for Metrics {
             not_recorded: Counter::default(),
             queue_length: Gauge::default(),
             reads_not_audited: Counter::default(),
+            pending: Gauge::default(),
             ca_not_after: Family::default(),
             started: Gauge::default(),
         };
@@ -136,6 +138,11 @@ impl Metrics {
     /// So many reads by auditors leave no event.
     pub fn reads_not_audited(&self, count: u64) {
         self.reads_not_audited.inc_by(count);
+    }
+
+    /// This many requests wait for people.
+    pub fn pending_requests(&self, count: i64) {
+        self.pending.set(count);
     }
 
     /// The instant at which the CA of a configured cluster expires. To be told once for each
@@ -204,6 +211,11 @@ impl Metrics {
             "Reads by auditors of which the audit log has no event",
             self.reads_not_audited.clone(),
         );
+        registry.register(
+            "countersign_requests_pending",
+            "Requests that wait for people to approve them, as of the last half minute",
+            self.pending.clone(),
+        );
     }
 
     fn register_process(&mut self) {
@@ -253,6 +265,7 @@ mod tests {
         metrics.refused("policy_denied");
         metrics.refusal_not_recorded();
         metrics.writer_queue(7);
+        metrics.pending_requests(3);
         metrics.started(Time::from_unix(1_700_000_000));
         for line in [
             "countersign_http_requests_total{route=\"/v1/sign\",method=\"POST\",status=\"201\"} 1",
@@ -262,6 +275,7 @@ mod tests {
             "countersign_refusals_total{code=\"policy_denied\"} 1",
             "countersign_refusals_not_recorded_total 1",
             "countersign_ledger_queue_length 7",
+            "countersign_requests_pending 3",
             "countersign_ca_not_after_seconds{cluster=\"prod\"} 1800000000",
             "process_start_time_seconds 1700000000",
             concat!("countersign_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),

@@ -19,13 +19,14 @@ fn examples() -> Vec<PathBuf> {
 /// Every case of one example, decided under its rows.
 fn decided(folder: &Path) -> Vec<CaseResult> {
     let read = |file: &str| std::fs::read(folder.join(file)).unwrap();
-    let cases = CaseFile::read(&read("cases.yaml")).unwrap_or_else(|error| panic!("{folder:?}: {error}"));
+    let cases =
+        CaseFile::read(&read("cases.yaml")).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
     let rows = PolicyFile::read(&read(cases.policies.as_deref().unwrap()));
-    let rows = rows.unwrap_or_else(|error| panic!("{folder:?}: {error}")).policies;
+    let rows = rows.unwrap_or_else(|error| panic!("{}: {error}", folder.display())).policies;
     let clusters = cases.clusters().unwrap();
-    let set =
-        PolicySet::compile(1, rows, &clusters).unwrap_or_else(|errors| panic!("{folder:?}: {errors:?}"));
-    cases.run(&set, &clusters).unwrap_or_else(|error| panic!("{folder:?}: {error}"))
+    let set = PolicySet::compile(1, rows, &clusters)
+        .unwrap_or_else(|errors| panic!("{}: {errors:?}", folder.display()));
+    cases.run(&set, &clusters).unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
 }
 
 #[test]
@@ -43,7 +44,7 @@ fn every_case_of_every_example_is_decided_as_it_says() {
 fn every_example_shows_what_is_allowed_and_what_is_not() {
     for folder in examples() {
         let cases = std::fs::read_to_string(folder.join("cases.yaml")).unwrap();
-        assert!(cases.contains("expect: allow") && cases.contains("expect: deny"), "{folder:?}");
+        assert!(cases.contains("expect: allow") && cases.contains("expect: deny"), "{}", folder.display());
     }
 }
 

@@ -64,6 +64,7 @@ const END: &str = "<!-- bench/reading writes to here -->\n";
 
 #[derive(Parser)]
 #[command(name = "bench/reading", about = "Measures how the ledger is read")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 struct Arguments {
     /// How many certificates the ledger holds
     #[arg(long, default_value_t = 1_000_000)]

@@ -152,7 +152,7 @@ impl App {
             return Err(AppError::PolicyInvalid(vec![reason]));
         }
         self.compiled(vec![row.clone()]).await?;
-        self.edit_policies(principal, origin, PolicyEdit::Put(row), seen).await
+        self.edit_policies(principal, origin, PolicyEdit::Put(Box::new(row)), seen).await
     }
 
     /// Takes the row `name` away, in one transaction.

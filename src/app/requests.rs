@@ -312,17 +312,16 @@ impl App {
         Ok(())
     }
 
-    /// Ends every request whose time is over, so that its CSR is erased. To be called once a minute.
+    /// Ends every request whose time is over, so that its CSR is erased, and counts those that wait. To be
+    /// called every half minute.
     pub async fn lapse_requests(&self) {
-        loop {
-            match self.store.lapse_requests(self.clock.now()).await {
-                Ok(0) => return,
-                Ok(_) => {}
-                Err(error) => {
-                    tracing::error!(%error, "requests whose time is over could not be ended");
-                    return;
-                }
-            }
+        let lapsed = async {
+            while self.store.lapse_requests(self.clock.now()).await? > 0 {}
+            self.store.pending_requests(self.clock.now()).await
+        };
+        match lapsed.await {
+            Ok(pending) => self.metrics.pending_requests(pending),
+            Err(error) => tracing::error!(%error, "requests whose time is over could not be ended"),
         }
     }
 

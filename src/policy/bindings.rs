@@ -142,7 +142,7 @@ impl Item {
         let rules = || self.rules.iter().flatten();
         let some = |test: fn(&Rule) -> bool| rules().any(test);
         let found = [
-            (Power::ClusterAdmin, some(|rule| rule.is_everything())),
+            (Power::ClusterAdmin, some(Rule::is_everything)),
             (Power::Escalate, some(|rule| rule.may("escalate", RBAC, &ROLES))),
             (Power::Bind, some(|rule| rule.may("bind", RBAC, &ROLES))),
             (Power::Impersonate, some(Rule::impersonates)),
@@ -168,7 +168,7 @@ impl Rule {
             any(&self.resources, resource)
                 || subresource(resource).is_some_and(|all| has(&self.resources, &all))
         };
-        any(&self.verbs, verb) && any(&self.api_groups, group) && resources.iter().any(|one| covers(&one))
+        any(&self.verbs, verb) && any(&self.api_groups, group) && resources.iter().any(covers)
     }
 
     fn impersonates(&self) -> bool {
@@ -192,11 +192,11 @@ mod tests {
     use super::*;
     use serde_json::{Value, json};
 
-    fn role(name: &str, rules: Value) -> Value {
+    fn role(name: &str, rules: &Value) -> Value {
         json!({"kind": "ClusterRole", "metadata": {"name": name}, "rules": rules})
     }
 
-    fn binding(name: &str, role: &str, subjects: Value) -> Value {
+    fn binding(name: &str, role: &str, subjects: &Value) -> Value {
         let reference = json!({"apiGroup": RBAC, "kind": "ClusterRole", "name": role});
         json!({"kind": "ClusterRoleBinding", "metadata": {"name": name}, "roleRef": reference, "subjects": subjects})
     }
@@ -222,10 +222,8 @@ mod tests {
             ),
             (rule(json!(["update"]), json!(["*"]), json!(["*/approval"])), vec![Power::ApproveCertificates]),
         ] {
-            let found = subjects(&[
-                role("r", rules.clone()),
-                binding("b", "r", json!([{"kind": "User", "name": "u"}])),
-            ]);
+            let found =
+                subjects(&[role("r", &rules), binding("b", "r", &json!([{"kind": "User", "name": "u"}]))]);
             assert_eq!(found.unwrap()[0].powers, powers, "{rules}");
         }
         for rules in [
@@ -235,10 +233,8 @@ mod tests {
             Value::Null,
             json!([{"verbs": ["*"], "nonResourceURLs": ["*"]}]),
         ] {
-            let found = subjects(&[
-                role("r", rules.clone()),
-                binding("b", "r", json!([{"kind": "User", "name": "u"}])),
-            ]);
+            let found =
+                subjects(&[role("r", &rules), binding("b", "r", &json!([{"kind": "User", "name": "u"}]))]);
             assert_eq!(found, Ok(vec![]), "{rules}");
         }
     }
@@ -247,19 +243,19 @@ mod tests {
     fn users_and_groups_of_bindings_to_such_roles_are_found() {
         let everything = json!([{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}]);
         let found = subjects(&[
-            role("cluster-admin", everything),
-            role("view", json!([{"verbs": ["get"], "apiGroups": [""], "resources": ["pods"]}])),
+            role("cluster-admin", &everything),
+            role("view", &json!([{"verbs": ["get"], "apiGroups": [""], "resources": ["pods"]}])),
             binding(
                 "root",
                 "cluster-admin",
-                json!([
+                &json!([
                     {"kind": "Group", "name": "oncall"}, {"kind": "User", "name": "root"},
                     {"kind": "ServiceAccount", "name": "robot", "namespace": "ci"},
                 ]),
             ),
-            binding("readers", "view", json!([{"kind": "Group", "name": "everybody"}])),
-            binding("nobody", "cluster-admin", Value::Null),
-            binding("dangling", "gone", json!([{"kind": "User", "name": "x"}])),
+            binding("readers", "view", &json!([{"kind": "Group", "name": "everybody"}])),
+            binding("nobody", "cluster-admin", &Value::Null),
+            binding("dangling", "gone", &json!([{"kind": "User", "name": "x"}])),
         ])
         .unwrap();
         let named: Vec<_> =
@@ -271,7 +267,7 @@ mod tests {
     fn half_of_what_is_needed_is_an_error() {
         assert!(read(b"{}").is_err());
         assert!(read(b"kind: List").is_err());
-        assert!(subjects(&[role("r", json!([]))]).unwrap_err().contains("both"));
-        assert!(subjects(&[binding("b", "r", json!([]))]).unwrap_err().contains("both"));
+        assert!(subjects(&[role("r", &json!([]))]).unwrap_err().contains("both"));
+        assert!(subjects(&[binding("b", "r", &json!([]))]).unwrap_err().contains("both"));
     }
 }

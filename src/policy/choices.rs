@@ -124,7 +124,7 @@ impl Offered {
 }
 
 /// The kinds of keys that one of `rules` takes.
-pub(super) fn keys<'r>(rules: impl Iterator<Item = &'r Rule> + Clone) -> Vec<&'static str> {
+pub(super) fn keys<'r>(rules: &(impl Iterator<Item = &'r Rule> + Clone)) -> Vec<&'static str> {
     let taken = |kind: &KeyKind| rules.clone().any(|rule| rule.takes_key(*kind));
     KeyKind::ALL.into_iter().filter(taken).map(KeyKind::as_str).collect()
 }
@@ -149,7 +149,7 @@ pub(super) fn choices(
         groups: groups.list(),
         on_behalf_of: rule.people.as_ref().map(|_| offered(PEOPLE).list()),
         max_ttl: rule.lifetime(cluster.max_ttl, Some(open)),
-        keys: keys(std::iter::once(rule)),
+        keys: keys(&std::iter::once(rule)),
         when: rule.when.as_ref().map(|windows| windows.texts().to_vec()),
         max_active: rule.max_active,
         per_hour: rule.per_hour,

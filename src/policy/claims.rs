@@ -302,7 +302,9 @@ impl<'a> Scope<'a> {
         let open = case.keep_holding(&set.allow, &mut unkeyed);
         let allow = taking.map(|rows| unkeyed.clone().and(rows)).unwrap_or_default();
         let mut closing = RowSet::default();
-        open.iter().for_each(|(place, _)| closing.insert(*place));
+        for (place, _) in &open {
+            closing.insert(*place);
+        }
         let any_group = None;
         let mut scope = Self {
             set,

@@ -335,7 +335,7 @@ pub(super) struct Given {
 /// Why it is given nothing.
 pub(super) enum Stopped<'a> {
     /// Some of its claims are refused.
-    Claims(Case<'a>, Vec<Ruled<'a, 'a>>),
+    Claims(Box<Case<'a>>, Vec<Ruled<'a, 'a>>),
     /// Another reason.
     By(Refusal),
 }
@@ -467,7 +467,7 @@ impl PolicySet {
             return Err((Refusal::KeyIsCa, Vec::new()));
         }
         let judged = self.judge(clusters, caller, ask.question(), moment);
-        judged.map_err(|stopped| stopped.explained())
+        judged.map_err(Stopped::explained)
     }
 
     /// What every decision comes from, whether it is to be signed or only told.
@@ -477,20 +477,21 @@ impl PolicySet {
         caller: &'a Caller,
         question: Question<'a>,
         moment: Moment<'a>,
-    ) -> Result<Given, Box<Stopped<'a>>> {
-        let by = |refusal| Box::new(Stopped::By(refusal));
-        let unknown = || by(refusal::of_unknown_cluster(question));
+    ) -> Result<Given, Stopped<'a>> {
+        let unknown = || Stopped::By(refusal::of_unknown_cluster(question));
         let case = Case::new(self, clusters, caller, question, moment).ok_or_else(unknown)?;
         let cluster = case.asked_cluster().ok_or_else(unknown)?;
         let scopes = case.for_user(question.user);
         let wishes = std::iter::once(Wish::User).chain(question.groups.iter().map(Wish::Group));
         let ruled: Vec<Ruled<'_, '_>> = wishes.map(|wish| (wish, rule(&scopes, wish))).collect();
         let Some(grants) = granted(&ruled) else {
-            return Err(Box::new(Stopped::Claims(case, ruled)));
+            return Err(Stopped::Claims(Box::new(case), ruled));
         };
         let mut reviews = RowSet::default();
-        ruled.iter().for_each(|(_, ruling)| reviews.unite(&ruling.held_by));
-        let terms = terms(self, cluster, &grants, &reviews, question.ttl, moment.now).map_err(by)?;
+        for (_, ruling) in &ruled {
+            reviews.unite(&ruling.held_by);
+        }
+        let terms = terms(self, cluster, &grants, &reviews, question.ttl, moment.now).map_err(Stopped::By)?;
         let reviews = if reviews.is_empty() { Vec::new() } else { self.written(&reviews) };
         let rows = deciding(&ruled);
         Ok(Given { terms, rows: self.names(&rows), limits: self.limits(&rows), reviews })

@@ -97,7 +97,7 @@ mod tests {
     use crate::policy::testing::{row, short};
     use serde_json::json;
 
-    fn rows(rows: Value) -> Vec<PolicyRow> {
+    fn rows(rows: &Value) -> Vec<PolicyRow> {
         let with_effect = |mut json: Value| {
             if json.get("effect").is_none() {
                 json["effect"] = json!("allow");
@@ -109,8 +109,8 @@ mod tests {
 
     #[test]
     fn every_row_is_in_one_list_at_most() {
-        let old = rows(json!([{"name": "b"}, {"name": "a"}, {"name": "c", "max_ttl": "1h"}]));
-        let new = rows(json!([{"name": "d"}, {"name": "c", "groups": ["dev"]}, {"name": "a"}]));
+        let old = rows(&json!([{"name": "b"}, {"name": "a"}, {"name": "c", "max_ttl": "1h"}]));
+        let new = rows(&json!([{"name": "d"}, {"name": "c", "groups": ["dev"]}, {"name": "a"}]));
         let difference = Difference::between(&old, &new);
         let names = |rows: &[PolicyRow]| rows.iter().map(|row| row.name.to_string()).collect::<Vec<_>>();
         assert_eq!(names(&difference.added), ["d"]);
@@ -123,7 +123,7 @@ mod tests {
         assert!(
             Difference::between(
                 &old,
-                &rows(json!([{"name": "c", "max_ttl": "1h"}, {"name": "a"}, {"name": "b"}]))
+                &rows(&json!([{"name": "c", "max_ttl": "1h"}, {"name": "a"}, {"name": "b"}]))
             )
             .is_empty()
         );
@@ -132,13 +132,13 @@ mod tests {
     #[test]
     fn a_held_row_that_stays_as_it_is_stands_in_nobody_s_way() {
         let held = json!({"name": "stop", "effect": "deny", "hold": true});
-        let old = rows(json!([held, {"name": "a"}]));
-        assert!(Difference::between(&old, &rows(json!([held]))).held().is_empty());
-        assert_eq!(Difference::between(&old, &rows(json!([{"name": "a"}]))).held(), [short("stop")]);
+        let old = rows(&json!([held, {"name": "a"}]));
+        assert!(Difference::between(&old, &rows(&json!([held]))).held().is_empty());
+        assert_eq!(Difference::between(&old, &rows(&json!([{"name": "a"}]))).held(), [short("stop")]);
         for change in [json!({"hold": false}), json!({"users": ["bob"]}), json!({"enabled": false})] {
             let mut other = held.clone();
             other.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
-            let new = rows(json!([other]));
+            let new = rows(&json!([other]));
             assert_eq!(Difference::between(&old, &new).held(), [short("stop")], "{change}");
         }
         assert!(Difference::between(&[], &old).held().is_empty(), "a held row may be added");

@@ -55,7 +55,9 @@ pub fn lint(set: &PolicySet, clusters: &Clusters, powerful: &[Subject]) -> Vec<F
             look.token_facts();
             look.shadowed();
             look.bare_users();
-            powerful.iter().for_each(|subject| look.powerful(subject));
+            for subject in powerful {
+                look.powerful(subject);
+            }
         }
         findings.extend(look.findings);
     }

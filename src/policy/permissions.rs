@@ -97,7 +97,7 @@ impl PolicySet {
             except_users: users.except,
             except_groups: groups.except,
             default_ttl: rules.default_ttl,
-            keys: keys(in_force.iter().map(|(rule, _)| *rule)),
+            keys: keys(&in_force.iter().map(|(rule, _)| *rule)),
             rows: choices.collect(),
             on_behalf_of: offered(PEOPLE).texts(),
             max_ttl: lifetimes.max()?,

@@ -144,13 +144,13 @@ impl Decider {
 
     /// Looks up the names that `decisions` speak of and that were not met before.
     pub(super) async fn learn(&mut self, store: &Store, decisions: &[Decision]) -> Result<(), StoreError> {
-        let named = decisions.iter().flat_map(|one| [Some(one.caller), one.cluster]).flatten();
-        let names = unknown(named, &self.names);
-        self.names.extend(store.names_of(&names).await?);
-        let lists = unknown(decisions.iter().map(|one| one.groups), &self.lists);
-        for (number, list) in store.name_lists_of(&lists).await? {
-            let names = list.iter().map(|name| Name::parse(name).ok()).collect();
-            self.lists.insert(number, names);
+        let of_decisions = decisions.iter().flat_map(|one| [Some(one.caller), one.cluster]).flatten();
+        let new = unknown(of_decisions, &self.names);
+        self.names.extend(store.names_of(&new).await?);
+        let new = unknown(decisions.iter().map(|one| one.groups), &self.lists);
+        for (number, list) in store.name_lists_of(&new).await? {
+            let parsed = list.iter().map(|name| Name::parse(name).ok()).collect();
+            self.lists.insert(number, parsed);
         }
         Ok(())
     }
@@ -300,12 +300,12 @@ mod tests {
         Clusters { rules: vec![rules] }
     }
 
-    fn set(groups: serde_json::Value) -> Arc<PolicySet> {
-        set_of(json!({"groups": groups}))
+    fn set(groups: &serde_json::Value) -> Arc<PolicySet> {
+        set_of(&json!({"groups": groups}))
     }
 
     /// One row with these fields.
-    fn set_of(fields: serde_json::Value) -> Arc<PolicySet> {
+    fn set_of(fields: &serde_json::Value) -> Arc<PolicySet> {
         let mut row = json!({
             "name": "people", "effect": "allow", "clusters": ["prod"], "callers": ["oidc:corp:*"],
             "users": ["{caller}"],
@@ -340,7 +340,7 @@ mod tests {
     }
 
     fn fate(decision: &Decision) -> Option<Fate> {
-        let (narrow, wide) = (set(json!(["dev"])), set(json!(["{caller.groups}"])));
+        let (narrow, wide) = (set(&json!(["dev"])), set(&json!(["{caller.groups}"])));
         decider(narrow, wide).fate(decision).map(|(_, fate)| fate)
     }
 
@@ -373,9 +373,9 @@ mod tests {
     #[test]
     fn what_was_asked_in_a_window_is_decided_in_it() {
         let friday = "2026-06-05T15:00:00Z";
-        let office = set_of(json!({"groups": ["ops"], "when": ["mon-fri 08:00-18:00 UTC"]}));
+        let office = set_of(&json!({"groups": ["ops"], "when": ["mon-fri 08:00-18:00 UTC"]}));
         for (at, allowed) in [(friday, true), ("2026-06-06T15:00:00Z", false)] {
-            let mut decider = decider(Arc::clone(&office), set(json!(["ops"])));
+            let mut decider = decider(Arc::clone(&office), set(&json!(["ops"])));
             let asked = Decision { at: Time::parse(at).unwrap(), ..issued() };
             assert_eq!(decider.fate(&asked).unwrap().1, Fate { planned: allowed, current: true }, "{at}");
             decider.fate(&Decision { at: NOW, ..issued() }).unwrap();
@@ -385,15 +385,15 @@ mod tests {
 
     #[test]
     fn what_depends_on_claims_that_nobody_recorded_is_not_decided() {
-        let claims = set_of(json!({"groups": ["ops", "{caller.claim.team}"]}));
-        assert_eq!(decider(claims, set(json!(["ops"]))).fate(&issued()), None);
-        let of_others = set_of(json!({"callers": ["oidc:other:*"], "groups": ["{caller.claim.team}"]}));
-        assert!(decider(of_others, set(json!(["ops"]))).fate(&issued()).is_some());
+        let claims = set_of(&json!({"groups": ["ops", "{caller.claim.team}"]}));
+        assert_eq!(decider(claims, set(&json!(["ops"]))).fate(&issued()), None);
+        let of_others = set_of(&json!({"callers": ["oidc:other:*"], "groups": ["{caller.claim.team}"]}));
+        assert!(decider(of_others, set(&json!(["ops"]))).fate(&issued()).is_some());
     }
 
     #[test]
     fn a_question_is_decided_once_however_often_it_was_asked() {
-        let mut decider = decider(set(json!(["dev"])), set(json!(["dev"])));
+        let mut decider = decider(set(&json!(["dev"])), set(&json!(["dev"])));
         for number in 1..=3 {
             decider.fate(&Decision { number, ..issued() }).unwrap();
         }
@@ -405,7 +405,7 @@ mod tests {
 
     #[test]
     fn a_verdict_is_the_planned_sets() {
-        let mut decider = decider(set(json!(["dev"])), set(json!(["{caller.groups}"])));
+        let mut decider = decider(set(&json!(["dev"])), set(&json!(["{caller.groups}"])));
         let (matter, _) = decider.fate(&issued()).unwrap();
         assert_eq!(decider.verdict(&matter).unwrap().violations()[0].value, "ops");
     }

@@ -172,7 +172,9 @@ async fn replay(
     let (mut replayed, mut flips) = (Replayed::default(), Flips::new());
     let mut decider = walk(store, decider, pages, |page| {
         replayed.decisions = replayed.decisions.saturating_add(count(page.len()));
-        page.iter().for_each(|decided| tally(decided, &mut replayed, &mut flips));
+        for decided in &page {
+            tally(decided, &mut replayed, &mut flips);
+        }
         tell(Step::Replayed(replayed.decisions));
         true
     })

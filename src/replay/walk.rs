@@ -53,13 +53,12 @@ pub(super) async fn walk(
     let mut page = pages.next(store).await?;
     while let Some(decisions) = page {
         decider.learn(store, &decisions).await?;
-        let deciding = tokio::task::spawn_blocking(move || decide(decider, decisions));
+        let work = tokio::task::spawn_blocking(move || decide(decider, decisions));
         page = pages.next(store).await?;
-        let decided = deciding.await;
         let broken = |error| StoreError::Unavailable(format!("deciding broke off: {error}"));
-        let (back, decided) = decided.map_err(broken)?;
+        let (back, fates) = work.await.map_err(broken)?;
         decider = back;
-        if !take(decided) {
+        if !take(fates) {
             break;
         }
     }
@@ -67,12 +66,12 @@ pub(super) async fn walk(
 }
 
 fn decide(mut decider: Decider, decisions: Vec<Decision>) -> (Decider, Vec<Decided>) {
-    let decided = decisions.into_iter().map(|decision| {
+    let with_fate = decisions.into_iter().map(|decision| {
         let fate = decider.fate(&decision);
         (decision, fate)
     });
-    let decided = decided.collect();
-    (decider, decided)
+    let page = with_fate.collect();
+    (decider, page)
 }
 
 async fn next_certificates(

@@ -55,13 +55,13 @@ fn row_moved(name: &str, since: Option<i64>) -> String {
 }
 
 fn rows_held(names: &[String]) -> String {
-    let named: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
     let first = names.first().map_or("", String::as_str);
     let (are, them) = if names.len() == 1 { ("policy", "it") } else { ("policies", "them") };
     format!(
         "this set leaves out or changes the held {are} {}: keep {them} as written, or change {them} by name, with \
          `countersign policy apply --release {first}` or with PUT or DELETE /v1/policies/{first}",
-        named.join(", ")
+        quoted.join(", ")
     )
 }
 

@@ -35,7 +35,7 @@ pub enum PolicyEdit {
     /// Another set instead of the one that holds.
     Replace(Replacement),
     /// One row, new or instead of the one of its name. A held row too: it is named.
-    Put(PolicyRow),
+    Put(Box<PolicyRow>),
     /// No row of this name any more. A held row too: it is named.
     Remove(ShortName),
 }
@@ -252,7 +252,7 @@ fn edited(
             new = by_name(&replacement.rows)?;
             check_held(old, &new, &replacement.released)?;
         }
-        PolicyEdit::Put(row) => drop(new.insert(row.name.to_string(), row.clone())),
+        PolicyEdit::Put(row) => drop(new.insert(row.name.to_string(), PolicyRow::clone(row))),
         PolicyEdit::Remove(name) => drop(new.remove(name.as_str())),
     }
     Ok(new)

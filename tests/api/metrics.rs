@@ -17,6 +17,7 @@ fn exposed() -> BTreeSet<String> {
     metrics.refused("policy_denied");
     metrics.refusal_not_recorded();
     metrics.writer_queue(1);
+    metrics.pending_requests(1);
     let rendered = metrics.render();
     let samples = rendered.lines().filter(|line| !line.starts_with('#'));
     samples.map(|line| line.split(['{', ' ']).next().unwrap().to_owned()).collect()

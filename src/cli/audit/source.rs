@@ -52,15 +52,11 @@ pub(super) type Take<'t> = dyn FnMut(&str) -> Result<()> + Send + 't;
 impl Source {
     /// The service that was named, or the configured database.
     pub(super) async fn open(from: super::From, config: &Path) -> Result<Self> {
-        match (from.server, from.token_file) {
-            (Some(server), Some(token)) => {
-                Ok(Self::Server(Client::new(&server, &token, from.ca_file.as_deref())?))
-            }
-            _ => {
-                let config = crate::cli::read(config)?;
-                Ok(Self::Ledger(crate::cli::open(&config).await?, config.clusters))
-            }
+        if let (Some(server), Some(token)) = (from.server, from.token_file) {
+            return Ok(Self::Server(Client::new(&server, &token, from.ca_file.as_deref())?));
         }
+        let config = crate::cli::read(config)?;
+        Ok(Self::Ledger(crate::cli::open(&config).await?, config.clusters))
     }
 
     /// Hands every row to `take`, as JSON on one line.

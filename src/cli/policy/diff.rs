@@ -17,7 +17,9 @@ pub(super) async fn run(store: &Store, file: &Path) -> Result<()> {
         eprintln!("{name} is what holds, revision {revision}");
         return Ok(());
     }
-    lines(&difference).iter().for_each(|line| println!("{line}"));
+    for line in lines(&difference) {
+        println!("{line}");
+    }
     bail!("{name} differs from revision {revision}");
 }
 

@@ -68,21 +68,18 @@ impl Explain {
     /// Prints the decision with its reasons. A refusal is the exit code 3.
     pub(super) async fn run(self, config: &Config) -> Result<()> {
         let now = Clock::System.now();
-        let evaluation = match &self.file {
-            Some(file) => {
-                let (policies, rules) = of_file(config, file)?;
-                let supposed = self.supposed(&rules)?;
-                Evaluation::of(&policies, &rules, &supposed, now.into(), Audience::Reader)
-            }
-            None => {
-                let store = open_existing(config).await?;
-                let (policies, rules) = of_ledger(config, &store).await?;
-                let supposed = self.supposed(&rules)?;
-                let spent = used_up(&store, &policies, &rules, &supposed, now).await?;
-                store.close().await;
-                let moment = Moment { now, spent: &spent };
-                Evaluation::of(&policies, &rules, &supposed, moment, Audience::Reader)
-            }
+        let evaluation = if let Some(file) = &self.file {
+            let (policies, rules) = of_file(config, file)?;
+            let supposed = self.supposed(&rules)?;
+            Evaluation::of(&policies, &rules, &supposed, now.into(), Audience::Reader)
+        } else {
+            let store = open_existing(config).await?;
+            let (policies, rules) = of_ledger(config, &store).await?;
+            let supposed = self.supposed(&rules)?;
+            let spent = used_up(&store, &policies, &rules, &supposed, now).await?;
+            store.close().await;
+            let moment = Moment { now, spent: &spent };
+            Evaluation::of(&policies, &rules, &supposed, moment, Audience::Reader)
         };
         match self.output {
             Form::Json => println!("{}", serde_json::to_string(&evaluation)?),

@@ -58,6 +58,20 @@ impl Store {
         let row = select.optional(&self.connections().readers).await?;
         row.map(|row| state(&Cells::new(&row, "requests", "number"), now)).transpose()
     }
+
+    /// How many requests wait for people at `now`.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Corrupt`.
+    pub async fn pending_requests(&self, now: Time) -> Result<i64, StoreError> {
+        // The first condition is that of the index.
+        let mut select = Statement::new(
+            "SELECT count(*) AS pending FROM requests WHERE state <= 2 AND state = 1 AND lapses_at > ",
+        );
+        select.bind(now);
+        let row = select.optional(&self.connections().readers).await?;
+        row.map_or(Ok(0), |row| Cells::new(&row, "requests", "pending").integer("pending"))
+    }
 }
 
 pub(super) async fn by_id(

@@ -106,9 +106,9 @@ async fn a_row_is_written_and_removed_by_itself() {
         .replace_policies(&[policy("a", "alice"), policy("b", "bob")], None, None, NOW, &root)
         .await
         .unwrap();
-    let change = edit(PolicyEdit::Put(policy("c", "carol")), seen(Seen::Absent)).await.unwrap();
+    let change = edit(PolicyEdit::Put(Box::new(policy("c", "carol"))), seen(Seen::Absent)).await.unwrap();
     assert_eq!((change.revision, change.added), (2, vec!["c".to_owned()]));
-    let change = edit(PolicyEdit::Put(policy("a", "anna")), seen(Seen::Row(2))).await.unwrap();
+    let change = edit(PolicyEdit::Put(Box::new(policy("a", "anna"))), seen(Seen::Row(2))).await.unwrap();
     assert_eq!((change.revision, change.changed), (3, vec!["a".to_owned()]));
     assert_eq!(
         last_event(&ledger).await.detail,
@@ -126,7 +126,7 @@ async fn a_row_is_written_and_removed_by_itself() {
     );
     let rows = vec![policy("a", "anna"), policy("c", "carol")];
     assert_eq!(ledger.policies(None).await.unwrap(), Some((4, rows)));
-    let same = edit(PolicyEdit::Put(policy("a", "anna")), seen(Seen::Nothing)).await.unwrap();
+    let same = edit(PolicyEdit::Put(Box::new(policy("a", "anna"))), seen(Seen::Nothing)).await.unwrap();
     assert_eq!(same, PolicyChange { revision: 4, ..PolicyChange::default() });
 }
 
@@ -136,7 +136,7 @@ async fn a_row_is_changed_only_as_it_was_seen() {
     let root = origin("cli:root");
     let edit = async |edit, sight| ledger.edit_policies(edit, seen(sight), NOW, &root).await;
     for (name, user) in [("a", "alice"), ("b", "bob"), ("a", "anna")] {
-        edit(PolicyEdit::Put(policy(name, user)), Seen::Nothing).await.unwrap();
+        edit(PolicyEdit::Put(Box::new(policy(name, user))), Seen::Nothing).await.unwrap();
     }
     let row = ledger.policy(&short("a")).await.unwrap().unwrap();
     assert_eq!((row.since, row.current, row.row), (3, 3, policy("a", "anna")));
@@ -149,7 +149,7 @@ async fn a_row_is_changed_only_as_it_was_seen() {
         ("c", Seen::Row(3)),
         ("c", Seen::Present),
     ] {
-        for change in [PolicyEdit::Put(policy(name, "mallory")), PolicyEdit::Remove(short(name))] {
+        for change in [PolicyEdit::Put(Box::new(policy(name, "mallory"))), PolicyEdit::Remove(short(name))] {
             let moved = edit(change, sight).await;
             assert!(
                 matches!(&moved, Err(StoreError::RowMoved { name: row, .. }) if row == name),
@@ -159,11 +159,11 @@ async fn a_row_is_changed_only_as_it_was_seen() {
     }
     let missing = edit(PolicyEdit::Remove(short("c")), Seen::Nothing).await;
     assert!(matches!(missing, Err(StoreError::RowMoved { since: None, .. })), "{missing:?}");
-    let exists = edit(PolicyEdit::Put(policy("a", "mallory")), Seen::Absent).await;
+    let exists = edit(PolicyEdit::Put(Box::new(policy("a", "mallory"))), Seen::Absent).await;
     assert!(matches!(exists, Err(StoreError::RowExists(_))), "{exists:?}");
     assert_eq!(ledger.revisions().await.unwrap().policy, 3, "nothing was changed");
     // Whoever saw the set at a revision at which the row said what it says now has seen the row.
-    edit(PolicyEdit::Put(policy("b", "bella")), Seen::Row(3)).await.unwrap();
+    edit(PolicyEdit::Put(Box::new(policy("b", "bella"))), Seen::Row(3)).await.unwrap();
 }
 
 #[tokio::test]
@@ -171,10 +171,10 @@ async fn of_two_who_change_one_row_at_once_one_is_told() {
     let ledger = Ledger::new().await;
     let (root, beside) = (origin("cli:root"), ledger.beside().await);
     ledger
-        .edit_policies(PolicyEdit::Put(policy("a", "alice")), seen(Seen::Absent), NOW, &root)
+        .edit_policies(PolicyEdit::Put(Box::new(policy("a", "alice"))), seen(Seen::Absent), NOW, &root)
         .await
         .unwrap();
-    let put = |user| PolicyEdit::Put(policy("a", user));
+    let put = |user| PolicyEdit::Put(Box::new(policy("a", user)));
     let (one, other) = tokio::join!(
         ledger.edit_policies(put("bob"), seen(Seen::Row(1)), NOW, &root),
         beside.edit_policies(put("carol"), seen(Seen::Row(1)), NOW, &root),
@@ -195,20 +195,20 @@ async fn a_held_row_goes_by_name_only() {
         ledger.edit_policies(PolicyEdit::Replace(replacement), Expected::default(), NOW, &root).await
     };
     let changed = PolicyRow { hold: false, ..stop.clone() };
-    for rows in [&[][..], &[other.clone()], &[changed], &[held("stop", "bob")]] {
+    for rows in [&[][..], std::slice::from_ref(&other), &[changed], &[held("stop", "bob")]] {
         let refused = replace(rows, &[]).await;
         assert!(matches!(&refused, Err(StoreError::RowsHeld(names)) if names == &["stop"]), "{refused:?}");
         assert!(refused.unwrap_err().to_string().contains("`stop`"));
     }
-    assert_eq!(replace(&[stop.clone()], &[]).await.unwrap().removed, ["a"]);
+    assert_eq!(replace(std::slice::from_ref(&stop), &[]).await.unwrap().removed, ["a"]);
     let typo = replace(&[], &["stopp"]).await;
     assert!(matches!(&typo, Err(StoreError::Conflict(why)) if why.contains("`stopp`")), "{typo:?}");
-    assert_eq!(replace(&[other.clone()], &["stop"]).await.unwrap().removed, ["stop"]);
+    assert_eq!(replace(std::slice::from_ref(&other), &["stop"]).await.unwrap().removed, ["stop"]);
     let in_vain = replace(&[], &["a"]).await;
     assert!(matches!(in_vain, Err(StoreError::Conflict(_))), "{in_vain:?}");
     let edit = async |edit| ledger.edit_policies(edit, Expected::default(), NOW, &root).await.unwrap();
-    edit(PolicyEdit::Put(stop)).await;
-    edit(PolicyEdit::Put(held("stop", "bob"))).await;
+    edit(PolicyEdit::Put(Box::new(stop))).await;
+    edit(PolicyEdit::Put(Box::new(held("stop", "bob")))).await;
     assert_eq!(edit(PolicyEdit::Remove(short("stop"))).await.removed, ["stop"]);
 }
 
@@ -230,7 +230,7 @@ async fn a_set_that_is_put_back_says_which_it_was() {
 async fn a_row_is_changed_only_under_the_tokens_that_were_seen() {
     let ledger = Ledger::new().await;
     let expected = Expected { seen: Seen::Absent, tokens: Some(7) };
-    let edit = PolicyEdit::Put(policy("a", "alice"));
+    let edit = PolicyEdit::Put(Box::new(policy("a", "alice")));
     let stale = ledger.edit_policies(edit, expected, NOW, &origin("token:admin")).await;
     assert!(matches!(stale, Err(StoreError::Stale)), "{stale:?}");
 }

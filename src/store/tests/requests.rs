@@ -124,6 +124,7 @@ pub(super) async fn everything(ledger: &Ledger) {
     let id = held(ledger, 4).await;
     assert!(ledger.void_request(id, "a test", None, NOW, &origin("token:portal")).await.unwrap());
     held(ledger, 5).await;
+    assert_eq!(ledger.pending_requests(NOW).await.unwrap(), 1);
     assert_eq!(ledger.lapse_requests(NOW.after(HOUR)).await.unwrap(), 1);
     let text = || Some("x".to_owned());
     for state in [None, Some(HeldState::Lapsed), Some(HeldState::Pending)] {

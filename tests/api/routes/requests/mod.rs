@@ -2,6 +2,7 @@
 
 mod approving;
 mod changing;
+mod conditions;
 mod holding;
 mod retrying;
 
