@@ -139,6 +139,7 @@ impl Signer {
             seen,
             idempotency: None,
             collects: None,
+            proof: None,
         })
     }
 }

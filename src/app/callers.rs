@@ -100,7 +100,7 @@ impl App {
     }
 
     /// The binding of a user name to its subject, remembered until it is released.
-    async fn binding(
+    pub(super) async fn binding(
         &self,
         caller: &Caller,
         subject: &Subject,

@@ -21,6 +21,8 @@ pub enum AppError {
         "this caller may not name another person: leave on_behalf_of out, or use a token made with --on-behalf-of"
     )]
     OnBehalfOfNotAllowed,
+    #[error("the token in On-Behalf-Of-Token is not accepted: {0}")]
+    ProofNotAccepted(&'static str),
     #[error("say which cluster: add cluster=NAME, one of {0}")]
     ClusterRequired(String),
     #[error("there is no cluster `{}`: it is one of {known}", asked.escape_debug())]
@@ -123,6 +125,7 @@ impl AppError {
             Self::Unauthenticated(_) => "unauthenticated",
             Self::RoleMissing(_) => "role_missing",
             Self::OnBehalfOfNotAllowed => "on_behalf_of_not_allowed",
+            Self::ProofNotAccepted(_) => "proof_not_accepted",
             Self::ClusterRequired(_) => "cluster_required",
             Self::ClusterUnknown { .. } => "cluster_unknown",
             Self::ParameterInvalid(_) => "parameter_invalid",
@@ -168,6 +171,7 @@ impl AppError {
         match self {
             Self::RoleMissing(_)
             | Self::OnBehalfOfNotAllowed
+            | Self::ProofNotAccepted(_)
             | Self::Csr(_)
             | Self::PolicyDenied { .. }
             | Self::NameLooksReserved(_)

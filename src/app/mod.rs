@@ -11,6 +11,7 @@ pub mod issue;
 pub mod keys;
 mod logins;
 pub mod policies;
+pub mod proof;
 pub mod reading;
 pub mod reads;
 mod refusal_cap;

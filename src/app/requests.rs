@@ -14,6 +14,7 @@ use crate::time::{Lifetime, Time};
 
 use super::command::{SignCommand, SignOutcome};
 use super::issue::Stopped;
+use super::proof::{PersonProof, PersonToken};
 use super::refuse::Wish;
 use super::{ATTEMPTS, App, AppError, State};
 
@@ -116,6 +117,7 @@ impl App {
             lapses_at: now.after(self.review_limits.lapse),
             most_pending: most,
             seen: state.snapshot.revisions,
+            proof: command.proof.as_ref().map(PersonProof::record),
             idempotency,
         };
         match self.store.hold(wish).await {
@@ -138,6 +140,7 @@ impl App {
         principal: &Principal,
         origin: &Origin,
         id: HeldId,
+        person_token: Option<PersonToken>,
     ) -> Result<SignOutcome, AppError> {
         let now = self.clock.now();
         let own =
@@ -150,16 +153,13 @@ impl App {
             (closed, _) => return Err(AppError::RequestClosed(closed)),
         };
         let command = SignCommand {
-            principal: principal.clone(),
-            origin: origin.clone(),
-            csr,
             cluster: Some(request.cluster),
             ttl: request.asked_ttl,
             on_behalf_of: request.on_behalf_of,
+            person_token,
             reason: request.reason,
-            idempotency_key: None,
-            dry_run: false,
             collects: Some(id),
+            ..SignCommand::of(principal.clone(), origin.clone(), csr)
         };
         let outcome = self.sign(command).await;
         match &outcome {
@@ -168,6 +168,8 @@ impl App {
                 let request = self.store.request(id, now).await?.ok_or_else(nowhere)?;
                 self.collected(request.certificate, now).await
             }
+            // Another token may be a better one.
+            Err(AppError::ProofNotAccepted(_)) => outcome,
             Err(error) if error.is_refusal() => {
                 self.store.void_request(id, "it is refused today", None, now, origin).await?;
                 outcome

@@ -11,6 +11,7 @@ use crate::store::{HeldRequest, HeldState, Idempotency, Kept, Recorded};
 use crate::time::Time;
 
 use super::command::SignCommand;
+use super::proof::PersonProof;
 use super::{App, AppError};
 
 /// The keys of requests that this process is working on, by caller.
@@ -52,6 +53,7 @@ pub(super) enum Claimed {
 pub(super) fn idempotency(command: &SignCommand, ask: &Ask) -> Option<Idempotency> {
     let key = command.idempotency_key.clone().filter(|_| !command.dry_run)?;
     let groups: Vec<&str> = ask.request.groups().iter().map(Name::as_str).collect();
+    let proof = command.proof.as_ref().map(PersonProof::record);
     let wish = serde_json::json!([
         "POST /v1/sign",
         ask.request.key().spki_sha256(),
@@ -60,6 +62,7 @@ pub(super) fn idempotency(command: &SignCommand, ask: &Ask) -> Option<Idempotenc
         ask.cluster,
         ask.ttl.map(crate::time::Lifetime::seconds),
         ask.on_behalf_of.as_ref().map(Name::as_str),
+        proof,
         command.reason,
     ]);
     let digest = digest::digest(&digest::SHA256, wish.to_string().as_bytes());

@@ -398,6 +398,13 @@ impl Issuers {
         Err(error)
     }
 
+    /// Whether the tokens of this issuer show that a person is behind a request.
+    #[must_use]
+    pub fn proves_persons(&self, proof: &Proof) -> bool {
+        let issuer = self.all.get(proof.issuer);
+        issuer.is_some_and(|issuer| matches!(&issuer.kind, Kind::Oidc(settings) if settings.proves_persons))
+    }
+
     /// Whether the issuer still has the key.
     #[must_use]
     pub fn holds(&self, proof: &Proof) -> bool {

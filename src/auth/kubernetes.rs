@@ -122,6 +122,7 @@ impl KubernetesSettings {
             name: format!("{namespace}:{name}"),
             groups: Vec::new(),
             claims: caller::Claims::new(),
+            proven: None,
         })
     }
 }

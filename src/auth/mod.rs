@@ -229,19 +229,35 @@ pub fn recheck(
     issuers: &Issuers,
     now: Time,
 ) -> Result<(), AuthError> {
+    if let Credential::Token { id } = &principal.credential {
+        let record = snapshot.tokens.get(id).ok_or(AuthError::Unknown)?;
+        return if live(record, now)? == *principal { Ok(()) } else { Err(AuthError::Changed) };
+    }
+    still_holds(&principal.credential, principal.expires_at, snapshot, issuers, now)
+}
+
+/// Whether a JWT that was verified before still counts.
+///
+/// # Errors
+/// It does not.
+pub fn still_holds(
+    credential: &Credential,
+    expires_at: Time,
+    snapshot: &Snapshot,
+    issuers: &Issuers,
+    now: Time,
+) -> Result<(), AuthError> {
     let verified = |proof| {
-        if now >= principal.expires_at {
+        if now >= expires_at {
             return Err(AuthError::Jwt(JwtError::Expired.code()));
         }
         if issuers.holds(proof) { Ok(()) } else { Err(AuthError::Jwt(JwtError::KeyUnknown.code())) }
     };
-    match &principal.credential {
+    match credential {
         Credential::Oidc { binding, .. } if snapshot.released.contains(binding) => Err(AuthError::NameTaken),
         Credential::Oidc { proof, .. } | Credential::ServiceAccount { proof } => verified(proof),
-        Credential::Token { id } => {
-            let record = snapshot.tokens.get(id).ok_or(AuthError::Unknown)?;
-            if live(record, now)? == *principal { Ok(()) } else { Err(AuthError::Changed) }
-        }
+        // Looked at as a whole, by `recheck`.
+        Credential::Token { .. } => Err(AuthError::Changed),
     }
 }
 

@@ -71,6 +71,9 @@ pub struct OidcSettings {
     /// Neither `exp - iat` nor `now - iat` may exceed it.
     #[serde(default = "default_max_token_age")]
     pub max_token_age: Lifetime,
+    /// Whether its tokens show that a person is behind a request that a portal makes for her.
+    #[serde(default)]
+    pub proves_persons: bool,
     /// The claims that policy rows may use as `{caller.claim.NAME}`.
     #[serde(default)]
     pub claims: Vec<String>,
@@ -190,6 +193,7 @@ impl OidcSettings {
             name: self.user_name(claims)?,
             groups: self.groups(claims)?,
             claims: self.told(claims),
+            proven: None,
         })
     }
 

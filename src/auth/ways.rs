@@ -52,6 +52,12 @@ impl AuthSettings {
             settings.check().map_err(at)?;
             sources.add(CallerKind::Oidc, &settings.name).map_err(|reason| at(format!("name: {reason}")))?;
         }
+        if self.oidc.iter().filter(|settings| settings.proves_persons).count() > 1 {
+            return Err(
+                "auth.oidc: one source has proves_persons at most, since a name says not of which it is"
+                    .to_owned(),
+            );
+        }
         for (index, settings) in self.kubernetes.iter().enumerate() {
             let at = |reason: String| format!("auth.kubernetes[{index}].{reason}");
             settings.check().map_err(at)?;

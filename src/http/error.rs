@@ -32,6 +32,7 @@ pub const CODES: &[(&str, u16, &str)] = &[
     ("unauthenticated", 401, "The caller is not known"),
     ("role_missing", 403, "The caller lacks the role"),
     ("on_behalf_of_not_allowed", 403, "The caller may not name another person"),
+    ("proof_not_accepted", 403, "The person's own token is not accepted"),
     ("policy_denied", 403, "The policy does not allow it"),
     ("approval_not_allowed", 403, "The approver may not approve this"),
     // What is asked for.
@@ -317,6 +318,7 @@ mod tests {
             (AppError::Unauthenticated(AuthError::Unknown), 401),
             (AppError::RoleMissing("x"), 403),
             (AppError::OnBehalfOfNotAllowed, 403),
+            (AppError::ProofNotAccepted(""), 403),
             (AppError::ClusterRequired(String::new()), 400),
             (AppError::ClusterUnknown { asked: String::new(), known: String::new() }, 400),
             (AppError::ParameterInvalid(String::new()), 400),

@@ -31,6 +31,8 @@ pub struct RefusalToRecord {
     pub groups: Vec<String>,
     /// The person that a portal named.
     pub on_behalf_of: Option<String>,
+    /// Whose own token showed that the named person is behind it: for the event, and not read back.
+    pub proof: Option<serde_json::Value>,
     /// Why, in the requester's words.
     pub reason: Option<String>,
     /// As in [`crate::pki::key::KeyDescription::kind`].
@@ -213,6 +215,7 @@ fn read(row: &AnyRow) -> Result<Refusal, StoreError> {
         user: cells.optional_text("user_name")?,
         groups: cells.json("group_names")?,
         on_behalf_of: cells.optional_text("on_behalf_of")?,
+        proof: None,
         reason: cells.optional_text("reason")?,
         key_kind: cells.optional_text("key_kind")?,
         spki_sha256: cells.optional_octets("spki_sha256")?,

@@ -48,6 +48,8 @@ pub struct RequestToHold {
     pub most_pending: u32,
     /// What the decision was made on. Compared under the lock.
     pub seen: Revisions,
+    /// Whose own token showed that the named person is behind it, where one did.
+    pub proof: Option<serde_json::Value>,
     /// Where the request had an `Idempotency-Key`.
     pub idempotency: Option<Idempotency>,
 }
@@ -216,6 +218,7 @@ fn detail(wish: &RequestToHold) -> serde_json::Value {
         "user": ask.request.user().as_str(),
         "groups": ask.request.groups().iter().map(Name::as_str).collect::<Vec<_>>(),
         "on_behalf_of": ask.on_behalf_of.as_ref().map(Name::as_str),
+        "on_behalf_of_proof": wish.proof,
         "reason": wish.reason,
         "lifetime": wish.held.lifetime(),
         "spki_sha256": hex::encode(ask.request.key().spki_sha256()),
@@ -245,6 +248,7 @@ fn digest(wish: &RequestToHold) -> Result<[u8; 32], StoreError> {
         ask.ttl.map(Lifetime::seconds),
         wish.held.lifetime().seconds(),
         ask.on_behalf_of.as_ref().map(Name::as_str),
+        wish.proof,
         wish.reason,
         reviews(&wish.held)?,
     ]);

@@ -285,6 +285,7 @@ impl Sample<'_> {
                 .idempotency
                 .map(|(key, print)| Idempotency { key: key.to_owned(), fingerprint: [print; 32] }),
             collects: self.collects,
+            proof: None,
         }
     }
 }
@@ -311,6 +312,7 @@ fn refusal() -> RefusalToRecord {
         user: Some("mallory".to_owned()),
         groups: vec!["ops".to_owned(), "ops".to_owned()],
         on_behalf_of: None,
+        proof: None,
         reason: None,
         key_kind: Some("p-256".to_owned()),
         spki_sha256: Some([9; 32]),

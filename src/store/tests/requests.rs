@@ -59,6 +59,7 @@ async fn wish(ledger: &Ledger, id: u8) -> RequestToHold {
         lapses_at: NOW.after(HOUR),
         most_pending: 20,
         seen,
+        proof: None,
         idempotency: None,
     }
 }

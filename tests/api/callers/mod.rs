@@ -3,6 +3,7 @@
 mod forged_tokens;
 mod identities;
 mod oidc;
+mod on_behalf_of;
 mod service_accounts;
 
 use std::path::Path;
