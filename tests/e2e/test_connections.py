@@ -312,7 +312,6 @@ FLOODS = {
 def test_a_flood_of_half_open_and_idle_connections_keeps_nobody_out(attacked, asking):
     with asking:
         with Held(attacked.port, 1000, FLOODS["half open"]) as half, Held(attacked.port, 1000, FLOODS["idle"]) as idle:
-            assert half.still_open() + idle.still_open() <= 1024 + 64
             time.sleep(HEADER_SECONDS + MARGIN)
             assert half.still_open() + idle.still_open() == 0, "they were held for longer than it says"
 
@@ -331,11 +330,28 @@ def test_a_flood_of_connections_without_a_word_leaves_no_memory_behind(attacked,
     assert resident_kib(attacked.process.pid) < 100 * 1024
 
 
+def wait_for_at_most(limit: int, count) -> int:
+    """The first count within the limit, or the last after ten seconds.
+
+    The kernel's queue holds connections that the service has not seen yet, on a busy machine for a while.
+    """
+    deadline = time.monotonic() + 10
+    while (now := count()) > limit and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return now
+
+
+def test_no_more_connections_are_held_than_it_says(make_server):
+    server = make_server(limits={"header_seconds": 30})
+    with Held(server.port, 1300, GET) as held:
+        assert wait_for_at_most(1024, held.still_open) <= 1024
+        assert talk(server.port, GET + CLOSE + b"\r\n").statuses == [200]
+
+
 def test_one_address_makes_room_for_itself(make_server):
     server = make_server(limits={"connections_per_address": 20, "header_seconds": 30})
     with Held(server.port, 50, GET) as held:
-        time.sleep(0.3)
-        assert held.still_open() <= 20
+        assert wait_for_at_most(20, held.still_open) <= 20
         assert talk(server.port, GET + CLOSE + b"\r\n").statuses == [200]
 
 
