@@ -44,6 +44,12 @@ pub enum EventKind {
     RetentionChanged,
     /// Records that were kept for long enough were deleted.
     LedgerPruned,
+    /// A caller's name was shown for the first time, and is its subject's from now on.
+    IdentityBound,
+    /// Such a name was given free.
+    IdentityReleased,
+    /// A caller was authenticated; those of one credential and address within an hour are one event.
+    Authenticated,
     /// An auditor read records of others; reads of a minute are one event.
     LedgerRead,
     /// A request that is allowed waits for people.
@@ -68,7 +74,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// Every kind, for readers of the log.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 24] = [
         Self::CertificateIssued,
         Self::RequestRefused,
         Self::PolicyReplaced,
@@ -80,6 +86,9 @@ impl EventKind {
         Self::ClockAccepted,
         Self::RetentionChanged,
         Self::LedgerPruned,
+        Self::IdentityBound,
+        Self::IdentityReleased,
+        Self::Authenticated,
         Self::LedgerRead,
         Self::RequestHeld,
         Self::RequestApproved,
@@ -107,6 +116,9 @@ impl EventKind {
             Self::ClockAccepted => "clock.accepted",
             Self::RetentionChanged => "retention.changed",
             Self::LedgerPruned => "ledger.pruned",
+            Self::IdentityBound => "identity.bound",
+            Self::IdentityReleased => "identity.released",
+            Self::Authenticated => "authentication.succeeded",
             Self::LedgerRead => "ledger.read",
             Self::RequestHeld => "request.held",
             Self::RequestApproved => "request.approved",

@@ -1,5 +1,6 @@
 //! The configuration file: TOML, the environment over it, every path resolved.
 
+mod auth;
 mod limits;
 mod review;
 
@@ -10,12 +11,11 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use toml::{Table, Value};
 
+use self::auth::AuthTable;
 use self::limits::LimitsTable;
 use self::review::ReviewTable;
 use crate::app::cluster::ClusterSettings;
 use crate::app::{FailureLimits, RateLimits, RefusalLimits, ReviewLimits};
-use crate::auth::mtls::MtlsSettings;
-use crate::auth::proxy::ProxySettings;
 use crate::auth::{AuthSettings, Network, RoleBinding};
 use crate::http::Limits;
 use crate::store::StoreSettings;
@@ -82,9 +82,9 @@ struct File {
     #[serde(default)]
     clusters: Vec<ClusterSettings>,
     #[serde(default)]
-    roles: Vec<RoleBinding>,
-    #[serde(default)]
     auth: AuthTable,
+    #[serde(default)]
+    roles: Vec<RoleBinding>,
     #[serde(default)]
     trusted_proxies: Vec<Network>,
     #[serde(default)]
@@ -95,14 +95,6 @@ struct File {
     log_format: LogFormat,
     #[serde(default = "default_log")]
     log: String,
-}
-
-/// The `[auth]` table: one list for each way to authenticate.
-#[derive(Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct AuthTable {
-    mtls: Vec<MtlsSettings>,
-    proxy: Vec<ProxySettings>,
 }
 
 /// One `[databases.NAME]` table.
@@ -181,20 +173,10 @@ impl File {
         for (index, cluster) in self.clusters.iter().enumerate() {
             cluster.check().map_err(|error| format!("clusters[{index}]: {error}"))?;
         }
-        let auth = AuthSettings {
-            roles: self.roles,
-            mtls: self.auth.mtls.into_iter().map(|mtls| mtls.resolved_from(folder)).collect(),
-            proxies: self.auth.proxy.into_iter().map(|proxy| proxy.resolved_from(folder)).collect(),
-            trusted_proxies: self.trusted_proxies,
-        };
-        if self.tls.is_none() && !auth.mtls.is_empty() {
-            return Err("auth.mtls: client certificates need TLS in the service: set [tls]".to_owned());
+        if self.tls.is_none() {
+            self.auth.check_without_tls()?;
         }
-        if self.tls.is_none() && auth.proxies.iter().any(|proxy| proxy.ca.is_some()) {
-            return Err(
-                "auth.proxy: a proxy with a certificate needs TLS in the service: set [tls]".to_owned()
-            );
-        }
+        let auth = self.auth.with(self.roles, self.trusted_proxies, folder);
         auth.check(self.clusters.iter().map(|cluster| cluster.name.clone()))?;
         if self.retention.is_some_and(|retention| retention < LEAST_RETENTION) {
             return Err(format!(

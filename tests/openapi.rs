@@ -196,8 +196,9 @@ fn ledger() -> Value {
         "not_after": "2026-06-01T17:00:00Z", "asked_ttl": "8h",
         "credential_id": format!("X509SHA256={}", "ab".repeat(32)), "fingerprint_sha256": "ab".repeat(32),
         "key_kind": "p-256", "spki_sha256": "cd".repeat(32), "policies": ["dev"], "policy_revision": 1,
-        "requested_by": "token:portal", "requester_groups": [], "on_behalf_of": null, "reason": null,
-        "request_id": "00".repeat(16), "client_request_id": null, "address": "127.0.0.1", "renewed_from": null,
+        "requested_by": "token:portal", "requester_groups": [], "on_behalf_of": null, "on_behalf_of_proof": false,
+        "reason": null, "request_id": "00".repeat(16), "client_request_id": null, "address": "127.0.0.1",
+        "renewed_from": null,
     })
 }
 

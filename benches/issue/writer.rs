@@ -140,6 +140,7 @@ impl Signer {
             idempotency: None,
             renews: None,
             collects: None,
+            proof: None,
         })
     }
 }

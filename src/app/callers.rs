@@ -1,17 +1,19 @@
 //! Who sends a request, and whether it still may.
 
+mod certificate;
+mod jwt;
+
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use crate::audit::Origin;
-use crate::auth::{
-    self, AuthError, Credential, Identity, OwnCertificate, Presented, Principal, Roles, Shown,
-};
-use crate::caller::{Caller, CallerKind, Claims};
+use crate::auth::{self, AuthError, Credential, Identity, Presented, Principal, Shown, token};
+use crate::caller::Caller;
 use crate::time::{Lifetime, Time};
-use crate::tls::{ClientCertificate, Unverified};
 
 use super::{App, AppError, State};
+use certificate::Certified;
+pub(super) use jwt::Bindings;
 
 /// The least time between two looks into the ledger for a token that is not known here.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
@@ -23,23 +25,30 @@ impl App {
     /// # Errors
     /// `Unauthenticated`, in words that tell an unknown credential from a wrong one to nobody.
     pub async fn authenticate(&self, presented: Presented<'_>, from: &Origin) -> Result<Principal, AppError> {
-        let found = self.principal(presented).await;
-        if let Ok(Some(id)) = found.as_ref().map(|principal| principal.credential.token_id()) {
-            self.token_uses.note(id, self.clock.now());
-        }
+        let found = self.principal(presented, from).await;
         if let Err(AppError::Unauthenticated(error)) = &found {
             tracing::debug!(request.id = %from.request_id, auth.error = ?error, "a caller is not known");
+        }
+        if let Ok(principal) = &found {
+            if let Some(id) = principal.credential.token_id() {
+                self.token_uses.note(id, self.clock.now());
+            }
+            self.logins.note(principal, from, self.clock.now());
         }
         found
     }
 
-    async fn principal(&self, presented: Presented<'_>) -> Result<Principal, AppError> {
+    async fn principal(&self, presented: Presented<'_>, from: &Origin) -> Result<Principal, AppError> {
         let now = self.clock.now();
         if let Some(principal) = self.without_authorization(&presented, now).await? {
             return Ok(principal);
         }
         match presented.one()? {
-            Shown::Bearer(credential) => self.by_token(credential, now).await,
+            // Nothing but a token begins so: base64url of a JSON object does not.
+            Shown::Bearer(text) if self.ways.issuers.is_empty() || text.starts_with(token::PREFIX) => {
+                self.by_token(text, now).await
+            }
+            Shown::Bearer(text) => self.by_jwt(text, now, from).await,
         }
     }
 
@@ -80,22 +89,6 @@ impl App {
         }
     }
 
-    /// Whose certificate it is.
-    fn certified<'c>(&self, shown: &'c ClientCertificate, now: Time) -> Result<Certified<'c>, AuthError> {
-        let other = match self.ways.doors.certified(shown, now) {
-            Ok(source) => {
-                let (caller, until) = source.caller(shown)?;
-                return Ok(Certified::Other(caller, until));
-            }
-            Err(why) => why,
-        };
-        match (self.state().served.vouches(shown, now), other) {
-            (Ok(()), _) => Ok(Certified::Own(shown)),
-            (Err(Unverified::Expired), _) | (_, Unverified::Expired) => Err(AuthError::CertificateExpired),
-            (Err(Unverified::Foreign), Unverified::Foreign) => Err(AuthError::CertificateUnknown),
-        }
-    }
-
     /// A caller whose roles are those of the configuration.
     fn configured(&self, caller: Caller, credential: Credential, expires_at: Time) -> Principal {
         Principal {
@@ -107,46 +100,6 @@ impl App {
             credential,
             expires_at,
         }
-    }
-
-    /// The holder of a certificate that a CA of ours signed: if it is in the ledger, and as its cluster
-    /// stands today. It never has a role.
-    async fn by_own_certificate(&self, shown: &ClientCertificate, now: Time) -> Result<Principal, AppError> {
-        let found = self.store.shown_certificate(shown.sha256()).await?;
-        let (recorded, reviewed) = found.ok_or(AuthError::CertificateUnknown)?;
-        let state = self.state();
-        let cluster = state.served.find(&recorded.cluster).ok_or(AuthError::CertificateUnknown)?;
-        if cluster.authority.spki_sha256() != recorded.authority {
-            return Err(AuthError::CertificateUnknown.into());
-        }
-        let own = OwnCertificate {
-            serial: recorded.serial,
-            cluster: recorded.cluster.clone(),
-            user: recorded.user.clone(),
-            groups: recorded.groups.clone(),
-            spki_sha256: recorded.spki_sha256,
-            not_after: recorded.not_after,
-            first_issued: recorded.first_issued(),
-            reviewed,
-        };
-        let caller = Caller {
-            kind: CallerKind::Certificate,
-            source: Some(cluster.name.clone()),
-            name: recorded.user.clone(),
-            groups: Vec::new(),
-            claims: Claims::new(),
-        };
-        let principal = Principal {
-            roles: Roles::default(),
-            on_behalf_of: false,
-            owner: caller.to_string(),
-            identity: Identity::of(&caller),
-            caller,
-            credential: Credential::Certificate(Box::new(own)),
-            expires_at: recorded.not_after.after(Lifetime::from_seconds(1)),
-        };
-        self.recheck(&principal, &state, now)?;
-        Ok(principal)
     }
 
     /// Makes sure that no way to authenticate trusts a CA of a cluster. To be asked at start.
@@ -172,7 +125,12 @@ impl App {
     /// # Errors
     /// Its credential does not hold any more, or something about it changed.
     pub(super) fn recheck(&self, principal: &Principal, state: &State, now: Time) -> Result<(), AuthError> {
-        auth::recheck(principal, &state.snapshot, now)
+        auth::recheck(principal, &state.snapshot, &self.ways.issuers, now)
+    }
+
+    /// Looks for new keys of issuers, where the last look is long ago.
+    pub async fn refresh_keys(&self) {
+        self.ways.issuers.refresh().await;
     }
 
     async fn by_token(&self, credential: &str, now: Time) -> Result<Principal, AppError> {
@@ -194,12 +152,4 @@ impl App {
         }
         due
     }
-}
-
-/// Whose certificate a client showed.
-enum Certified<'c> {
-    /// One of ours.
-    Own(&'c ClientCertificate),
-    /// That of a caller of `[[auth.mtls]]`, and the instant from which it no longer holds.
-    Other(Caller, Time),
 }

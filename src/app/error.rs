@@ -33,6 +33,8 @@ pub enum AppError {
         "this caller may not name another person: leave on_behalf_of out, or use a token made with --on-behalf-of"
     )]
     OnBehalfOfNotAllowed,
+    #[error("the token in On-Behalf-Of-Token is not accepted: {0}")]
+    ProofNotAccepted(&'static str),
     #[error("say which cluster: add cluster=NAME, one of {0}")]
     ClusterRequired(String),
     #[error("there is no cluster `{}`: it is one of {known}", asked.escape_debug())]
@@ -155,6 +157,7 @@ impl AppError {
             Self::NotRenewable(_) => "not_renewable",
             Self::RoleMissing(_) => "role_missing",
             Self::OnBehalfOfNotAllowed => "on_behalf_of_not_allowed",
+            Self::ProofNotAccepted(_) => "proof_not_accepted",
             Self::ClusterRequired(_) => "cluster_required",
             Self::ClusterUnknown { .. } => "cluster_unknown",
             Self::ParameterInvalid(_) => "parameter_invalid",
@@ -208,6 +211,7 @@ impl AppError {
             | Self::CertificateRequired
             | Self::NotRenewable(_)
             | Self::OnBehalfOfNotAllowed
+            | Self::ProofNotAccepted(_)
             | Self::Csr(_)
             | Self::PolicyDenied { .. }
             | Self::NameLooksReserved(_)

@@ -13,6 +13,7 @@ use crate::store::{Allowance, Counted, Issuance, RecordError, Recorded, RefusalE
 use crate::time::Time;
 
 use super::command::{Preview, SignCommand, SignOutcome};
+use super::proof::PersonProof;
 use super::refuse::Wish;
 use super::retry::{self, Claimed};
 use super::{ATTEMPTS, App, AppError, CLOCK_TOLERANCE, State, renewal};
@@ -54,10 +55,15 @@ impl App {
     ///
     /// # Errors
     /// Every refusal and failure of [`AppError`]. Nothing that was signed has left when it is one.
-    pub async fn sign(&self, command: SignCommand) -> Result<SignOutcome, AppError> {
+    pub async fn sign(&self, mut command: SignCommand) -> Result<SignOutcome, AppError> {
+        let proven = self.prove(&mut command).await;
         let addressed = self.addressed(&command)?;
         let _turn = self.turns.take(&command.origin.caller).await;
-        let ask = match self.read_ask(&command, &addressed).await {
+        let read = match proven {
+            Ok(()) => self.read_ask(&command, &addressed).await,
+            Err(error) => Err(error),
+        };
+        let ask = match read {
             Ok(ask) => ask,
             Err(error) => {
                 let wish = Wish::unread(&command, addressed);
@@ -134,7 +140,7 @@ impl App {
         let evidence = self.evidence(command, now).await?;
         let limited = self.decide_within_limits(state, command, ask, now, evidence.as_ref()).await?;
         if command.dry_run {
-            return self.preview(state, &command.principal.caller, limited, now).await;
+            return self.preview(state, &command.caller(), limited, now).await;
         }
         let approved = match limited.decision {
             Decision::Approved(approved) => approved,
@@ -151,6 +157,7 @@ impl App {
             idempotency,
             renews: renewal::renews(&command.principal),
             collects: command.collects,
+            proof: command.proof.as_ref().map(PersonProof::record),
         };
         match self.store.record(issuance).await {
             Ok(recorded) => {
@@ -234,13 +241,14 @@ impl App {
         }
         self.recheck(&command.principal, state, moment.now)?;
         state.served.cluster(Some(ask.cluster.as_str()))?;
+        self.recheck_proof(command, state, moment.now)?;
         if state.snapshot.blocked_keys.contains(&ask.request.key().spki_sha256()) {
             return Err(AppError::KeyBlocked);
         }
-        let (policies, caller) = (&state.policies, &command.principal.caller);
+        let (policies, caller) = (&state.policies, command.caller());
         let decision = match evidence {
-            None => policies.decide_without(&state.served.rules, caller, ask, moment.now, moment.spent),
-            Some(evidence) => policies.decide_reviewed(&state.served.rules, caller, ask, moment, evidence),
+            None => policies.decide_without(&state.served.rules, &caller, ask, moment.now, moment.spent),
+            Some(evidence) => policies.decide_reviewed(&state.served.rules, &caller, ask, moment, evidence),
         };
         let decision = decision.map_err(|refused| AppError::from(*refused))?;
         renewal::limited(&command.principal, state, decision, moment.now)

@@ -8,10 +8,13 @@ pub mod error;
 pub mod evaluate;
 pub mod exports;
 pub mod failures;
+pub mod identities;
 pub mod issue;
 pub mod keys;
 mod limiter;
+mod logins;
 pub mod policies;
+pub mod proof;
 pub mod rates;
 pub mod reading;
 pub mod reads;
@@ -95,6 +98,7 @@ pub struct App {
     pub metrics: Metrics,
     state: RwLock<Arc<State>>,
     ways: Ways,
+    bindings: callers::Bindings,
     refusal_cap: limiter::Keyed<String>,
     rates: rates::Rates,
     failures: failures::Failures,
@@ -109,6 +113,7 @@ pub struct App {
     pub counting: Semaphore,
     reads: reads::Reads,
     token_uses: token_uses::TokenUses,
+    logins: logins::Logins,
     /// Who explains a decision takes it; there is one.
     explaining: Arc<Semaphore>,
     review_limits: ReviewLimits,
@@ -149,6 +154,7 @@ impl App {
             metrics,
             state,
             ways: Ways::default(),
+            bindings: callers::Bindings::default(),
             refusal_cap: RefusalLimits::default().cap(),
             rates: rates::Rates::new(RateLimits::default()),
             failures: failures::Failures::new(FailureLimits::default()),
@@ -161,6 +167,7 @@ impl App {
             counting: Semaphore::new(COUNTS),
             reads: reads::Reads::default(),
             token_uses: token_uses::TokenUses::default(),
+            logins: logins::Logins::default(),
             explaining: Arc::new(Semaphore::new(1)),
             review_limits: ReviewLimits::default(),
             waiting: Semaphore::new(requests::WAITING),
@@ -241,6 +248,7 @@ impl App {
             Err(_) => Some("the ledger does not answer".to_owned()),
             Ok(health) => clock_problem(&health, now),
         };
+        problems.extend(self.ways.issuers.problems());
         let policies = state.broken_policies.clone();
         let ready = some_ca_signs && ledger.is_none() && policies.is_none();
         problems.extend(ledger);

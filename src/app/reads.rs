@@ -104,6 +104,7 @@ impl super::App {
         self.write_reads().await;
         self.write_failures().await;
         self.write_token_uses().await;
+        self.write_logins().await;
     }
 
     /// Writes who read what.

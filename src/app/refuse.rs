@@ -9,6 +9,7 @@ use crate::time::Lifetime;
 
 use super::command::SignCommand;
 use super::issue::Addressed;
+use super::proof::PersonProof;
 use super::{ATTEMPTS, App, AppError, State};
 
 /// The longest text that a record keeps of what a request said, in bytes.
@@ -21,6 +22,7 @@ pub(super) struct Wish {
     user: Option<String>,
     groups: Vec<String>,
     on_behalf_of: Option<String>,
+    proof: Option<serde_json::Value>,
     reason: Option<String>,
     key: Option<(String, [u8; 32])>,
     ttl: Option<Lifetime>,
@@ -63,6 +65,7 @@ impl Wish {
             user: Some(request.user.clone()),
             groups: request.groups.clone(),
             on_behalf_of: request.on_behalf_of.clone(),
+            proof: None,
             reason: None,
             key: Some((request.key_kind.clone(), request.spki_sha256)),
             ttl: request.asked_ttl,
@@ -72,6 +75,7 @@ impl Wish {
 
     fn of(command: &SignCommand) -> Self {
         Self {
+            proof: command.proof.as_ref().map(PersonProof::record),
             reason: command.reason.as_deref().map(bounded),
             ttl: command.ttl,
             recorded: !command.dry_run,
@@ -148,6 +152,7 @@ impl App {
             user: wish.user,
             groups: wish.groups,
             on_behalf_of: wish.on_behalf_of,
+            proof: wish.proof,
             reason: wish.reason,
             key_kind,
             spki_sha256,

@@ -14,6 +14,7 @@ use crate::time::{Lifetime, Time};
 
 use super::command::{SignCommand, SignOutcome};
 use super::issue::Stopped;
+use super::proof::{PersonProof, PersonToken};
 use super::refuse::Wish;
 use super::{ATTEMPTS, App, AppError, State};
 
@@ -67,7 +68,7 @@ impl App {
         let Some(id) = command.collects else { return Ok(None) };
         let found = self.store.request_with_evidence(id, now).await?;
         let (request, evidence) = found.ok_or_else(nowhere)?;
-        if request.origin.caller != command.origin.caller {
+        if !command.principal.identity.own.holds(&request.origin.caller, request.number) {
             return Err(nowhere());
         }
         match request.state {
@@ -111,10 +112,12 @@ impl App {
             at: now,
             origin: command.origin.clone(),
             owner: command.principal.owner.clone(),
+            own: command.principal.identity.own.clone(),
             reason: command.reason.clone(),
             lapses_at: now.after(self.review_limits.lapse),
             most_pending: most,
             seen: state.snapshot.revisions,
+            proof: command.proof.as_ref().map(PersonProof::record),
             idempotency,
         };
         match self.store.hold(wish).await {
@@ -137,9 +140,11 @@ impl App {
         principal: &Principal,
         origin: &Origin,
         id: HeldId,
+        person_token: Option<PersonToken>,
     ) -> Result<SignOutcome, AppError> {
         let now = self.clock.now();
-        let own = |request: &HeldRequest| request.origin.caller == origin.caller;
+        let own =
+            |request: &HeldRequest| principal.identity.own.holds(&request.origin.caller, request.number);
         let request = self.store.request(id, now).await?.filter(own).ok_or_else(nowhere)?;
         let csr = match (request.state, request.csr) {
             (HeldState::Collected, _) => return self.collected(request.certificate, now).await,
@@ -148,16 +153,13 @@ impl App {
             (closed, _) => return Err(AppError::RequestClosed(closed)),
         };
         let command = SignCommand {
-            principal: principal.clone(),
-            origin: origin.clone(),
-            csr,
             cluster: Some(request.cluster),
             ttl: request.asked_ttl,
             on_behalf_of: request.on_behalf_of,
+            person_token,
             reason: request.reason,
-            idempotency_key: None,
-            dry_run: false,
             collects: Some(id),
+            ..SignCommand::of(principal.clone(), origin.clone(), csr)
         };
         let outcome = self.sign(command).await;
         match &outcome {
@@ -166,6 +168,8 @@ impl App {
                 let request = self.store.request(id, now).await?.ok_or_else(nowhere)?;
                 self.collected(request.certificate, now).await
             }
+            // Another token may be a better one.
+            Err(AppError::ProofNotAccepted(_)) => outcome,
             Err(error) if error.is_refusal() => {
                 self.store.void_request(id, "it is refused today", None, now, origin).await?;
                 outcome
@@ -281,6 +285,11 @@ impl App {
         origin: &Origin,
         id: HeldId,
     ) -> Result<(), AppError> {
+        let found = self.store.request(id, self.clock.now()).await?;
+        let own = |request: HeldRequest| principal.identity.own.holds(&request.origin.caller, request.number);
+        if !found.is_some_and(own) {
+            return Err(nowhere());
+        }
         for _ in 0..ATTEMPTS {
             let state = self.refresh().await?;
             let now = self.clock.now();
@@ -355,7 +364,7 @@ impl App {
 
 fn may_see(principal: &Principal, request: &HeldRequest) -> bool {
     let roles = principal.roles;
-    let own = roles.requester && request.origin.caller == principal.caller.to_string();
+    let own = roles.requester && principal.identity.own.holds(&request.origin.caller, request.number);
     let asked = || review::concerns(request.reviews.iter(), &Approver::Caller(principal.caller.clone()));
     roles.auditor || own || (roles.approver && asked())
 }

@@ -2,25 +2,37 @@
 //! counts is [`Shown`], and what comes of that is a [`Principal`].
 
 mod doors;
+mod fetch;
+pub mod issuers;
+pub mod jwt;
+pub mod kubernetes;
 pub mod mtls;
 pub mod network;
+pub mod oidc;
 mod own;
 pub mod presented;
 pub mod proxy;
 pub mod roles;
 pub mod sources;
 pub mod token;
+mod url;
+mod verified;
 pub mod ways;
 
 use std::collections::HashMap;
 use std::hash::BuildHasher;
 
+use aws_lc_rs::digest::{SHA256, digest};
+
 use crate::caller::Caller;
-use crate::store::Snapshot;
 use crate::store::tokens::TokenRecord;
+use crate::store::{Own, Snapshot, Subject};
 use crate::time::Time;
 pub use doors::Doors;
+pub use issuers::{Issuers, Proof};
+pub use jwt::JwtError;
 pub use network::{Network, client_behind};
+pub use oidc::Vouched;
 pub use own::OwnCertificate;
 pub use presented::{Presented, Shown};
 pub use roles::{RoleBinding, RoleBindings, Roles};
@@ -53,6 +65,18 @@ pub enum Credential {
         /// Its public part.
         id: String,
     },
+    /// A JWT of an OpenID Connect issuer.
+    Oidc {
+        /// What verified it.
+        proof: Proof,
+        /// The binding of its user name to its subject.
+        binding: i64,
+    },
+    /// A JWT of a cluster's service account.
+    ServiceAccount {
+        /// What verified it.
+        proof: Proof,
+    },
     /// A certificate of ours, for its renewal.
     Certificate(Box<OwnCertificate>),
     /// A client certificate of another authority.
@@ -67,7 +91,11 @@ impl Credential {
     pub fn token_id(&self) -> Option<&str> {
         match self {
             Self::Token { id } => Some(id),
-            Self::Certificate(_) | Self::Mtls | Self::Proxied => None,
+            Self::Oidc { .. }
+            | Self::ServiceAccount { .. }
+            | Self::Certificate(_)
+            | Self::Mtls
+            | Self::Proxied => None,
         }
     }
 
@@ -76,6 +104,8 @@ impl Credential {
     pub const fn method(&self) -> &'static str {
         match self {
             Self::Token { .. } => "token",
+            Self::Oidc { .. } => "oidc",
+            Self::ServiceAccount { .. } => "service_account",
             Self::Certificate(_) => "certificate",
             Self::Mtls => "mtls",
             Self::Proxied => "proxy",
@@ -83,24 +113,47 @@ impl Credential {
     }
 }
 
-/// The one behind a caller's name. A token's name is never given twice, so it is its own identity.
+/// The one behind a caller's name. A token's name is never given twice, so it is its own identity; a
+/// name that an issuer gives is its subject's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
-    /// What idempotency keys are kept under.
-    pub holder: String,
+    /// What tells its idempotency keys from those of others that had the same name.
+    subject: Option<String>,
+    /// Which records and held requests are its own.
+    pub own: Own,
 }
 
 impl Identity {
     /// Of a caller whose name is never another's.
     #[must_use]
     pub fn of(caller: &Caller) -> Self {
-        Self { holder: caller.to_string() }
+        Self { subject: None, own: Own::always(caller.to_string()) }
+    }
+
+    /// Of a caller whose name is bound to `subject`.
+    #[must_use]
+    pub fn bound(subject: &Subject, own: Own) -> Self {
+        let text = serde_json::json!([subject.issuer, subject.subject]).to_string();
+        let subject = hex::encode(digest(&SHA256, text.as_bytes()));
+        Self { subject: Some(subject), own }
+    }
+
+    /// The key under which the ledger keeps an `Idempotency-Key` of this caller.
+    #[must_use]
+    pub fn idempotency_key(&self, key: String) -> String {
+        match &self.subject {
+            None => key,
+            Some(subject) => format!("{key} {subject}"),
+        }
     }
 }
 
 /// What a client is told when its token does not hold. The reasons are alike, so that nobody
 /// learns which ids exist.
 const NOT_VALID: &str = "this token is not valid: it is unknown, expired or revoked; ask for a new one";
+
+/// What a client is told when its JWT does not count. Why stands in the log, under the request's id.
+const NOT_ACCEPTED: &str = "this token is not accepted: get a new one, or ask the operator, whose log has the reason under this request_id";
 
 /// Why a request has no caller. Which variant it is may be logged, and is never sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -135,6 +188,12 @@ pub enum AuthError {
     /// Its roles, its flag or its owner changed during the request.
     #[error("{}", self.message())]
     Changed,
+    /// A JWT that is no credential here, and why in a word: see [`JwtError::code`].
+    #[error("{}", self.message())]
+    Jwt(&'static str),
+    /// A JWT whose user name belongs to another subject of its issuer.
+    #[error("{}", self.message())]
+    NameTaken,
     /// A client certificate of an authority that counts for nothing here, or one that is not in the
     /// ledger.
     #[error("{}", self.message())]
@@ -187,6 +246,8 @@ impl AuthError {
             Self::CertificateWanted => "certificate_wanted",
             Self::ProxyHeaders => "proxy_headers",
             Self::SeveralCredentials => "several_credentials",
+            Self::Jwt(code) => code,
+            Self::NameTaken => "name_taken",
         }
     }
 
@@ -203,6 +264,7 @@ impl AuthError {
             | Self::Revoked
             | Self::RolesUnknown
             | Self::Changed => NOT_VALID,
+            Self::Jwt(_) | Self::NameTaken => NOT_ACCEPTED,
             Self::CertificateUnknown | Self::CertificateBlocked => {
                 "this client certificate opens nothing here: it is unknown, blocked or of an authority that does not count"
             }
@@ -243,23 +305,53 @@ pub fn by_token<S: BuildHasher>(
 }
 
 /// Whether a caller who was authenticated before still is, under `snapshot`: a token holds, with the
-/// same roles, the same flag and the same owner.
+/// same roles, the same flag and the same owner; a JWT has not expired, its issuer still has the key that
+/// signed it, and its user name is still its subject's.
 ///
 /// # Errors
 /// It does not hold any more, or something about it changed.
-pub fn recheck(principal: &Principal, snapshot: &Snapshot, now: Time) -> Result<(), AuthError> {
-    match &principal.credential {
-        Credential::Token { id } => {
-            let record = snapshot.tokens.get(id).ok_or(AuthError::Unknown)?;
-            // A rotation brings the end of the secret nearer, which takes nothing from it until then.
-            let now_is = Principal { expires_at: principal.expires_at, ..live(record, now)? };
-            if now_is == *principal { Ok(()) } else { Err(AuthError::Changed) }
+pub fn recheck(
+    principal: &Principal,
+    snapshot: &Snapshot,
+    issuers: &Issuers,
+    now: Time,
+) -> Result<(), AuthError> {
+    let Credential::Token { id } = &principal.credential else {
+        return still_holds(&principal.credential, principal.expires_at, snapshot, issuers, now);
+    };
+    let record = snapshot.tokens.get(id).ok_or(AuthError::Unknown)?;
+    // A rotation brings the end of the secret nearer, which takes nothing from it until then.
+    let now_is = Principal { expires_at: principal.expires_at, ..live(record, now)? };
+    if now_is == *principal { Ok(()) } else { Err(AuthError::Changed) }
+}
+
+/// Whether a credential that is no API token, and was verified before, still counts.
+///
+/// # Errors
+/// It does not.
+pub fn still_holds(
+    credential: &Credential,
+    expires_at: Time,
+    snapshot: &Snapshot,
+    issuers: &Issuers,
+    now: Time,
+) -> Result<(), AuthError> {
+    let verified = |proof| {
+        if now >= expires_at {
+            return Err(AuthError::Jwt(JwtError::Expired.code()));
         }
+        if issuers.holds(proof) { Ok(()) } else { Err(AuthError::Jwt(JwtError::KeyUnknown.code())) }
+    };
+    match credential {
+        // Looked at as a whole, by `recheck`.
+        Credential::Token { .. } => Err(AuthError::Changed),
+        Credential::Oidc { binding, .. } if snapshot.released.contains(binding) => Err(AuthError::NameTaken),
+        Credential::Oidc { proof, .. } | Credential::ServiceAccount { proof } => verified(proof),
         Credential::Certificate(own) if now > own.not_after => Err(AuthError::CertificateExpired),
         Credential::Certificate(own) if snapshot.blocked_keys.contains(&own.spki_sha256) => {
             Err(AuthError::CertificateBlocked)
         }
-        Credential::Mtls if now >= principal.expires_at => Err(AuthError::CertificateExpired),
+        Credential::Mtls if now >= expires_at => Err(AuthError::CertificateExpired),
         Credential::Certificate(_) | Credential::Mtls | Credential::Proxied => Ok(()),
     }
 }
@@ -332,7 +424,8 @@ mod tests {
         assert_eq!(principal.roles, Roles { requester: true, ..Roles::default() });
         assert_eq!((principal.on_behalf_of, principal.owner.as_str()), (true, "web team"));
         assert_eq!(principal.expires_at, Time::from_unix(2_000));
-        assert_eq!(principal.identity.holder, "token:portal");
+        assert!(principal.identity.own.holds("token:portal", 1));
+        assert_eq!(principal.identity.idempotency_key("k".to_owned()), "k");
     }
 
     #[test]
@@ -390,7 +483,7 @@ mod tests {
         let after = |change: &dyn Fn(&mut TokenRecord)| {
             let mut tokens = tokens.clone();
             tokens.values_mut().for_each(change);
-            recheck(&principal, &Snapshot { tokens, ..Snapshot::default() }, NOW)
+            recheck(&principal, &Snapshot { tokens, ..Snapshot::default() }, &Issuers::default(), NOW)
         };
         assert_eq!(after(&|_| ()), Ok(()));
         assert_eq!(after(&|record| record.revoked_at = Some(NOW)), Err(AuthError::Revoked));
@@ -399,6 +492,9 @@ mod tests {
         assert_eq!(after(&|record| record.roles = words(&["requester", "admin"])), Err(AuthError::Changed));
         assert_eq!(after(&|record| record.on_behalf_of = false), Err(AuthError::Changed));
         assert_eq!(after(&|record| record.owner = "nobody".to_owned()), Err(AuthError::Changed));
-        assert_eq!(recheck(&principal, &Snapshot::default(), NOW), Err(AuthError::Unknown));
+        assert_eq!(
+            recheck(&principal, &Snapshot::default(), &Issuers::default(), NOW),
+            Err(AuthError::Unknown)
+        );
     }
 }

@@ -109,6 +109,7 @@ pub(super) fn proxied(source: &ShortName, name: &Name) -> Caller {
         name: name.as_str().to_owned(),
         groups: Vec::new(),
         claims: Claims::new(),
+        proven: None,
     }
 }
 

@@ -1,16 +1,24 @@
 //! The configured ways to authenticate, beside API tokens, and what roles their callers have.
 
 use super::doors::{self, Doors};
+use super::issuers::Issuers;
+use super::kubernetes::KubernetesSettings;
 use super::mtls::MtlsSettings;
 use super::network::Network;
+use super::oidc::OidcSettings;
 use super::proxy::ProxySettings;
 use super::roles::{RoleBinding, RoleBindings};
 use super::sources::Sources;
+use crate::caller::CallerKind;
 use crate::pki::name::ShortName;
 
 /// What the configuration says of callers.
 #[derive(Clone, Debug, Default)]
 pub struct AuthSettings {
+    /// The `[[auth.oidc]]` tables.
+    pub oidc: Vec<OidcSettings>,
+    /// The `[[auth.kubernetes]]` tables.
+    pub kubernetes: Vec<KubernetesSettings>,
     /// The `[[roles]]` tables.
     pub roles: Vec<RoleBinding>,
     /// The `[[auth.mtls]]` tables.
@@ -24,6 +32,8 @@ pub struct AuthSettings {
 /// The same, checked and opened.
 #[derive(Debug, Default)]
 pub struct Ways {
+    /// Who signs JWTs.
+    pub issuers: Issuers,
     /// The roles of callers that are no tokens.
     pub roles: RoleBindings,
     /// Certificates and proxies that name callers.
@@ -39,13 +49,30 @@ impl AuthSettings {
     /// The key's path and what is wrong with its value.
     pub fn check(&self, clusters: impl IntoIterator<Item = ShortName>) -> Result<RoleBindings, String> {
         let mut sources = Sources::beside(clusters);
+        for (index, settings) in self.oidc.iter().enumerate() {
+            let at = |reason: String| format!("auth.oidc[{index}].{reason}");
+            settings.check().map_err(at)?;
+            sources.add(CallerKind::Oidc, &settings.name).map_err(|reason| at(format!("name: {reason}")))?;
+        }
+        if self.oidc.iter().filter(|settings| settings.proves_persons).count() > 1 {
+            return Err(
+                "auth.oidc: one source has proves_persons at most, since a name says not of which it is"
+                    .to_owned(),
+            );
+        }
+        for (index, settings) in self.kubernetes.iter().enumerate() {
+            let at = |reason: String| format!("auth.kubernetes[{index}].{reason}");
+            settings.check().map_err(at)?;
+            let added = sources.add(CallerKind::ServiceAccount, &settings.cluster);
+            added.map_err(|reason| at(format!("cluster: {reason}")))?;
+        }
         doors::add(&mut sources, &self.mtls, &self.proxies)?;
         RoleBindings::new(&self.roles, &sources)
     }
 }
 
 impl Ways {
-    /// Opens every way, beside these clusters.
+    /// Opens every way, beside these clusters. Nothing is fetched yet.
     ///
     /// # Errors
     /// The key's path and what is wrong with its value.
@@ -55,6 +82,7 @@ impl Ways {
     ) -> Result<Self, String> {
         Ok(Self {
             roles: settings.check(clusters)?,
+            issuers: Issuers::open(&settings.oidc, &settings.kubernetes)?,
             doors: Doors::open(&settings.mtls, &settings.proxies)?,
             trusted_proxies: settings.trusted_proxies.clone(),
         })

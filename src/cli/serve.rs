@@ -30,11 +30,14 @@ const REFRESH: Duration = Duration::from_millis(500);
 /// Enough for who asks for metrics.
 const METRICS_CONNECTIONS: usize = 32;
 
-/// How often what is only noted is written: reads of the ledger, failed authentications, uses of tokens.
+/// How often what is only noted is written: reads of the ledger, authentications, uses of tokens.
 const WRITE_NOTES: Duration = Duration::from_mins(1);
 
 /// How often held requests whose time is over are ended. They count as lapsed before that.
 const LAPSE: Duration = Duration::from_secs(30);
+
+/// How often it is looked whether the keys of an issuer are due.
+const KEYS: Duration = Duration::from_secs(15);
 
 /// The listening sockets of one service.
 pub(super) struct Listeners {
@@ -87,6 +90,7 @@ pub(super) async fn launch(
     let app = app.with_rate_limits(config.rates).with_failure_limits(config.failures);
     let names = app.state().served.clusters.keys().cloned().collect::<Vec<_>>();
     let ways = Ways::open(&config.auth, names).map_err(anyhow::Error::msg)?;
+    ways.issuers.first_look().await.map_err(anyhow::Error::msg)?;
     let app = Arc::new(app.with_review_limits(config.review).with_ways(ways));
     app.check_ways().map_err(anyhow::Error::msg)?;
     if let Some(tls) = &tls {
@@ -97,6 +101,7 @@ pub(super) async fn launch(
     let refresher = tokio::spawn(keep_fresh(Arc::clone(&app), shutdown.clone()));
     let notes = tokio::spawn(write_notes(Arc::clone(&app), shutdown.clone()));
     let lapses = tokio::spawn(lapse_requests(Arc::clone(&app), shutdown.clone()));
+    let keys = tokio::spawn(refresh_keys(Arc::clone(&app), shutdown.clone()));
     let metrics = listeners.metrics.map(|listener| {
         tokio::spawn(http::server::serve(
             listener,
@@ -119,6 +124,8 @@ pub(super) async fn launch(
     refresher.await?;
     notes.await?;
     lapses.await?;
+    keys.await?;
+    app.finish_logins();
     app.write_notes().await;
     store.close().await;
     tracing::info!("stopped");
@@ -152,6 +159,13 @@ async fn write_notes(app: Arc<App>, shutdown: CancellationToken) {
 async fn lapse_requests(app: Arc<App>, shutdown: CancellationToken) {
     while shutdown.run_until_cancelled(tokio::time::sleep(LAPSE)).await.is_some() {
         app.lapse_requests().await;
+    }
+}
+
+/// Takes over the keys that issuers have now.
+async fn refresh_keys(app: Arc<App>, shutdown: CancellationToken) {
+    while shutdown.run_until_cancelled(tokio::time::sleep(KEYS)).await.is_some() {
+        app.refresh_keys().await;
     }
 }
 

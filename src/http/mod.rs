@@ -3,8 +3,8 @@
 //! - [`mod@router`]: every route with the credential that it needs, in one list.
 //! - [`server`]: the accept loop, with its limits and its drain.
 //! - `exchange`: what surrounds every request: its id, the log line, the rendering of errors.
-//! - `sign`, `requests`, `certificates`, `refusals`, `policies`, `plan`, `evaluate`, `blocked_keys`, `tokens`, `clusters`,
-//!   `audit`, `status`: one file per resource.
+//! - `sign`, `requests`, `certificates`, `refusals`, `policies`, `plan`, `evaluate`, `blocked_keys`, `identities`,
+//!   `tokens`, `clusters`, `audit`, `status`: one file per resource.
 
 mod accept;
 pub mod access;
@@ -18,6 +18,7 @@ mod etag;
 mod evaluate;
 mod exchange;
 mod guard;
+mod identities;
 mod issued;
 mod json_line;
 pub mod list;

@@ -121,7 +121,8 @@ pub async fn certificate(
     let rendering = Rendering::parse(format?.as_deref(), key_path?.as_deref(), shape?.as_deref())?;
     let offer = accept::certificate(rendering.form, request.headers())?;
     let (id, signing) = (read_id(&id)?, Arc::clone(&app));
-    let collecting = async move { signing.collect(&asker.principal, &asker.origin, id).await };
+    let token = sign::person_token(request.headers())?;
+    let collecting = async move { signing.collect(&asker.principal, &asker.origin, id, token).await };
     let outcome = sign::to_the_end(collecting).await?;
     sign::answer(&app, exchange.id, outcome, &rendering, offer)
 }

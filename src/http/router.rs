@@ -13,8 +13,8 @@ use super::error::Problem;
 use super::evaluate;
 use super::exchange::{Meter, surround};
 use super::{
-    audit, blocked_keys, certificates, clusters, guard, plan, policies, refusals, requests, sign, stats,
-    status, tokens, users, wish,
+    audit, blocked_keys, certificates, clusters, guard, identities, plan, policies, refusals, requests, sign,
+    stats, status, tokens, users, wish,
 };
 use crate::app::App;
 use crate::app::Rate::{self, Free, Reading, Signing};
@@ -74,6 +74,10 @@ pub const ROUTES: &[Route] = &[
     route("DELETE", "/v1/blocked-keys/{spki_sha256}", Access::Admin, Reading, &[], || {
         delete(blocked_keys::unblock)
     }),
+    route("GET", "/v1/identities", Access::PolicyReader, Reading, identities::PARAMETERS, || {
+        get(identities::list)
+    }),
+    route("DELETE", "/v1/identities/{caller}", Access::Admin, Reading, &[], || delete(identities::release)),
     route("GET", "/v1/tokens", Access::PolicyReader, Reading, &[], || get(tokens::list)),
     route("POST", "/v1/tokens", Access::Admin, Reading, &[], || post(tokens::create)),
     route("GET", "/v1/tokens/{name}", Access::PolicyReader, Reading, &[], || get(tokens::one)),

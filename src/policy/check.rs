@@ -116,6 +116,7 @@ impl Check<'_> {
                 .on_behalf_of
                 .as_ref()
                 .map(|list| self.list("on_behalf_of", list, |text| read_name(text, star))),
+            proof: row.proof,
             max_ttl: row.max_ttl,
             max_active: row.max_active,
             per_hour: row.per_hour,
@@ -183,6 +184,15 @@ impl Check<'_> {
         }
         if row.effect != Effect::Deny && row.explain {
             self.wrong("explain", "only a deny row is explained: leave it out");
+        }
+        if row.effect != Effect::Allow && row.proof {
+            self.wrong(
+                "proof",
+                "what nobody has to show is in no one's favour: only an allow row wants proof",
+            );
+        }
+        if row.proof && row.on_behalf_of.is_none() {
+            self.wrong("proof", "a row that names no person wants no token of one: write on_behalf_of");
         }
         if row.effect == Effect::Allow && row.hold {
             self.wrong("hold", "an allow row is not held, so that no right outlives its set: leave it out");
@@ -321,10 +331,17 @@ impl Check<'_> {
                     Variable::OnBehalfOf if rule.people.is_none() => {
                         self.wrong(field, "{on_behalf_of} needs a row that says on_behalf_of whom");
                     }
-                    Variable::CallerGroups if field == "on_behalf_of" => {
-                        self.wrong(field, "{caller.groups} are groups, and this names a person");
+                    Variable::CallerGroups | Variable::PersonGroups if field == "on_behalf_of" => {
+                        self.wrong(field, "{caller.groups} and {on_behalf_of.groups} are groups, and this names a person");
                     }
-                    Variable::Caller | Variable::OnBehalfOf | Variable::CallerGroups | Variable::Claim(_) => {}
+                    Variable::PersonGroups if rule.people.is_none() => {
+                        self.wrong(field, "{on_behalf_of.groups} needs a row that says on_behalf_of whom");
+                    }
+                    Variable::Caller
+                    | Variable::OnBehalfOf
+                    | Variable::CallerGroups
+                    | Variable::PersonGroups
+                    | Variable::Claim(_) => {}
                 }
             }
         }

@@ -51,6 +51,9 @@ pub struct PolicyRow {
     /// Patterns of the person that a portal names.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub on_behalf_of: Option<Vec<String>>,
+    /// Whether an allow row gives only where the named person's own token comes with the request.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub proof: bool,
     /// The longest lifetime that an allow row gives; without it the cluster's.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub max_ttl: Option<Lifetime>,

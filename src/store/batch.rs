@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
+use serde_json::{Value, json};
 use sqlx::{Any, AnyConnection, AnyPool, Connection, Transaction};
 
 use super::StoreError;
-use super::certificates::Issuance;
+use super::certificates::{Issuance, PROOF};
 use super::checks::{self, Checks};
 use super::connection::{PATIENCE, is_busy, within};
 use super::engine::Engine;
@@ -48,6 +49,13 @@ impl Work {
         match self {
             Self::Issuance(_) => EventKind::CertificateIssued,
             Self::Refusal(_) => EventKind::RequestRefused,
+        }
+    }
+
+    fn proof(&self) -> Option<&Value> {
+        match self {
+            Self::Issuance(issuance) => issuance.proof.as_ref(),
+            Self::Refusal(refusal) => refusal.proof.as_ref(),
         }
     }
 
@@ -201,7 +209,11 @@ async fn write(
         .iter()
         .map(|(number, work)| {
             let caller_id = names.name(&work.origin().caller)?;
-            Ok(EventInsert::new(*number, work.at(), work.kind(), caller_id, work.origin()))
+            let event = EventInsert::new(*number, work.at(), work.kind(), caller_id, work.origin());
+            Ok(match work.proof() {
+                None => event,
+                Some(proof) => event.with_detail(&json!({ PROOF: proof })),
+            })
         })
         .collect::<Result<Vec<_>, StoreError>>()?;
     insert_events(connection, &events).await?;

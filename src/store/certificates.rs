@@ -15,6 +15,9 @@ use crate::ca::Signed;
 use crate::pki::serial::Serial;
 use crate::time::{Lifetime, Time};
 
+/// What the detail of an event calls the proof that a named person is behind a request.
+pub(super) const PROOF: &str = "on_behalf_of_proof";
+
 /// What is recorded with a certificate: everything that the certificate itself does not say.
 #[derive(Debug)]
 pub struct Issuance {
@@ -37,6 +40,8 @@ pub struct Issuance {
     /// The held request whose certificate this is. It is closed in the same transaction, which
     /// fails unless it is approved.
     pub collects: Option<HeldId>,
+    /// Whose own token showed that the named person is behind it, where one did: for the event.
+    pub proof: Option<serde_json::Value>,
 }
 
 /// What a certificate that renews another says of its chain.
@@ -93,6 +98,8 @@ pub struct CertificateRow {
     pub groups: Vec<String>,
     /// The person that a portal named.
     pub on_behalf_of: Option<String>,
+    /// Whether that person's own token came with the request.
+    pub on_behalf_of_proof: bool,
     /// Why, in the requester's words.
     pub reason: Option<String>,
     /// As in [`crate::pki::key::KeyKind::as_str`].
@@ -257,6 +264,7 @@ impl Issuance {
             user: approved.user().to_string(),
             groups: approved.groups().iter().map(ToString::to_string).collect(),
             on_behalf_of: ask.on_behalf_of.as_ref().map(ToString::to_string),
+            on_behalf_of_proof: self.proof.is_some(),
             key_kind: approved.key().kind().as_str().to_owned(),
             spki_sha256: approved.key().spki_sha256(),
             not_before: approved.not_before(),
@@ -277,7 +285,7 @@ const COLUMNS: &str = "SELECT c.number, c.serial, c.user_name, c.on_behalf_of, c
      c.spki_sha256, c.not_before, c.not_after, c.asked_ttl, c.sha256, c.der, c.policy_revision, \
      cluster.name AS cluster, authority.spki_sha256 AS authority, g.names AS group_names, \
      p.names AS policy_names, e.at, caller.name AS caller, e.caller_groups, e.request_id, \
-     e.client_request_id, e.address, r.renewed_from, r.first_issued";
+     e.client_request_id, e.address, e.detail, r.renewed_from, r.first_issued";
 
 /// Outer joins, though every row has its partners: so no engine begins with another table than the
 /// one that is paged.
@@ -318,6 +326,7 @@ fn read(row: &AnyRow) -> Result<Recorded, StoreError> {
         user: cells.text("user_name")?,
         groups: cells.json("group_names")?,
         on_behalf_of: cells.optional_text("on_behalf_of")?,
+        on_behalf_of_proof: is_proven(&cells)?,
         reason: cells.optional_text("reason")?,
         key_kind: cells.text("key_kind")?,
         spki_sha256: cells.octets("spki_sha256")?,
@@ -331,4 +340,10 @@ fn read(row: &AnyRow) -> Result<Recorded, StoreError> {
         renews: renews(&cells)?,
     };
     Ok(Recorded { row })
+}
+
+/// The event of a certificate says whose token showed that the named person is behind it.
+fn is_proven(cells: &Cells<'_>) -> Result<bool, StoreError> {
+    let detail: Option<serde_json::Value> = cells.optional_json("detail")?;
+    Ok(detail.is_some_and(|detail| detail.get(PROOF).is_some()))
 }

@@ -4,8 +4,9 @@ use sqlx::any::AnyRow;
 
 use super::batch::{Verdict, Work};
 use super::cells::Cells;
-use super::certificate_filter::{CALLER, CALLER_TEST, CLUSTER, CLUSTER_TEST, period, push_times};
+use super::certificate_filter::{CALLER, CALLER_TEST, CLUSTER, CLUSTER_TEST, period, push_own, push_times};
 use super::lifetimes::Validity;
+use super::own::Own;
 use super::search::{Lead, Path, Search, Table};
 use super::snapshot::Revisions;
 use super::statement::Statement;
@@ -30,6 +31,8 @@ pub struct RefusalToRecord {
     pub groups: Vec<String>,
     /// The person that a portal named.
     pub on_behalf_of: Option<String>,
+    /// Whose own token showed that the named person is behind it: for the event, and not read back.
+    pub proof: Option<serde_json::Value>,
     /// Why, in the requester's words.
     pub reason: Option<String>,
     /// As in [`crate::pki::key::KeyDescription::kind`].
@@ -73,6 +76,8 @@ pub struct RefusalFilter {
     pub cluster: Option<String>,
     /// Who asked, as `token:portal`.
     pub caller: Option<String>,
+    /// Whose own they must be.
+    pub own: Option<Own>,
     /// The person that was named.
     pub on_behalf_of: Option<String>,
     /// One of the deciding rows.
@@ -161,6 +166,7 @@ impl RefusalFilter {
     pub(super) fn search(&self) -> Search<'_> {
         let mut tests = Vec::new();
         push_times(&mut tests, self.after, self.before);
+        push_own(&mut tests, self.own.as_ref());
         Search {
             table: &TABLE,
             leads: self.leads(),
@@ -189,7 +195,7 @@ impl RefusalFilter {
         if let Some(code) = &self.code {
             leads.push(Lead::plain("c.code = ", "c.code || '' = ", code));
         }
-        if let Some(name) = &self.caller {
+        if let Some(name) = self.caller.as_deref().or_else(|| self.own.as_ref()?.only_name()) {
             leads.push(Lead::name(CALLER, CALLER_TEST, name));
         }
         if let Some(name) = &self.cluster {
@@ -209,6 +215,7 @@ fn read(row: &AnyRow) -> Result<Refusal, StoreError> {
         user: cells.optional_text("user_name")?,
         groups: cells.json("group_names")?,
         on_behalf_of: cells.optional_text("on_behalf_of")?,
+        proof: None,
         reason: cells.optional_text("reason")?,
         key_kind: cells.optional_text("key_kind")?,
         spki_sha256: cells.optional_octets("spki_sha256")?,

@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use super::engine::Engine;
 use super::state::State;
 use super::tokens::TokenRecord;
-use super::{StoreError, keys, policies, tokens};
+use super::{StoreError, identities, keys, policies, tokens};
 use crate::policy::PolicyRow;
 
 /// Compared in the recording transaction with the one row of `state`.
@@ -31,6 +31,8 @@ pub struct Snapshot {
     pub tokens: HashMap<String, TokenRecord>,
     /// SHA-256 of the SPKI of every blocked key.
     pub blocked_keys: HashSet<[u8; 32]>,
+    /// The numbers of bindings of names to subjects that hold no more.
+    pub released: HashSet<i64>,
 }
 
 impl super::Store {
@@ -54,7 +56,9 @@ impl super::Store {
                 let rows = policies::of_revision(connection, revisions.policy).await?;
                 let tokens = tokens::all(connection).await?;
                 let blocked_keys = keys::all(connection).await?;
+                let released = identities::released(connection).await?;
                 Ok(Snapshot {
+                    released,
                     revisions,
                     rows,
                     tokens: tokens.into_iter().map(|token| (token.id.clone(), token)).collect(),

@@ -172,12 +172,16 @@ impl TestApp {
 
     /// One that knows callers in these ways too.
     pub async fn with_auth(settings: &AuthSettings, policies: &str) -> Self {
-        let made = Self::with_policies(policies).await;
-        let Self { app, folder, database, router } = made;
+        Self::with_ways(policies, |_| settings.clone()).await
+    }
+
+    /// The same; `settings` is given the folder for its files.
+    pub async fn with_ways(policies: &str, settings: impl FnOnce(&Path) -> AuthSettings) -> Self {
+        let Self { app, folder, database, router } = Self::with_policies(policies).await;
         drop(router);
         let app = Arc::into_inner(app).expect("nobody else has it");
         let names: Vec<_> = app.state().served.clusters.keys().cloned().collect();
-        let app = Arc::new(app.with_ways(Ways::open(settings, names).unwrap()));
+        let app = Arc::new(app.with_ways(Ways::open(&settings(folder.path()), names).unwrap()));
         app.check_ways().unwrap();
         Self { router: countersign::http::router(Arc::clone(&app)), app, folder, database }
     }

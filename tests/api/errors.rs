@@ -109,6 +109,10 @@ async fn callers(seen: &mut Seen) {
     seen.refused("role_missing", alice.get("/v1/audit").await);
     let carol = "?cluster=prod&on_behalf_of=carol";
     seen.refused("on_behalf_of_not_allowed", alice.sign(carol, csr("/CN=alice")).await);
+    let (portal, token) = (app.portal().await, [("on-behalf-of-token", "x")]);
+    let path = "/v1/sign?cluster=prod";
+    let unproven = portal.send(Method::POST, path, &token, csr("/CN=alice").into()).await;
+    seen.refused("proof_not_accepted", unproven);
     seen.refused("policy_denied", alice.sign("?cluster=prod", csr("/CN=bob")).await);
     seen.refused("too_many_refusals", alice.sign("?cluster=prod", csr("/CN=bob")).await);
     let app = TestApp::with_policies(renew::POLICIES).await;

@@ -11,11 +11,13 @@
 
 mod access;
 mod app;
+mod callers;
 mod check;
 mod csr;
 mod database;
 mod errors;
 mod hostile;
+mod issuer;
 mod limits;
 mod metrics;
 #[path = "../support/openapi.rs"]

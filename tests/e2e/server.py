@@ -236,7 +236,9 @@ def _pairs(table: dict) -> str:
 def _value(value) -> str:
     if isinstance(value, dict):
         return f"{{ {', '.join(f'{key} = {_value(inner)}' for key, inner in value.items())} }}"
-    # A JSON string, number, boolean or list of strings is a TOML one too.
+    if isinstance(value, list):
+        return f"[{', '.join(map(_value, value))}]"
+    # A JSON string, number or boolean is a TOML one too.
     return json.dumps(value)
 
 

@@ -9,8 +9,11 @@ use crate::policy::{Approval, Approver, Evidence, Person, PolicyRow, ReviewRow, 
 use crate::store::cells::Cells;
 use crate::store::statement::{Statement, chunks};
 use crate::store::tokens::{self, TokenRecord};
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, identities};
 use crate::time::Time;
+
+/// How the names of callers of an issuer begin.
+const OIDC: &str = "oidc:";
 
 /// The role of a token that approves.
 const ROLE: &str = "approver";
@@ -46,6 +49,8 @@ pub(super) struct Documents {
     tokens: HashMap<String, TokenRecord>,
     /// By name, the newest first.
     versions: HashMap<String, Vec<Version>>,
+    /// Names of approvers that belong to a subject, with the numbers since when.
+    bound: HashMap<String, i64>,
 }
 
 impl Documents {
@@ -54,13 +59,18 @@ impl Documents {
         requests: &[HeldRequest],
     ) -> Result<Self, StoreError> {
         if requests.is_empty() {
-            return Ok(Self { tokens: HashMap::new(), versions: HashMap::new() });
+            return Ok(Self { tokens: HashMap::new(), versions: HashMap::new(), bound: HashMap::new() });
         }
         let tokens = tokens::all(connection).await?;
         let rows = requests.iter().flat_map(|request| &request.reviews);
         let names: BTreeSet<&str> = rows.map(|row| row.name.as_str()).collect();
         let versions = versions(connection, &names, &tokens).await?;
-        Ok(Self { tokens: tokens.into_iter().map(|token| (token.id.clone(), token)).collect(), versions })
+        let approvers = requests.iter().flat_map(|request| &request.approvals);
+        let approvers: BTreeSet<&str> = approvers.map(|approval| approval.approver.as_str()).collect();
+        let approvers = approvers.into_iter().filter(|approver| approver.starts_with(OIDC));
+        let bound = identities::bound(connection, approvers).await?;
+        let tokens = tokens.into_iter().map(|token| (token.id.clone(), token)).collect();
+        Ok(Self { tokens, versions, bound })
     }
 
     /// Of a request that is open, only approvals whose credential holds at `now`.
@@ -89,9 +99,13 @@ impl Documents {
         })
     }
 
-    /// On the command line there is no credential but the account.
+    /// On the command line there is no credential but the account, and one of an issuer ends soon: its
+    /// name must still be the same subject's.
     fn holds(&self, approval: &RecordedApproval, now: Time) -> bool {
-        let Some(id) = &approval.token_id else { return true };
+        let Some(id) = &approval.token_id else {
+            let bound = || self.bound.get(&approval.approver).is_some_and(|since| *since < approval.number);
+            return !approval.approver.starts_with(OIDC) || bound();
+        };
         self.tokens.get(id).is_some_and(|token| {
             token.revoked_at.is_none()
                 && token.expires_at > now
@@ -124,6 +138,7 @@ pub(super) async fn load_approvals(
         for row in select.all(&mut *connection).await? {
             let cells = Cells::new(&row, "request_approvals", "number");
             let approval = RecordedApproval {
+                number: cells.integer("number")?,
                 at: cells.time("at")?,
                 approver: cells.text("approver")?,
                 groups: cells.optional_json("caller_groups")?.unwrap_or_default(),

@@ -199,6 +199,8 @@ pub struct Closed {
 /// An approval as it was recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordedApproval {
+    /// Of its event.
+    pub number: i64,
     /// When.
     pub at: Time,
     /// As he came in: `token:alice`, `cli:root`.

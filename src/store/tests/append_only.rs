@@ -49,6 +49,7 @@ const POSTGRES: &[(&str, &str)] = &[
     ("TRUNCATE state", "never deleted"),
     ("TRUNCATE requests CASCADE", "never deleted"),
     ("TRUNCATE request_approvals", "never deleted"),
+    ("TRUNCATE identities", "never deleted"),
 ];
 
 #[tokio::test]
@@ -65,6 +66,8 @@ async fn no_statement_changes_or_deletes_what_is_recorded() {
     ledger.create_token(&token("portal"), &origin("cli:root")).await.unwrap();
     tokens::rotate(&ledger, "portal", rotation("next", NOW)).await;
     requests::approved(&ledger).await;
+    let subject = Subject { issuer: "https://idp.example".to_owned(), subject: "1234".to_owned() };
+    ledger.bind_identity("oidc:corp:alice", &subject, NOW, &origin("oidc:corp:alice")).await.unwrap();
     let own = if ledger.is_sqlite() { SQLITE } else { POSTGRES };
     let both = [
         ("UPDATE certificates SET user_name = 'root'", "append-only"),
@@ -114,6 +117,10 @@ async fn no_statement_changes_or_deletes_what_is_recorded() {
         ("DELETE FROM requests", "never deleted"),
         ("UPDATE request_approvals SET comment = 'x'", "never changed"),
         ("DELETE FROM request_approvals", "never deleted"),
+        ("UPDATE identities SET subject = 'x'", "only released"),
+        ("UPDATE identities SET since = 0", "only released"),
+        ("UPDATE identities SET released = NULL", "only released"),
+        ("DELETE FROM identities", "never deleted"),
         ("UPDATE state SET number = 0", "never go back"),
         ("UPDATE state SET token_revision = 0", "never go back"),
         ("DELETE FROM state", "never deleted"),

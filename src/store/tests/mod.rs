@@ -4,6 +4,7 @@
 
 mod append_only;
 mod changes;
+mod identities;
 mod limits;
 mod lost_answer;
 mod migrating;
@@ -286,6 +287,7 @@ impl Sample<'_> {
                 .map(|(key, print)| Idempotency { key: key.to_owned(), fingerprint: [print; 32] }),
             renews: None,
             collects: self.collects,
+            proof: None,
         }
     }
 }
@@ -325,6 +327,7 @@ fn refusal() -> RefusalToRecord {
         user: Some("mallory".to_owned()),
         groups: vec!["ops".to_owned(), "ops".to_owned()],
         on_behalf_of: None,
+        proof: None,
         reason: None,
         key_kind: Some("p-256".to_owned()),
         spki_sha256: Some([9; 32]),

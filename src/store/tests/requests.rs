@@ -47,6 +47,7 @@ async fn wish(ledger: &Ledger, id: u8) -> RequestToHold {
         on_behalf_of: None,
     };
     RequestToHold {
+        own: Own::always("token:portal".to_owned()),
         id: HeldId([id; 16]),
         held: Held::for_tests(ask, HOUR, seen.policy, vec![review()]),
         csr: vec![id; 3],
@@ -58,6 +59,7 @@ async fn wish(ledger: &Ledger, id: u8) -> RequestToHold {
         lapses_at: NOW.after(HOUR),
         most_pending: 20,
         seen,
+        proof: None,
         idempotency: None,
     }
 }

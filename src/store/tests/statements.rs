@@ -95,6 +95,11 @@ async fn write(ledger: &Ledger) {
     ledger.block_key([1; 32], "leaked", NOW, &root).await.unwrap();
     ledger.block_key([2; 32], "leaked", NOW, &root).await.unwrap();
     ledger.unblock_key([1; 32], NOW, &root).await.unwrap();
+    for subject in ["1", "2"] {
+        let subject = Subject { issuer: "https://idp.example".to_owned(), subject: subject.to_owned() };
+        ledger.bind_identity("oidc:corp:alice", &subject, NOW, &root).await.unwrap();
+    }
+    ledger.release_identity("oidc:corp:alice", None, NOW, &root).await.unwrap().unwrap();
     ledger.bind_to_authority(CA).await.unwrap();
     ledger.accept_clock(NOW, &root).await.unwrap();
     let seen = ledger.revisions().await.unwrap();
@@ -151,6 +156,7 @@ async fn read(ledger: &Ledger) {
         group: text(),
         cluster: text(),
         caller: text(),
+        own: Some(own()),
         on_behalf_of: text(),
         serial: Some(serial(1)),
         sha256: Some([0; 32]),
@@ -178,6 +184,7 @@ async fn read(ledger: &Ledger) {
         group: text(),
         cluster: text(),
         caller: text(),
+        own: Some(own()),
         on_behalf_of: text(),
         policy: text(),
         code: text(),
@@ -210,6 +217,12 @@ async fn read(ledger: &Ledger) {
     }
 }
 
+/// Two names, each for some time.
+fn own() -> Own {
+    let tenure = |caller: &str| Tenure { caller: caller.to_owned(), above: 0, below: 9 };
+    Own::of(vec![tenure("oidc:corp:alice"), tenure("oidc:corp:al")])
+}
+
 /// What charts, the page about a user and the check read.
 async fn read_for_reports(ledger: &Ledger) {
     for by in By::ALL {
@@ -219,8 +232,11 @@ async fn read_for_reports(ledger: &Ledger) {
             ledger.count_refusals(&RefusalFilter { user, ..RefusalFilter::default() }, by).await.unwrap();
         }
     }
-    for caller in [None, Some("token:portal")] {
-        ledger.user_summary("alice", caller).await.unwrap();
+    for own in [None, Some(own()), Some(Own::of(Vec::new()))] {
+        ledger.user_summary("alice", own.as_ref()).await.unwrap();
+    }
+    for caller in [None, Some("oidc:corp:alice")] {
+        ledger.identities(caller, Span::all(Order::OldestFirst, 10)).await.unwrap();
     }
     ledger.newest_number().await.unwrap();
     let newest = Span::all(Order::NewestFirst, 10);

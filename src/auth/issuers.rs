@@ -1,0 +1,430 @@
+//! Every configured issuer of JWTs with its keys. Key sets are never merged: which one verifies a token
+//! says who vouches for it.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use zeroize::Zeroizing;
+
+use super::fetch::Fetcher;
+use super::jwt::{self, Algorithm, Claims, JwtError, KeySet, Standing, Unverified};
+use super::kubernetes::KubernetesSettings;
+use super::oidc::{OidcSettings, Vouched};
+use super::url::HttpsUrl;
+use super::verified::{Remembered, Verified};
+use crate::time::{Lifetime, Time};
+
+/// The least time between two looks for new keys.
+const BETWEEN_LOOKS: Duration = Duration::from_mins(1);
+
+/// The same while there are no keys at all.
+const BETWEEN_FIRST_LOOKS: Duration = Duration::from_secs(5);
+
+/// How old keys may become before they are looked for without being missed, so that a key that its
+/// issuer takes back is taken back here.
+const STALE: Duration = Duration::from_mins(5);
+
+/// The largest key file, in bytes.
+const LARGEST_FILE: u64 = 256 * 1_024;
+
+/// How many keys a signature without a `kid` is tried with.
+const MOST_TRIES: usize = 8;
+
+/// What an issuer's tokens say of whom.
+#[derive(Debug)]
+enum Kind {
+    Oidc(OidcSettings),
+    Kubernetes(KubernetesSettings),
+}
+
+/// Where keys come from.
+#[derive(Debug)]
+enum Place {
+    File(PathBuf),
+    /// From the issuer's discovery document (OpenID Connect Discovery section 4).
+    Discovery {
+        issuer: HttpsUrl,
+        fetcher: Fetcher,
+    },
+    /// From this URL.
+    Server {
+        url: HttpsUrl,
+        fetcher: Fetcher,
+        token_file: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug)]
+struct Issuer {
+    kind: Kind,
+    place: Place,
+    keys: RwLock<Held>,
+    /// One look at a time; when the last one began.
+    looking: tokio::sync::Mutex<Option<Instant>>,
+}
+
+/// The keys that hold, or why there are none.
+#[derive(Clone, Debug, Default)]
+struct Held {
+    keys: Arc<KeySet>,
+    closed: Option<String>,
+}
+
+/// All of them.
+#[derive(Debug, Default)]
+pub struct Issuers {
+    all: Vec<Issuer>,
+    verified: Verified,
+    /// Taken while keys of one are compared with those of the others.
+    installing: Mutex<()>,
+}
+
+/// By what a JWT was verified, to look again whether it still is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proof {
+    /// The issuer's place in the configuration.
+    issuer: usize,
+    key: [u8; 32],
+}
+
+impl Issuer {
+    fn name(&self) -> String {
+        match &self.kind {
+            Kind::Oidc(settings) => format!("auth.oidc {}", settings.name),
+            Kind::Kubernetes(settings) => format!("auth.kubernetes {}", settings.cluster),
+        }
+    }
+
+    fn issuer(&self) -> &str {
+        match &self.kind {
+            Kind::Oidc(settings) => &settings.issuer,
+            Kind::Kubernetes(settings) => &settings.issuer,
+        }
+    }
+
+    fn rules(&self) -> (&str, &[Algorithm], Lifetime) {
+        match &self.kind {
+            Kind::Oidc(own) => (&own.audience, &own.algorithms, own.max_token_age),
+            Kind::Kubernetes(own) => (&own.audience, &own.algorithms, own.max_token_age),
+        }
+    }
+
+    fn held(&self) -> Held {
+        self.keys.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The key that signed `token`.
+    fn verify(&self, token: &Unverified<'_>) -> Result<[u8; 32], JwtError> {
+        let algorithm = token.header.algorithm;
+        if !self.rules().1.contains(&algorithm) {
+            return Err(JwtError::AlgorithmNotAllowed);
+        }
+        let held = self.held();
+        if let Some(why) = held.closed {
+            return Err(JwtError::SourceClosed(why));
+        }
+        let mut found = false;
+        for key in held.keys.candidates(token.header.key_id.as_deref(), algorithm).take(MOST_TRIES) {
+            found = true;
+            if token.is_signed_by(key) {
+                return Ok(key.fingerprint);
+            }
+        }
+        Err(if found { JwtError::Signature } else { JwtError::KeyUnknown })
+    }
+
+    /// What verified claims say.
+    fn vouch(&self, claims: &Claims, now: Time) -> Result<Vouched, JwtError> {
+        let (audience, _, most) = self.rules();
+        let standing = Standing::read(claims, audience, most)?;
+        standing.check(now)?;
+        let caller = match &self.kind {
+            Kind::Oidc(settings) => settings.caller(claims)?,
+            Kind::Kubernetes(settings) => settings.caller(&standing.subject, claims)?,
+        };
+        Ok(Vouched { caller, issuer: self.issuer().to_owned(), standing })
+    }
+
+    async fn fetch(&self) -> Result<KeySet, String> {
+        let octets = match &self.place {
+            Place::File(path) => read_file(path).map_err(|error| format!("{}: {error}", path.display()))?,
+            Place::Discovery { issuer, fetcher } => {
+                let url = jwks_uri(
+                    issuer,
+                    &fetcher.get(&issuer.join("/.well-known/openid-configuration")?, None).await?,
+                )?;
+                fetcher.get(&url, None).await?.to_vec()
+            }
+            Place::Server { url, fetcher, token_file } => {
+                let token = token_file.as_deref().map(read_token).transpose()?;
+                fetcher.get(url, token.as_ref().map(|token| token.as_str())).await?.to_vec()
+            }
+        };
+        KeySet::read(&octets).map_err(|reason| format!("the key set: {reason}"))
+    }
+}
+
+/// Not as other secrets are: Kubernetes mounts it readable, and it says little.
+fn read_token(path: &Path) -> Result<Zeroizing<String>, String> {
+    let octets =
+        read_file(path).map(Zeroizing::new).map_err(|error| format!("{}: {error}", path.display()))?;
+    let text = std::str::from_utf8(&octets).map_err(|_| format!("{}: it is no text", path.display()))?;
+    Ok(Zeroizing::new(text.trim().to_owned()))
+}
+
+fn read_file(path: &Path) -> std::io::Result<Vec<u8>> {
+    use std::io::Read as _;
+    let mut octets = Vec::new();
+    std::fs::File::open(path)?.take(LARGEST_FILE).read_to_end(&mut octets)?;
+    Ok(octets)
+}
+
+/// Where the document says that the keys are, if it is the document of `issuer`.
+fn jwks_uri(issuer: &HttpsUrl, document: &[u8]) -> Result<HttpsUrl, String> {
+    let document = jwt::object(document).ok_or("the discovery document is no JSON object")?;
+    if document.get("issuer").and_then(Value::as_str) != Some(&issuer.to_string()) {
+        return Err(format!("the discovery document is not that of {issuer}: its issuer is another"));
+    }
+    let uri =
+        document.get("jwks_uri").and_then(Value::as_str).ok_or("the discovery document has no jwks_uri")?;
+    HttpsUrl::parse(uri).map_err(|reason| format!("jwks_uri: {reason}"))
+}
+
+impl Issuers {
+    /// Opens the configured issuers: keys in files are read, others when they are first needed.
+    ///
+    /// # Errors
+    /// A file is not what it must be, or two issuers have one key.
+    pub fn open(oidc: &[OidcSettings], kubernetes: &[KubernetesSettings]) -> Result<Self, String> {
+        let mut issuers = Vec::new();
+        for (index, settings) in oidc.iter().enumerate() {
+            let place = match &settings.jwks_file {
+                Some(path) => Ok(Place::File(path.clone())),
+                None => discovery(settings),
+            };
+            let place = place.map_err(|reason| format!("auth.oidc[{index}].{reason}"))?;
+            issuers.push((Kind::Oidc(settings.clone()), place));
+        }
+        for (index, settings) in kubernetes.iter().enumerate() {
+            let place = server(settings).map_err(|reason| format!("auth.kubernetes[{index}].{reason}"))?;
+            issuers.push((Kind::Kubernetes(settings.clone()), place));
+        }
+        let issuers = issuers.into_iter().map(|(kind, place)| Issuer {
+            kind,
+            place,
+            keys: RwLock::default(),
+            looking: tokio::sync::Mutex::default(),
+        });
+        let opened = Self { all: issuers.collect(), ..Self::default() };
+        opened.check_issuers()?;
+        opened.load_files()?;
+        Ok(opened)
+    }
+
+    /// One OIDC source for one `iss`: two would have the same keys.
+    fn check_issuers(&self) -> Result<(), String> {
+        for (place, issuer) in self.all.iter().enumerate() {
+            let both_oidc =
+                |other: &&Issuer| matches!((&issuer.kind, &other.kind), (Kind::Oidc(_), Kind::Oidc(_)));
+            let before = self.all.iter().take(place).filter(both_oidc);
+            if let Some(other) = before.into_iter().find(|other| other.issuer() == issuer.issuer()) {
+                return Err(format!(
+                    "{} and {} have one issuer, so one key would be under two sources",
+                    other.name(),
+                    issuer.name()
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn load_files(&self) -> Result<(), String> {
+        for (place, issuer) in self.all.iter().enumerate() {
+            let Place::File(path) = &issuer.place else { continue };
+            let wrong = |reason: String| format!("{}: {}: {reason}", issuer.name(), path.display());
+            let octets = read_file(path).map_err(|error| wrong(error.to_string()))?;
+            let keys = KeySet::read(&octets).map_err(wrong)?;
+            self.install(place, keys)?;
+        }
+        Ok(())
+    }
+
+    /// Takes over new keys of one issuer. A key that another one has closes this one: nobody could tell
+    /// whose a token is.
+    fn install(&self, place: usize, keys: KeySet) -> Result<(), String> {
+        let Some(issuer) = self.all.get(place) else { return Ok(()) };
+        let _one_at_a_time = self.installing.lock().unwrap_or_else(PoisonError::into_inner);
+        for reason in &keys.left_out {
+            tracing::warn!(auth.source = issuer.name(), reason, "a key is left out");
+        }
+        let own = keys.fingerprints();
+        let shared =
+            self.all.iter().enumerate().find(|(other, issuer)| {
+                *other != place && own.iter().any(|key| issuer.held().keys.holds(key))
+            });
+        let closed = shared.map(|(_, other)| {
+            format!(
+                "{} and {} have a key in common, so a token could be of either",
+                issuer.name(),
+                other.name()
+            )
+        });
+        let held = match &closed {
+            None => Held { keys: Arc::new(keys), closed: None },
+            Some(why) => Held { keys: Arc::default(), closed: Some(why.clone()) },
+        };
+        *issuer.keys.write().unwrap_or_else(PoisonError::into_inner) = held;
+        closed.map_or(Ok(()), Err)
+    }
+
+    /// Whether any is configured.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    /// What stands in the way of single issuers.
+    #[must_use]
+    pub fn problems(&self) -> Vec<String> {
+        let problem = |issuer: &Issuer| {
+            let held = issuer.held();
+            let none = held
+                .keys
+                .fingerprints()
+                .is_empty()
+                .then(|| format!("{}: its keys could not be read yet", issuer.name()));
+            held.closed.or(none)
+        };
+        self.all.iter().filter_map(problem).collect()
+    }
+
+    /// Looks for the keys of every issuer once, before anybody needs them. Who does not answer is looked
+    /// for again later.
+    ///
+    /// # Errors
+    /// Two issuers have one key.
+    pub async fn first_look(&self) -> Result<(), String> {
+        self.refresh().await;
+        let closed = self.all.iter().find_map(|issuer| issuer.held().closed);
+        closed.map_or(Ok(()), Err)
+    }
+
+    /// Looks for new keys where the last look is long ago. Old ones are kept through an outage.
+    pub async fn refresh(&self) {
+        for place in 0..self.all.len() {
+            self.look(place, STALE).await;
+        }
+    }
+
+    /// Looks for the keys of one issuer, if the last look is `since` ago. One that fails changes nothing.
+    async fn look(&self, place: usize, since: Duration) {
+        let Some(issuer) = self.all.get(place) else { return };
+        let mut last = issuer.looking.lock().await;
+        let empty = issuer.held().keys.fingerprints().is_empty();
+        let pause = if empty { BETWEEN_FIRST_LOOKS } else { since };
+        if last.is_some_and(|last| last.elapsed() < pause) {
+            return;
+        }
+        *last = Some(Instant::now());
+        let taken = match issuer.fetch().await {
+            Ok(keys) => self.install(place, keys),
+            Err(reason) => Err(reason),
+        };
+        if let Err(error) = taken {
+            tracing::error!(auth.source = issuer.name(), error, "its keys were not taken over");
+        }
+    }
+
+    /// Whom a JWT speaks of, once a key of its issuer has verified it; and by what.
+    ///
+    /// # Errors
+    /// Why it is no credential.
+    pub async fn verify(&self, text: &str, now: Time) -> Result<(Vouched, Proof), JwtError> {
+        if let Some(known) = self.verified.get(text)
+            && self.holds(&known.proof)
+        {
+            known.vouched.standing.check(now)?;
+            return Ok((known.vouched.clone(), known.proof.clone()));
+        }
+        let token = Unverified::read(text)?;
+        let (place, key) = self.find(&token).await?;
+        let issuer = self.all.get(place).ok_or(JwtError::IssuerUnknown)?;
+        let vouched = issuer.vouch(&token.into_claims(), now)?;
+        let proof = Proof { issuer: place, key };
+        self.verified.put(text, Remembered { vouched: vouched.clone(), proof: proof.clone() }, now);
+        Ok((vouched, proof))
+    }
+
+    /// The issuer whose key verifies `token`. New keys are looked for where none has its `kid`.
+    async fn find(&self, token: &Unverified<'_>) -> Result<(usize, [u8; 32]), JwtError> {
+        let claimed = token.issuer()?;
+        let named: Vec<usize> = self
+            .all
+            .iter()
+            .enumerate()
+            .filter(|(_, one)| one.issuer() == claimed)
+            .map(|(place, _)| place)
+            .collect();
+        if named.is_empty() {
+            return Err(JwtError::IssuerUnknown);
+        }
+        let error = match self.try_all(&named, token) {
+            Ok(found) => return Ok(found),
+            Err(error) => error,
+        };
+        // Several clusters have one iss and, by chance, one kid.
+        let worth_a_look =
+            matches!(error, JwtError::KeyUnknown | JwtError::SourceClosed(_)) || named.len() > 1;
+        if !worth_a_look {
+            return Err(error);
+        }
+        for place in &named {
+            self.look(*place, BETWEEN_LOOKS).await;
+        }
+        self.try_all(&named, token)
+    }
+
+    fn try_all(&self, named: &[usize], token: &Unverified<'_>) -> Result<(usize, [u8; 32]), JwtError> {
+        let mut error = JwtError::KeyUnknown;
+        for place in named {
+            match self.all.get(*place).map(|issuer| issuer.verify(token)) {
+                Some(Ok(key)) => return Ok((*place, key)),
+                Some(Err(JwtError::KeyUnknown)) | None => {}
+                Some(Err(other)) => error = other,
+            }
+        }
+        Err(error)
+    }
+
+    /// Whether the tokens of this issuer show that a person is behind a request.
+    #[must_use]
+    pub fn proves_persons(&self, proof: &Proof) -> bool {
+        let issuer = self.all.get(proof.issuer);
+        issuer.is_some_and(|issuer| matches!(&issuer.kind, Kind::Oidc(settings) if settings.proves_persons))
+    }
+
+    /// Whether the issuer still has the key.
+    #[must_use]
+    pub fn holds(&self, proof: &Proof) -> bool {
+        self.all.get(proof.issuer).is_some_and(|issuer| issuer.held().keys.holds(&proof.key))
+    }
+}
+
+fn discovery(settings: &OidcSettings) -> Result<Place, String> {
+    let issuer = HttpsUrl::parse(&settings.issuer).map_err(|reason| format!("issuer: {reason}"))?;
+    let fetcher = Fetcher::new(settings.ca_file.as_deref()).map_err(|reason| format!("ca_file: {reason}"))?;
+    Ok(Place::Discovery { issuer, fetcher })
+}
+
+fn server(settings: &KubernetesSettings) -> Result<Place, String> {
+    if let Some(path) = &settings.jwks_file {
+        return Ok(Place::File(path.clone()));
+    }
+    let server = settings.server.as_deref().unwrap_or_default();
+    let url = HttpsUrl::parse(server).and_then(|url| url.join("/openid/v1/jwks"));
+    let url = url.map_err(|reason| format!("server: {reason}"))?;
+    let fetcher = Fetcher::new(settings.ca.as_deref()).map_err(|reason| format!("ca: {reason}"))?;
+    Ok(Place::Server { url, fetcher, token_file: settings.token_file.clone() })
+}
