@@ -80,6 +80,7 @@ pub struct Client {
     authorization: Option<String>,
     certificate: Option<ClientCertificate>,
     peer: Option<IpAddr>,
+    headers: Vec<(String, String)>,
 }
 
 /// An answer that openapi.yaml allows.
@@ -213,7 +214,8 @@ impl TestApp {
 
     /// One without a credential.
     pub fn nobody(&self) -> Client {
-        Client { router: self.router.clone(), authorization: None, certificate: None, peer: None }
+        let router = self.router.clone();
+        Client { router, authorization: None, certificate: None, peer: None, headers: Vec::new() }
     }
 
     /// One with whatever stands in `Authorization`.
@@ -356,6 +358,12 @@ impl Client {
         Self { certificate: other.certificate.clone(), ..self.clone() }
     }
 
+    /// The same with one more line in the head of every request.
+    pub fn with_header(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
     /// The same from this address.
     pub fn at_address(&self, address: &str) -> Self {
         self.from(address.parse().unwrap())
@@ -392,8 +400,9 @@ impl Client {
         if let Some(authorization) = &self.authorization {
             request = request.header("authorization", authorization);
         }
-        for (name, value) in headers {
-            request = request.header(*name, *value);
+        let own = self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        for (name, value) in own.chain(headers.iter().copied()) {
+            request = request.header(name, value);
         }
         let mut request = request.extension(BodyTime(Duration::from_millis(100))).body(body).unwrap();
         if let Some(certificate) = &self.certificate {

@@ -13,6 +13,7 @@ mod access;
 mod app;
 mod callers;
 mod check;
+mod company;
 mod csr;
 mod database;
 mod errors;

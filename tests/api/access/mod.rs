@@ -7,15 +7,19 @@
 //! that does.
 
 mod rules;
+mod ways;
 mod world;
 
 use std::collections::BTreeSet;
+use std::future::ready;
 
 use countersign::http::{Access, ROUTES, Route};
+use serde_json::Value;
 
 use self::rules::{Others, RULES, Rule};
 use self::world::World;
 use crate::app::{Client, TestApp};
+use crate::issuer::with;
 
 const ROLES: [&str; 4] = ["requester", "auditor", "admin", "approver"];
 
@@ -47,14 +51,60 @@ const STRANGERS: &[(&str, Stranger)] = &[
     ("an expired token", |world| world.expired.clone()),
     ("a revoked token", |world| world.revoked.clone()),
     ("a secret that was replaced and whose grace is over", |world| world.replaced.clone()),
+    ("an expired JWT", |world| ways::signed_in(&world.app, &with(&admin(), "exp", crate::app::NOON.unix()))),
+    ("a JWT for another service", |world| ways::signed_in(&world.app, &with(&admin(), "aud", "grafana"))),
+    ("a JWT that another issuer signed", |world| ways::signed_in_elsewhere(&world.app, &admin())),
+    ("a JWT of an issuer that nobody knows", |world| {
+        ways::signed_in(&world.app, &with(&admin(), "iss", "https://evil.example"))
+    }),
+    ("a JWT that lacks what is required", |world| {
+        ways::signed_in(&world.app, &with(&admin(), "hd", "evil.example"))
+    }),
+    ("a name that is another subject's", |world| {
+        ways::signed_in(&world.app, &with(&admin(), "sub", "another"))
+    }),
+    ("a pod's token for the API server", |world| {
+        ways::pod(&world.app, &with(&robot(), "aud", "https://kubernetes.default.svc"))
+    }),
+    ("a pod's expired token", |world| ways::pod(&world.app, &with(&robot(), "exp", crate::app::NOON.unix()))),
+    ("a pod's token of no cluster here", |world| ways::signed_in(&world.app, &robot())),
+    ("a client certificate of somebody", |world| world.companies.foreigner(&world.app)),
+    ("a proxy's word without its secret", |world| {
+        ways::through_proxy(&world.app, "only-admin", &ROLES, "0123456789abcdef0123456789abcdeF")
+    }),
+    ("a proxy's word from elsewhere", |world| {
+        ways::proxied(&world.app, "only-admin", &ROLES).at_address("10.0.1.7")
+    }),
+    ("a proxy's word, twice", |world| {
+        ways::proxied(&world.app, "only-admin", &ROLES).with_header("x-forwarded-user", "only-admin")
+    }),
 ];
+
+/// What a sound JWT says of who may everything.
+fn admin() -> Value {
+    ways::person("only-admin", &ROLES)
+}
+
+/// What a sound token says of a service account that may much.
+fn robot() -> Value {
+    ways::account("only-admin", &["admin"])
+}
 
 /// Somebody of one name with these roles.
 type Caller = for<'w> fn(&'w World, &'w str, &'w [&'w str]) -> world::Making<'w>;
 
 /// Every way to authenticate that opens something.
-const CALLERS: &[(&str, Caller)] =
-    &[("an API token", |world, name, roles| Box::pin(world.app.client(name, roles, true)))];
+const CALLERS: &[(&str, Caller)] = &[
+    ("an API token", |world, name, roles| Box::pin(world.app.client(name, roles, true))),
+    ("OpenID Connect", |world, name, roles| {
+        Box::pin(ready(ways::signed_in(&world.app, &ways::person(name, roles))))
+    }),
+    ("a service account", |world, name, roles| {
+        Box::pin(ready(ways::pod(&world.app, &ways::account(name, roles))))
+    }),
+    ("a client certificate", |world, name, _| Box::pin(ready(world.companies.device(&world.app, name)))),
+    ("a trusted proxy", |world, name, roles| Box::pin(ready(ways::proxied(&world.app, name, roles)))),
+];
 
 fn named(route: &Route) -> String {
     format!("{} {}", route.method, route.path)
@@ -136,25 +186,38 @@ async fn the_right_credential_opens_every_route() {
 #[tokio::test]
 async fn what_is_another_callers_is_not_there() {
     let shared = World::new().await;
-    for route in ROUTES {
+    for (number, route) in ROUTES.iter().enumerate() {
         let (fresh, rule) = (fresh_for(route).await, rule(route));
         let world = fresh.as_ref().unwrap_or(&shared);
-        let answer = world.ask(world.other(rule), rule).await;
-        let (status, text) = (answer.status.as_u16(), answer.text());
-        match rule.others {
-            Others::NotThere => assert_eq!(status, 404, "{}: {text}", named(route)),
-            Others::NotAllowed => assert_eq!(status, 403, "{}: {text}", named(route)),
-            Others::Empty => {
-                assert_eq!(status, 200, "{}: {text}", named(route));
-                assert!(!text.contains("alice"), "{}: {text}", named(route));
+        if rule.role != "certificate" && rule.others != Others::Everybodys {
+            let name = format!("only-{}-{number}", rule.role);
+            for (kind, caller) in CALLERS {
+                let other = caller(world, &name, &[rule.role]).await;
+                keeps_from(&other, world, rule, kind).await;
             }
-            // What alice's request leaves to the other, and nothing of alice's.
-            Others::Everybodys => assert_eq!(status, rule.status, "{}: {text}", named(route)),
         }
+        keeps_from(world.other(rule), world, rule, "another").await;
         let own = world.ask(world.owner(rule), rule).await;
         if matches!(rule.others, Others::NotThere | Others::NotAllowed) {
             assert_eq!(own.status.as_u16(), rule.status, "{}: is still there", named(route));
         }
+    }
+}
+
+/// Asks as `other`, and looks that nothing of the owner's comes of it.
+async fn keeps_from(other: &Client, world: &World, rule: &Rule, kind: &str) {
+    let answer = world.ask(other, rule).await;
+    let (status, text) = (answer.status.as_u16(), answer.text());
+    let what = format!("{kind}: {} {}: {text}", rule.method, rule.path);
+    match rule.others {
+        Others::NotThere => assert_eq!(status, 404, "{what}"),
+        Others::NotAllowed => assert_eq!(status, 403, "{what}"),
+        Others::Empty => {
+            assert_eq!(status, 200, "{what}");
+            assert!(!text.contains("alice"), "{what}");
+        }
+        // What alice's request leaves to the other, and nothing of alice's.
+        Others::Everybodys => assert_eq!(status, rule.status, "{what}"),
     }
 }
 

@@ -65,6 +65,8 @@ pub const RULES: &[Rule] = &[
     rule("GET", "/v1/tokens/{name}", "auditor", Everybodys, 200),
     rule("DELETE", "/v1/tokens/{name}", "admin", Everybodys, 204),
     rule("POST", "/v1/tokens/{name}/rotate", "requester", NotThere, 201),
+    rule("GET", "/v1/identities", "auditor", Everybodys, 200),
+    rule("DELETE", "/v1/identities/{caller}", "admin", Everybodys, 204),
     rule("GET", "/v1/clusters", "requester", Everybodys, 200),
     rule("GET", "/v1/clusters/{name}/client-ca.pem", "requester", Everybodys, 200),
     rule("GET", "/v1/clusters/{name}/server-ca.pem", "requester", Everybodys, 200),

@@ -7,6 +7,7 @@ use countersign::auth::token;
 use serde_json::Value;
 
 use super::rules::Rule;
+use super::ways::{self, Companies};
 use crate::app::{Answer, Client, TestApp};
 use crate::csr::{Key, csr};
 
@@ -25,6 +26,7 @@ pub type Making<'w> = Pin<Box<dyn Future<Output = Client> + 'w>>;
 
 pub struct World {
     pub app: TestApp,
+    pub companies: Companies,
     alice: Client,
     bob: Client,
     carol: Client,
@@ -52,7 +54,10 @@ pub struct World {
 
 impl World {
     pub async fn new() -> Self {
-        let app = TestApp::with_policies(POLICIES).await;
+        let companies = Companies::new();
+        let app = TestApp::with_ways(POLICIES, |folder| companies.settings(folder)).await;
+        // The name belongs to this subject from now on.
+        ways::signed_in(&app, &ways::person("only-admin", &[])).get("/v1/whoami").await.expect(200);
         let (alice, carol) = (app.alice().await, app.approver("carol").await);
         let (bob, dave) = (app.bob().await, app.approver("dave").await);
         let (admin, other_admin) = (app.admin().await, app.client("admin-2", &["admin"], false).await);
@@ -88,6 +93,7 @@ impl World {
             wrong_secret: app.with_authorization(&forged),
             authorization: alice.authorization().to_owned(),
             app,
+            companies,
             alice,
             bob,
             carol,
@@ -136,6 +142,7 @@ impl World {
         let id = if rule.path.ends_with("/certificate") { &self.approved } else { &self.pending };
         let path = rule.path.replace("{id}", id).replace("{serial}", &self.serial);
         let path = path.replace("{spki_sha256}", &self.blocked).replace("{user}", "alice");
+        let path = path.replace("{caller}", "oidc:corp:only-admin");
         let path =
             path.replace("/clusters/{name}", "/clusters/prod").replace("/tokens/{name}", "/tokens/alice");
         let path = path.replace("{name}", "people") + rule.query;
@@ -152,6 +159,7 @@ impl World {
         let destroys = rule.method == "DELETE";
         let harmless = if destroys { Rule { query: "?no=such", ..harmless } } else { harmless };
         let answer = self.ask(client, &harmless).await;
+        assert_ne!(answer.status, 401, "{} {}: {}", rule.method, rule.path, answer.text());
         answer.status == 403 && answer.json()["code"] == "role_missing"
     }
 }

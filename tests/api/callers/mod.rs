@@ -4,7 +4,7 @@ mod forged_tokens;
 mod identities;
 mod oidc;
 mod on_behalf_of;
-mod service_accounts;
+pub mod service_accounts;
 
 use std::path::Path;
 
@@ -23,7 +23,7 @@ policies:
 "#;
 
 /// The source `corp`, which takes what [`crate::issuer::alice`] says.
-fn corp(folder: &Path) -> String {
+pub fn corp(folder: &Path) -> String {
     let keys = folder.join("corp.json");
     std::fs::write(&keys, IDP.jwks().to_string()).unwrap();
     format!(
@@ -34,7 +34,7 @@ fn corp(folder: &Path) -> String {
     )
 }
 
-fn binding(role: &str, callers: &[&str]) -> RoleBinding {
+pub fn binding(role: &str, callers: &[&str]) -> RoleBinding {
     let callers = callers.iter().map(ToString::to_string).collect();
     RoleBinding { role: role.to_owned(), callers, on_behalf_of: false }
 }

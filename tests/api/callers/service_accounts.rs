@@ -1,5 +1,8 @@
 //! Tokens of service accounts: the keys say of which cluster they are, since clusters share their `iss`.
 
+use std::path::Path;
+
+use countersign::auth::kubernetes::KubernetesSettings;
 use countersign::auth::{AuthSettings, Ways};
 use countersign::pki::name::ShortName;
 use serde_json::{Value, json};
@@ -11,7 +14,8 @@ use crate::issuer::{IDP, Issuer, OTHER, with};
 
 const USUAL: &str = "https://kubernetes.default.svc.cluster.local";
 
-fn pod(namespace: &str, name: &str) -> Value {
+/// What a token of this service account says.
+pub fn pod(namespace: &str, name: &str) -> Value {
     json!({
         "iss": USUAL,
         "sub": format!("system:serviceaccount:{namespace}:{name}"),
@@ -28,7 +32,8 @@ fn pod(namespace: &str, name: &str) -> Value {
     })
 }
 
-fn settings(folder: &std::path::Path, clusters: &[(&str, &Issuer)]) -> AuthSettings {
+/// Each cluster with the issuer of its tokens.
+pub fn clusters(folder: &Path, issuers: &[(&str, &Issuer)]) -> Vec<KubernetesSettings> {
     let of = |(cluster, issuer): &(&str, &Issuer)| {
         let keys = folder.join(format!("{cluster}.json"));
         std::fs::write(&keys, issuer.jwks().to_string()).unwrap();
@@ -38,8 +43,12 @@ fn settings(folder: &std::path::Path, clusters: &[(&str, &Issuer)]) -> AuthSetti
         );
         toml::from_str(&text).unwrap()
     };
+    issuers.iter().map(of).collect()
+}
+
+fn settings(folder: &Path, issuers: &[(&str, &Issuer)]) -> AuthSettings {
     AuthSettings {
-        kubernetes: clusters.iter().map(of).collect(),
+        kubernetes: clusters(folder, issuers),
         roles: vec![binding("requester", &["sa:prod:ci:*"])],
         ..AuthSettings::default()
     }

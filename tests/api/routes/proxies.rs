@@ -1,19 +1,13 @@
 //! Callers of `[[auth.mtls]]` and `[[auth.proxy]]`, whom roles of the configuration let in.
 
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::PathBuf;
-
 use countersign::auth::mtls::{MtlsSettings, NameFrom};
 use countersign::auth::proxy::ProxySettings;
 use countersign::auth::{AuthSettings, RoleBinding, Ways};
 use countersign::pki::name::ShortName;
-use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
-    KeyPair, KeyUsagePurpose, SanType,
-};
-use x509_parser::time::ASN1Time;
+use rcgen::SanType;
 
-use crate::app::{Client, NOON, TestApp};
+use crate::app::{Client, TestApp};
+use crate::company::{Company, SECRET};
 use crate::csr::csr;
 
 const POLICIES: &str = r#"
@@ -21,81 +15,6 @@ policies:
   - { name: robots, effect: allow, clusters: [prod], callers: ["proxy:ci:*"], users: ["{caller}"], groups: [dev] }
   - { name: people, effect: allow, clusters: [prod], callers: ["group:sso:devs"], users: ["alice"], groups: [dev] }
 "#;
-const SECRET: &str = "0123456789abcdef0123456789abcdef";
-
-/// What a CA of this name says of itself; valid around the time of the tests.
-pub fn authority(name: &str) -> CertificateParams {
-    let mut parameters = named(name);
-    parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    parameters.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-    parameters
-}
-
-fn named(name: &str) -> CertificateParams {
-    let mut parameters = CertificateParams::default();
-    parameters.distinguished_name = DistinguishedName::new();
-    if !name.is_empty() {
-        parameters.distinguished_name.push(DnType::CommonName, name);
-    }
-    let at = |seconds: i64| ASN1Time::from_timestamp(NOON.unix() + seconds).unwrap().to_datetime();
-    parameters.not_before = at(-3_600);
-    parameters.not_after = at(3_600);
-    parameters
-}
-
-/// A client's certificate as PEM.
-pub fn client(name: &str, names: Vec<SanType>, issuer: &Issuer<'_, KeyPair>) -> String {
-    let mut parameters = named(name);
-    parameters.subject_alt_names = names;
-    parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-    parameters.signed_by(&KeyPair::generate().unwrap(), issuer).unwrap().pem()
-}
-
-/// A CA on disk that has nothing to do with any cluster.
-struct Company {
-    folder: tempfile::TempDir,
-    issuer: Issuer<'static, KeyPair>,
-}
-
-impl Company {
-    fn new(name: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let (parameters, key) = (authority(name), KeyPair::generate().unwrap());
-        let root = parameters.self_signed(&key).unwrap().pem();
-        std::fs::write(folder.path().join("ca.pem"), root).unwrap();
-        let mut options = std::fs::OpenOptions::new();
-        let secret = options.write(true).create_new(true).mode(0o600).open(folder.path().join("secret"));
-        std::io::Write::write_all(&mut secret.unwrap(), format!("{SECRET}\n").as_bytes()).unwrap();
-        Self { folder, issuer: Issuer::new(parameters, key) }
-    }
-
-    fn file(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn client(&self, name: &str, names: Vec<SanType>) -> String {
-        client(name, names, &self.issuer)
-    }
-
-    fn mtls(&self, name: &str, name_from: NameFrom) -> MtlsSettings {
-        MtlsSettings { name: ShortName::parse(name).unwrap(), ca: self.file("ca.pem"), name_from }
-    }
-
-    fn proxy(&self, name: &str) -> ProxySettings {
-        let ca = self.file("ca.pem");
-        let settings =
-            format!("name = \"{name}\"\nca = \"{}\"\nclient_names = [\"proxy.example\"]", ca.display());
-        toml::from_str(&settings).unwrap()
-    }
-
-    fn proxy_with_secret(&self, name: &str) -> ProxySettings {
-        let settings = format!(
-            "name = \"{name}\"\naddresses = [\"10.0.0.0/24\"]\nsecret_header = \"X-Proxy-Secret\"\nsecret_file = \"{}\"",
-            self.file("secret").display()
-        );
-        toml::from_str(&settings).unwrap()
-    }
-}
 
 fn binding(role: &str, callers: &[&str]) -> RoleBinding {
     RoleBinding {

@@ -5,8 +5,8 @@ use countersign::http::{Access, ROUTES};
 use rcgen::{Issuer, KeyPair};
 use serde_json::Value;
 
-use super::proxies::{authority, client};
 use crate::app::{Answer, Client, NOON, TestApp};
+use crate::company::{authority, client};
 use crate::csr::{Key, csr};
 
 /// alice and a portal may have certificates, and certificates of prod renew themselves.
