@@ -9,7 +9,7 @@ use crate::pki::name::{Name, ShortName};
 use crate::pki::serial::Serial;
 use crate::policy::{Approved, Ask, Decision, Evidence, Moment, Spent};
 use crate::random;
-use crate::store::{Allowance, Counted, Issuance, RecordError, Recorded, RefusalError};
+use crate::store::{Allowance, Collects, Counted, Issuance, RecordError, Recorded, RefusalError};
 use crate::time::Time;
 
 use super::command::{Preview, SignCommand, SignOutcome};
@@ -156,7 +156,7 @@ impl App {
             seen: state.snapshot.revisions,
             idempotency,
             renews: renewal::renews(&command.principal),
-            collects: command.collects,
+            collects: command.collects.map(|id| Collects { id, own: command.principal.identity.own.clone() }),
             proof: command.proof.as_ref().map(PersonProof::record),
         };
         match self.store.record(issuance).await {

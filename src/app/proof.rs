@@ -56,20 +56,30 @@ impl App {
         if !command.principal.on_behalf_of {
             return Err(AppError::OnBehalfOfNotAllowed);
         }
-        let proof = self.person_behind(&token, &command.origin).await?;
+        let proof = self.person_behind(&token, command.dry_run, &command.origin).await?;
         let name = &proof.proven.name;
         if command.on_behalf_of.as_ref().is_some_and(|named| named != name) {
             return Err(AppError::ProofNotAccepted("it is of another person than on_behalf_of names"));
+        }
+        if command.collects.is_some() && command.on_behalf_of.is_none() {
+            return Err(AppError::ProofNotAccepted("nobody was named when this request was approved"));
         }
         command.on_behalf_of = Some(name.clone());
         command.proof = Some(proof);
         Ok(())
     }
 
-    async fn person_behind(&self, token: &str, origin: &Origin) -> Result<PersonProof, AppError> {
+    /// A dry run leaves a name that is nobody's as it is.
+    async fn person_behind(
+        &self,
+        token: &str,
+        dry_run: bool,
+        origin: &Origin,
+    ) -> Result<PersonProof, AppError> {
         let now = self.clock.now();
         let (vouched, proof) = self.ways.issuers.verify(token, now).await.map_err(|error| {
             tracing::info!(request.id = %origin.request_id, auth.error = %error, "a person's token is not accepted");
+            self.metrics.authentication_failed(error.code());
             not_accepted(&error)
         })?;
         let caller = vouched.caller;
@@ -77,9 +87,9 @@ impl App {
         let source = source.filter(|_| self.ways.issuers.proves_persons(&proof));
         let source = source.ok_or(AppError::ProofNotAccepted("its source proves no persons"))?;
         let subject = Subject { issuer: vouched.issuer, subject: vouched.standing.subject };
-        let binding = match self.binding(&caller, &subject, now, origin).await {
+        let binding = match self.binding(&caller, &subject, !dry_run, now, origin).await {
             Err(AppError::Unauthenticated(_)) => {
-                return Err(AppError::ProofNotAccepted("its user name belongs to another subject"));
+                return Err(AppError::ProofNotAccepted("its user name is not its subject's"));
             }
             bound => bound?,
         };
@@ -87,7 +97,7 @@ impl App {
         Ok(PersonProof {
             proven: Proven { source, name: caller.name, groups },
             subject,
-            credential: Credential::Oidc { proof, binding: binding.number },
+            credential: Credential::Oidc { proof, binding: binding.map(|bound| bound.number) },
             expires_at: vouched.standing.expires_at,
         })
     }

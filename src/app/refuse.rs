@@ -88,10 +88,15 @@ impl App {
     /// Records the refusal of a request that came to no decision, and gives back what to answer:
     /// `error`, or why it could not be recorded.
     pub(super) async fn refuse(&self, origin: &Origin, wish: &Wish, error: AppError) -> AppError {
-        if !wish.recorded || !error.is_refusal() {
+        // A dry run is not recorded, but nobody is to try a person's token out by it.
+        let is_counted = wish.recorded || matches!(error, AppError::ProofNotAccepted(_));
+        if !is_counted || !error.is_refusal() {
             return error;
         }
         if let Err(error) = self.count_refusal(origin) {
+            return error;
+        }
+        if !wish.recorded {
             return error;
         }
         let mut state = self.state();

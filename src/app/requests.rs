@@ -201,11 +201,14 @@ impl App {
         self.check_cluster(filter.cluster.as_deref()).await?;
         let roles = principal.roles;
         if !roles.auditor && !roles.approver {
-            let own = principal.caller.to_string();
-            if filter.caller.as_ref().is_some_and(|asked| *asked != own) {
+            let own = principal.identity.own.clone();
+            filter.own = match filter.caller.take() {
+                None => Some(own),
+                Some(asked) => own.under(&asked),
+            };
+            if filter.own.is_none() {
                 return Ok(RequestPage { requests: Vec::new(), next: None });
             }
-            filter.caller = Some(own);
         }
         let wanted = usize::try_from(span.limit).unwrap_or(usize::MAX);
         let mut page = RequestPage { requests: Vec::new(), next: None };
@@ -295,7 +298,7 @@ impl App {
             let now = self.clock.now();
             self.recheck(principal, &state, now)?;
             let seen = state.snapshot.revisions.tokens;
-            match self.store.withdraw_request(id, seen, now, origin).await {
+            match self.store.withdraw_request(id, &principal.identity.own, seen, now, origin).await {
                 Err(StoreError::Stale) => {}
                 Err(error) => return Err(error.into()),
                 Ok(None) => return Err(nowhere()),

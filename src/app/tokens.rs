@@ -139,6 +139,7 @@ impl App {
         let minted = token::mint(&random::octets()?);
         for _ in 0..ATTEMPTS {
             let (state, now) = self.rechecked(principal).await?;
+            let expires_at = ends(principal, now.after(lasts), wish.expires.is_some())?;
             let record = TokenRecord {
                 id: minted.id.clone(),
                 name: wish.name.clone(),
@@ -147,7 +148,7 @@ impl App {
                 on_behalf_of: wish.on_behalf_of,
                 owner: principal.owner.clone(),
                 created_at: now,
-                expires_at: now.after(lasts),
+                expires_at,
                 revoked_at: None,
                 replaced: false,
                 last_used_at: None,
@@ -190,7 +191,7 @@ impl App {
                     ));
                 }
                 Rotates::Itself(end) => end,
-                Rotates::Another => now.after(lasts),
+                Rotates::Another => ends(principal, now.after(lasts), turn.expires.is_some())?,
             };
             let rotation = Rotation {
                 id: minted.id.clone(),
@@ -286,13 +287,31 @@ fn rotates(
         return Err(nowhere());
     }
     let token = token.ok_or_else(nowhere)?;
-    if !principal.roles.admin || token.owner != principal.owner {
+    // Who had this name before answers for what was made then.
+    let is_since = principal.identity.bound_at.is_none_or(|bound| token.created_at > bound);
+    if !principal.roles.admin || token.owner != principal.owner || !is_since {
         return Err(AppError::TokenNotAllowed(format!(
             "{name} is rotated by itself, by an admin who answers for it, or with `countersign token rotate`"
         )));
     }
     let roles = Roles::parse(&token.roles).ok_or_else(|| AppError::Internal("a stored role".to_owned()))?;
     may_give(principal, roles, token.on_behalf_of).map(|()| Rotates::Another)
+}
+
+/// When a token of `principal`'s making ends that is to end at `wanted`. No token outlives by another
+/// one the end that it was given.
+fn ends(principal: &Principal, wanted: Time, is_asked: bool) -> Result<Time, AppError> {
+    if principal.credential.token_id().is_none() || wanted <= principal.expires_at {
+        return Ok(wanted);
+    }
+    if is_asked {
+        return Err(AppError::TokenNotAllowed(format!(
+            "a token that a token makes ends with its maker at the latest, at {}: ask for less, or use `countersign \
+             token create`",
+            principal.expires_at
+        )));
+    }
+    Ok(principal.expires_at)
 }
 
 /// That a token of `principal`'s making could do nothing that it cannot do itself.

@@ -26,7 +26,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 
 use crate::caller::Caller;
 use crate::store::tokens::TokenRecord;
-use crate::store::{Own, Snapshot, Subject};
+use crate::store::{Binding, Own, Snapshot, Subject};
 use crate::time::Time;
 pub use doors::Doors;
 pub use issuers::{Issuers, Proof};
@@ -69,8 +69,8 @@ pub enum Credential {
     Oidc {
         /// What verified it.
         proof: Proof,
-        /// The binding of its user name to its subject.
-        binding: i64,
+        /// The binding of its user name to its subject; none where the name is nobody's yet.
+        binding: Option<i64>,
     },
     /// A JWT of a cluster's service account.
     ServiceAccount {
@@ -119,6 +119,8 @@ impl Credential {
 pub struct Identity {
     /// What tells its idempotency keys from those of others that had the same name.
     subject: Option<String>,
+    /// Since when the name is this subject's; none where it is never another's.
+    pub bound_at: Option<Time>,
     /// Which records and held requests are its own.
     pub own: Own,
 }
@@ -127,15 +129,21 @@ impl Identity {
     /// Of a caller whose name is never another's.
     #[must_use]
     pub fn of(caller: &Caller) -> Self {
-        Self { subject: None, own: Own::always(caller.to_string()) }
+        Self { subject: None, bound_at: None, own: Own::always(caller.to_string()) }
     }
 
     /// Of a caller whose name is bound to `subject`.
     #[must_use]
-    pub fn bound(subject: &Subject, own: Own) -> Self {
+    pub fn bound(subject: &Subject, binding: &Binding) -> Self {
+        Self { bound_at: Some(binding.at), own: binding.own.clone(), ..Self::unbound(subject) }
+    }
+
+    /// Of `subject` under a name that is nobody's yet. Nothing is its own.
+    #[must_use]
+    pub fn unbound(subject: &Subject) -> Self {
         let text = serde_json::json!([subject.issuer, subject.subject]).to_string();
         let subject = hex::encode(digest(&SHA256, text.as_bytes()));
-        Self { subject: Some(subject), own }
+        Self { subject: Some(subject), bound_at: None, own: Own::of(Vec::new()) }
     }
 
     /// The key under which the ledger keeps an `Idempotency-Key` of this caller.
@@ -194,6 +202,9 @@ pub enum AuthError {
     /// A JWT whose user name belongs to another subject of its issuer.
     #[error("{}", self.message())]
     NameTaken,
+    /// A JWT whose subject shows one more name than it can have.
+    #[error("{}", self.message())]
+    TooManyNames,
     /// A client certificate of an authority that counts for nothing here, or one that is not in the
     /// ledger.
     #[error("{}", self.message())]
@@ -248,6 +259,7 @@ impl AuthError {
             Self::SeveralCredentials => "several_credentials",
             Self::Jwt(code) => code,
             Self::NameTaken => "name_taken",
+            Self::TooManyNames => "too_many_names",
         }
     }
 
@@ -264,7 +276,7 @@ impl AuthError {
             | Self::Revoked
             | Self::RolesUnknown
             | Self::Changed => NOT_VALID,
-            Self::Jwt(_) | Self::NameTaken => NOT_ACCEPTED,
+            Self::Jwt(_) | Self::NameTaken | Self::TooManyNames => NOT_ACCEPTED,
             Self::CertificateUnknown | Self::CertificateBlocked => {
                 "this client certificate opens nothing here: it is unknown, blocked or of an authority that does not count"
             }
@@ -345,7 +357,9 @@ pub fn still_holds(
     match credential {
         // Looked at as a whole, by `recheck`.
         Credential::Token { .. } => Err(AuthError::Changed),
-        Credential::Oidc { binding, .. } if snapshot.released.contains(binding) => Err(AuthError::NameTaken),
+        Credential::Oidc { binding: Some(bound), .. } if snapshot.released.contains(bound) => {
+            Err(AuthError::NameTaken)
+        }
         Credential::Oidc { proof, .. } | Credential::ServiceAccount { proof } => verified(proof),
         Credential::Certificate(own) if now > own.not_after => Err(AuthError::CertificateExpired),
         Credential::Certificate(own) if snapshot.blocked_keys.contains(&own.spki_sha256) => {

@@ -9,7 +9,7 @@ use super::requests::{self, HeldId, HeldRequest};
 use super::search::{Path, Search};
 use super::snapshot::Revisions;
 use super::statement::Statement;
-use super::{Allowance, CertificateFilter, Page, RecordError, Span, StoreError, events};
+use super::{Allowance, CertificateFilter, Own, Page, RecordError, Span, StoreError, events};
 use crate::audit::Origin;
 use crate::ca::Signed;
 use crate::pki::serial::Serial;
@@ -39,9 +39,18 @@ pub struct Issuance {
     pub renews: Option<Renews>,
     /// The held request whose certificate this is. It is closed in the same transaction, which
     /// fails unless it is approved.
-    pub collects: Option<HeldId>,
+    pub collects: Option<Collects>,
     /// Whose own token showed that the named person is behind it, where one did: for the event.
     pub proof: Option<serde_json::Value>,
+}
+
+/// A held request that is collected.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Collects {
+    /// Its id.
+    pub id: HeldId,
+    /// What is the collector's own: the request must be among it.
+    pub own: Own,
 }
 
 /// What a certificate that renews another says of its chain.

@@ -33,13 +33,32 @@ pub struct IdentityRecord {
     released: Option<i64>,
 }
 
+/// How many names one subject can have at once: an issuer may let people choose, and nobody is to take
+/// those of others.
+const MOST_NAMES: usize = 8;
+
 /// One live binding of a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Binding {
     /// Of the event that bound it: what is released is known by it.
     pub number: i64,
+    /// When it was bound.
+    pub at: Time,
     /// The records of this subject, under this and every former name.
     pub own: Own,
+}
+
+/// Whose a name is, for the subject that shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Holder {
+    /// Its own.
+    This(Binding),
+    /// Another subject's.
+    Another,
+    /// Nobody's.
+    Nobody,
+    /// Nobody's, and the subject has as many names as it can have.
+    TooMany,
 }
 
 /// The one behind a token of an issuer.
@@ -52,8 +71,16 @@ pub struct Subject {
 }
 
 impl Store {
-    /// The binding of `caller` to `subject`, made now where the name is nobody's. `None`: it is
-    /// another's.
+    /// Whose the name `caller` is. Nothing is written.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Corrupt`.
+    pub async fn holder(&self, caller: &str, subject: &Subject) -> Result<Holder, StoreError> {
+        let (name, wanted) = (caller.to_owned(), subject.clone());
+        self.view(move |connection| Box::pin(find(connection, name, wanted))).await
+    }
+
+    /// Whose the name `caller` is: that of `subject` from now on where it was nobody's.
     ///
     /// # Errors
     /// `Unavailable`, `Corrupt`.
@@ -63,16 +90,25 @@ impl Store {
         subject: &Subject,
         now: Time,
         origin: &Origin,
-    ) -> Result<Option<Binding>, StoreError> {
-        let (name, wanted) = (caller.to_owned(), subject.clone());
-        let known = self.view(move |connection| Box::pin(find(connection, name, wanted))).await?;
-        match known {
-            Known::Bound(binding) => return Ok(Some(binding)),
-            Known::ToAnother => return Ok(None),
-            Known::ToNobody => {}
+    ) -> Result<Holder, StoreError> {
+        match self.holder(caller, subject).await? {
+            Holder::Nobody => {}
+            known => return Ok(known),
         }
         let (name, wanted, origin) = (caller.to_owned(), subject.clone(), origin.clone());
         self.change(move |connection| Box::pin(bind(connection, name, wanted, now, origin))).await
+    }
+
+    /// Whether a subject has or had both names.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Corrupt`.
+    pub async fn had_both(&self, one: &str, other: &str) -> Result<bool, StoreError> {
+        let one = one.to_owned();
+        let names = self
+            .view(move |connection| Box::pin(async move { names_beside(connection, &one).await }))
+            .await?;
+        Ok(names.iter().any(|name| name == other))
     }
 
     /// Live bindings, of one name or of all.
@@ -118,6 +154,29 @@ pub(super) async fn released(connection: &mut AnyConnection) -> Result<HashSet<i
     rows.iter().map(|row| Cells::new(row, "identities", "number").integer("number")).collect()
 }
 
+/// How the names of callers begin that belong to a subject.
+const OIDC: &str = "oidc:";
+
+/// Whether a subject can have this caller's name.
+pub(super) fn may_be_bound(caller: &str) -> bool {
+    caller.starts_with(OIDC)
+}
+
+/// Every name that a subject has or had which ever had this one.
+pub(super) async fn names_beside(
+    connection: &mut AnyConnection,
+    caller: &str,
+) -> Result<Vec<String>, StoreError> {
+    let mut select = Statement::new(
+        "SELECT DISTINCT o.id, o.name FROM names n JOIN identities i ON i.caller_id = n.id \
+         JOIN identities s ON s.subject = i.subject AND s.issuer = i.issuer \
+         JOIN names o ON o.id = s.caller_id WHERE n.name = ",
+    );
+    select.bind(caller);
+    let rows = select.all(connection).await?;
+    rows.iter().map(|row| Cells::new(row, "names", "id").text("name")).collect()
+}
+
 /// Those of these names that belong to a subject, with the numbers since when.
 pub(super) async fn bound(
     connection: &mut AnyConnection,
@@ -147,19 +206,13 @@ fn read(row: &AnyRow) -> Result<IdentityRecord, StoreError> {
     })
 }
 
-enum Known {
-    Bound(Binding),
-    ToAnother,
-    ToNobody,
-}
-
-async fn find(connection: &mut AnyConnection, caller: String, wanted: Subject) -> Result<Known, StoreError> {
+async fn find(connection: &mut AnyConnection, caller: String, wanted: Subject) -> Result<Holder, StoreError> {
     match last(connection, &caller).await?.filter(|last| last.released.is_none()) {
-        None => Ok(Known::ToNobody),
-        Some(bound) if !is_of(&bound, &wanted) => Ok(Known::ToAnother),
-        Some(bound) => {
+        None => Ok(Holder::Nobody),
+        Some(bound) if !is_of(&bound, &wanted) => Ok(Holder::Another),
+        Some(IdentityRecord { number, at, .. }) => {
             let own = own(connection, &wanted).await?;
-            Ok(Known::Bound(Binding { number: bound.number, own }))
+            Ok(Holder::This(Binding { number, at, own }))
         }
     }
 }
@@ -195,16 +248,16 @@ async fn bind(
     subject: Subject,
     now: Time,
     origin: Origin,
-) -> Result<Option<Binding>, StoreError> {
+) -> Result<Holder, StoreError> {
     let mut state = State::lock(connection).await?;
-    let last = last(connection, &caller).await?;
-    if let Some(bound) = last.as_ref().filter(|last| last.released.is_none()) {
-        if !is_of(bound, &subject) {
-            return Ok(None);
-        }
-        let number = bound.number;
-        return Ok(Some(Binding { number, own: own(connection, &subject).await? }));
+    match find(connection, caller.clone(), subject.clone()).await? {
+        Holder::Nobody => {}
+        known => return Ok(known),
     }
+    if own(connection, &subject).await?.live_names() >= MOST_NAMES {
+        return Ok(Holder::TooMany);
+    }
+    let last = last(connection, &caller).await?;
     let detail = json!({ "caller": caller, "issuer": subject.issuer, "subject": subject.subject });
     let number =
         append_event(connection, &mut state, now, EventKind::IdentityBound, &origin, &detail).await?;
@@ -222,7 +275,7 @@ async fn bind(
     ]]);
     insert.execute(&mut *connection).await?;
     state.save(connection).await?;
-    Ok(Some(Binding { number, own: own(connection, &subject).await? }))
+    Ok(Holder::This(Binding { number, at: now, own: own(connection, &subject).await? }))
 }
 
 async fn release(

@@ -61,10 +61,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use sqlx::Connection;
 
 pub use certificate_filter::{CertificateFilter, CertificateStatus};
-pub use certificates::{Idempotency, Issuance, Kept, Recorded, Renews};
+pub use certificates::{Collects, Idempotency, Issuance, Kept, Recorded, Renews};
 pub use error::{RecordError, RefusalError, StoreError};
 pub use events::EventFilter;
-pub use identities::{Binding, IdentityRecord, Subject};
+pub use identities::{Binding, Holder, IdentityRecord, Subject};
 pub use limits::{Allowance, Counted};
 pub use migrations::Schema;
 pub use own::{Own, Tenure};

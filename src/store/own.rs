@@ -49,6 +49,11 @@ impl Own {
         if self.0.is_empty() { None } else { Some(self) }
     }
 
+    /// How many names are still this caller's.
+    pub(super) fn live_names(&self) -> usize {
+        self.0.iter().filter(|own| own.below == i64::MAX).count()
+    }
+
     /// The one name of all of them, by which they are looked for.
     pub(super) fn only_name(&self) -> Option<&str> {
         let first = &self.0.first()?.caller;
@@ -62,15 +67,19 @@ impl Own {
 
     /// ` AND (...)`, on rows `c`.
     pub(super) fn push_test<'o>(&'o self, statement: &mut Statement<'o>) {
+        self.push_test_of(statement, ["(c.caller_id + 0", ") AND c.number > ", " AND c.number < "]);
+    }
+
+    /// The same, on held requests `q`, which are few.
+    pub(super) fn push_test_of_requests<'o>(&'o self, statement: &mut Statement<'o>) {
+        self.push_test_of(statement, ["(q.caller_id", ") AND q.number > ", " AND q.number < "]);
+    }
+
+    fn push_test_of<'o>(&'o self, statement: &mut Statement<'o>, [caller, above, below]: [&'static str; 3]) {
         for (place, own) in self.0.iter().enumerate() {
             statement.push(if place == 0 { " AND (" } else { " OR " });
-            statement.push("(c.caller_id + 0 = (SELECT id FROM names WHERE name = ").bind(&own.caller);
-            statement
-                .push(") AND c.number > ")
-                .bind(own.above)
-                .push(" AND c.number < ")
-                .bind(own.below)
-                .push(")");
+            statement.push(caller).push(" = (SELECT id FROM names WHERE name = ").bind(&own.caller);
+            statement.push(above).bind(own.above).push(below).bind(own.below).push(")");
         }
         statement.push(if self.0.is_empty() { " AND 1 = 0" } else { ")" });
     }

@@ -178,7 +178,12 @@ impl TestApp {
 
     /// The same; `settings` is given the folder for its files.
     pub async fn with_ways(policies: &str, settings: impl FnOnce(&Path) -> AuthSettings) -> Self {
-        let Self { app, folder, database, router } = Self::with_policies(policies).await;
+        Self::with_policies(policies).await.reached_by(settings)
+    }
+
+    /// The same service with more ways to authenticate.
+    pub fn reached_by(self, settings: impl FnOnce(&Path) -> AuthSettings) -> Self {
+        let Self { app, folder, database, router } = self;
         drop(router);
         let app = Arc::into_inner(app).expect("nobody else has it");
         let names: Vec<_> = app.state().served.clusters.keys().cloned().collect();

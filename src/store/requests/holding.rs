@@ -152,10 +152,10 @@ async fn open_like(connection: &mut AnyConnection, wish: &RequestToHold) -> Resu
 /// The second bound is that of the index.
 async fn pending_of(connection: &mut AnyConnection, wish: &RequestToHold) -> Result<i64, StoreError> {
     let mut select = Statement::new(
-        "SELECT count(*) AS pending FROM requests WHERE state = 1 AND state <= 2 AND lapses_at > ",
+        "SELECT count(*) AS pending FROM requests q WHERE q.state = 1 AND q.state <= 2 AND q.lapses_at > ",
     );
-    select.bind(wish.at).push(" AND caller_id = (SELECT id FROM names WHERE name = ");
-    select.bind(&wish.origin.caller).push(")");
+    select.bind(wish.at);
+    wish.own.push_test_of_requests(&mut select);
     let row = select.optional(connection).await?;
     row.map_or(Ok(0), |row| Cells::new(&row, "requests", "pending").integer("pending"))
 }

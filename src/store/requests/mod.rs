@@ -7,6 +7,7 @@
 mod closing;
 mod evidence;
 mod holding;
+mod people;
 mod reading;
 mod word;
 

@@ -7,7 +7,7 @@ use super::evidence::{self, Documents};
 use super::{Closed, HeldId, HeldRequest, HeldState};
 use crate::store::cells::Cells;
 use crate::store::statement::Statement;
-use crate::store::{Span, Store, StoreError, events};
+use crate::store::{Own, Span, Store, StoreError, events};
 use crate::time::Time;
 
 /// Which requests are wanted: those that match all that is given.
@@ -19,6 +19,8 @@ pub struct RequestFilter {
     pub open: bool,
     /// Who asked, as `token:portal`.
     pub caller: Option<String>,
+    /// Whose own they are.
+    pub own: Option<Own>,
     /// The asked user name, exactly.
     pub user: Option<String>,
     /// The cluster's name.
@@ -131,6 +133,9 @@ async fn page(
     }
     if let Some(caller) = &filter.caller {
         select.push(" AND q.caller_id = (SELECT id FROM names WHERE name = ").bind(caller).push(")");
+    }
+    if let Some(own) = &filter.own {
+        own.push_test_of_requests(&mut select);
     }
     if let Some(cluster) = &filter.cluster {
         select.push(" AND q.cluster_id = (SELECT id FROM names WHERE name = ").bind(cluster).push(")");

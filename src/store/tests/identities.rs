@@ -9,7 +9,11 @@ fn subject(text: &str) -> Subject {
 }
 
 async fn bind(ledger: &Store, name: &str, sub: &str) -> Option<Binding> {
-    ledger.bind_identity(name, &subject(sub), NOW, &origin(name)).await.unwrap()
+    match ledger.bind_identity(name, &subject(sub), NOW, &origin(name)).await.unwrap() {
+        Holder::This(binding) => Some(binding),
+        Holder::Another => None,
+        other => panic!("{other:?}"),
+    }
 }
 
 async fn release(ledger: &Store) -> Option<IdentityRecord> {
@@ -23,7 +27,8 @@ async fn a_name_is_the_first_subjects_until_it_is_released() {
     assert_eq!(bind(&ledger, ALICE, "1").await.unwrap(), first);
     assert_eq!(bind(&ledger, ALICE, "2").await, None);
     let elsewhere = Subject { issuer: "https://other.example".to_owned(), subject: "1".to_owned() };
-    assert_eq!(ledger.bind_identity(ALICE, &elsewhere, NOW, &origin(ALICE)).await.unwrap(), None);
+    let held = ledger.bind_identity(ALICE, &elsewhere, NOW, &origin(ALICE)).await.unwrap();
+    assert_eq!(held, Holder::Another);
     let before = ledger.revisions().await.unwrap();
     assert_eq!(release(&ledger).await.unwrap().subject, "1");
     assert_eq!(ledger.revisions().await.unwrap().tokens, before.tokens + 1);
@@ -65,6 +70,48 @@ async fn a_subject_has_the_records_of_all_its_names() {
     assert!(second.own.holds(ALICE, first.number + 1) && second.own.holds("oidc:corp:al", second.number + 1));
     let names: Vec<_> = ledger.identities(None, Span::all(Order::OldestFirst, 10)).await.unwrap();
     assert_eq!(names.iter().map(|row| row.caller.as_str()).collect::<Vec<_>>(), [ALICE, "oidc:corp:al"]);
+}
+
+#[tokio::test]
+async fn looking_whose_a_name_is_binds_nothing() {
+    let ledger = Ledger::new().await;
+    let before = ledger.revisions().await.unwrap();
+    assert_eq!(ledger.holder(ALICE, &subject("1")).await.unwrap(), Holder::Nobody);
+    assert!(ledger.identities(None, Span::all(Order::OldestFirst, 10)).await.unwrap().is_empty());
+    assert_eq!(ledger.revisions().await.unwrap(), before);
+    let bound = bind(&ledger, ALICE, "1").await.unwrap();
+    assert_eq!(ledger.holder(ALICE, &subject("1")).await.unwrap(), Holder::This(bound));
+    assert_eq!(ledger.holder(ALICE, &subject("2")).await.unwrap(), Holder::Another);
+}
+
+#[tokio::test]
+async fn a_subject_has_eight_names_at_most() {
+    let ledger = Ledger::new().await;
+    for number in 0..8 {
+        bind(&ledger, &format!("oidc:corp:a{number}"), "1").await.unwrap();
+    }
+    let one_more = ledger.bind_identity(ALICE, &subject("1"), NOW, &origin(ALICE)).await.unwrap();
+    assert_eq!(one_more, Holder::TooMany);
+    assert!(bind(&ledger, ALICE, "2").await.is_some());
+    ledger.release_identity("oidc:corp:a3", None, NOW, &origin("cli:root")).await.unwrap().unwrap();
+    assert!(bind(&ledger, "oidc:corp:a9", "1").await.is_some());
+}
+
+#[tokio::test]
+async fn two_names_are_one_subjects_if_it_ever_had_both() {
+    let ledger = Ledger::new().await;
+    bind(&ledger, ALICE, "1").await.unwrap();
+    bind(&ledger, "oidc:corp:al", "1").await.unwrap();
+    bind(&ledger, "oidc:corp:bob", "2").await.unwrap();
+    release(&ledger).await.unwrap();
+    for (one, other, both) in [
+        (ALICE, "oidc:corp:al", true),
+        ("oidc:corp:al", ALICE, true),
+        (ALICE, "oidc:corp:bob", false),
+        ("token:portal", ALICE, false),
+    ] {
+        assert_eq!(ledger.had_both(one, other).await.unwrap(), both, "{one} {other}");
+    }
 }
 
 #[tokio::test]

@@ -229,7 +229,7 @@ struct Sample<'s> {
     idempotency: Option<(&'s str, u8)>,
     allowance: Allowance,
     request: Option<CertRequest>,
-    collects: Option<HeldId>,
+    collects: Option<Collects>,
     der: Vec<u8>,
 }
 

@@ -57,7 +57,10 @@ impl World {
         let companies = Companies::new();
         let app = TestApp::with_ways(POLICIES, |folder| companies.settings(folder)).await;
         // The name belongs to this subject from now on.
-        ways::signed_in(&app, &ways::person("only-admin", &[])).get("/v1/whoami").await.expect(200);
+        ways::signed_in(&app, &ways::person("only-admin", &["requester"]))
+            .get("/v1/whoami")
+            .await
+            .expect(200);
         let (alice, carol) = (app.alice().await, app.approver("carol").await);
         let (bob, dave) = (app.bob().await, app.approver("dave").await);
         let (admin, other_admin) = (app.admin().await, app.client("admin-2", &["admin"], false).await);

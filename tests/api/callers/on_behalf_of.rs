@@ -1,5 +1,7 @@
 //! A portal that brings the person's own token.
 
+use std::path::Path;
+
 use countersign::auth::AuthSettings;
 use serde_json::{Value, json};
 
@@ -18,12 +20,14 @@ policies:
       groups: ["{on_behalf_of.groups}"] }
 "#;
 
+/// The source `corp`, which proves persons.
+fn proving(folder: &Path) -> AuthSettings {
+    let mut settings = settings(folder);
+    settings.oidc.iter_mut().for_each(|source| source.proves_persons = true);
+    settings
+}
+
 async fn app() -> TestApp {
-    let proving = |folder: &std::path::Path| {
-        let mut settings = settings(folder);
-        settings.oidc.iter_mut().for_each(|source| source.proves_persons = true);
-        AuthSettings { ..settings }
-    };
     TestApp::with_ways(POLICIES, proving).await
 }
 
@@ -162,3 +166,52 @@ async fn a_form_is_told_that_a_row_wants_proof() {
         rows.iter().map(|row| (row["policy"].as_str().unwrap(), row["proof"] == true)).collect();
     assert_eq!(proof, [("proven", true), ("said", false)]);
 }
+
+#[tokio::test]
+async fn a_dry_run_takes_no_name_for_the_person() {
+    let app = app().await;
+    let portal = app.portal().await;
+    sign(&portal, "&dry_run=true", Some(&person(&alice())), "/CN=alice/O=dev").await.expect(200);
+    let auditor = app.auditor().await;
+    let bound = auditor.get("/v1/identities").await.expect(200);
+    assert_eq!(bound["items"], json!([]));
+    sign(&portal, "", Some(&person(&alice())), "/CN=alice/O=dev").await.expect(201);
+    let events = auditor.get("/v1/audit?kind=identity.bound").await.expect(200);
+    assert_eq!(events["items"][0]["caller"], "token:portal", "who brought the token");
+}
+
+#[tokio::test]
+async fn tries_of_tokens_in_dry_runs_are_bounded_too() {
+    let app = TestApp::with_refusals(2).await.reached_by(proving);
+    let portal = app.portal().await;
+    let wrong = person(&with(&alice(), "aud", "grafana"));
+    for expected in [403, 403, 429] {
+        let answer = sign(&portal, "&dry_run=true", Some(&wrong), "/CN=alice/O=dev").await;
+        assert_eq!(answer.status.as_u16(), expected, "{}", answer.text());
+    }
+}
+
+#[tokio::test]
+async fn what_was_approved_for_nobody_is_collected_for_nobody() {
+    let review = format!("{POLICIES}{OWN_REVIEWED}");
+    let app = TestApp::with_ways(&review, proving).await;
+    let (portal, bob) = (app.portal().await, app.approver("bob").await);
+    let held = portal.sign("?cluster=prod", Key::p256().csr("/CN=portal/O=ops")).await.expect(202);
+    let path = format!("/v1/requests/{}", held["id"].as_str().unwrap());
+    let post = axum::http::Method::POST;
+    bob.send(post.clone(), &format!("{path}/approve"), &[], Vec::new()).await.expect(200);
+    let token = person(&claims("bob", "77"));
+    let headers = [("on-behalf-of-token", token.as_str())];
+    let collect = format!("{path}/certificate");
+    let refused = portal.send(post.clone(), &collect, &headers, Vec::new()).await;
+    refused.refused(403, "proof_not_accepted");
+    assert_eq!(portal.get(&path).await.expect(200)["status"], "approved", "it is not void for that");
+    let issued = portal.send(post, &collect, &[], Vec::new()).await.expect(201);
+    assert_eq!(issued["on_behalf_of"], json!(null));
+}
+
+/// What the portal may have for itself once somebody has looked.
+const OWN_REVIEWED: &str = r#"
+  - { name: own, effect: allow, clusters: [prod], callers: ["token:portal"], users: [portal], groups: [ops] }
+  - { name: look, effect: review, clusters: [prod], callers: ["token:portal"], users: [portal], groups: [ops], approvers: ["token:bob"] }
+"#;

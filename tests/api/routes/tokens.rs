@@ -84,7 +84,7 @@ async fn a_name_is_given_once_and_a_token_lasts_a_year_at_most() {
     for expires in ["366d", "0s", "soon"] {
         create(&admin, wish(expires)).await.refused(400, "parameter_invalid");
     }
-    create(&admin, wish("365d")).await.expect(201);
+    create(&admin, wish("90d")).await.expect(201);
     create(&admin, wish("1h")).await.refused(409, "token_exists");
     admin.send(Method::DELETE, "/v1/tokens/robot", &[], Vec::new()).await;
     create(&admin, wish("1h")).await.refused(409, "token_exists");
@@ -141,6 +141,22 @@ async fn nobody_prolongs_his_own_token() {
     rotate(&alice, "alice", json!({ "expires": "365d" })).await.refused(403, "token_not_allowed");
     let given = rotate(&alice, "alice", json!({})).await.expect(201);
     assert_eq!(given["expires_at"], "2026-08-30T09:00:00Z", "as it was made for");
+}
+
+#[tokio::test]
+async fn a_token_makes_none_that_outlives_it() {
+    let app = TestApp::new().await;
+    let admin = app.admin().await;
+    app.at(86_400);
+    for expires in ["90d", "365d"] {
+        let wish = json!({ "name": "robot", "roles": ["admin"], "expires": expires });
+        create(&admin, wish).await.refused(403, "token_not_allowed");
+    }
+    let given = create(&admin, json!({ "name": "robot", "roles": ["admin"] })).await.expect(201);
+    assert_eq!(given["expires_at"], "2026-08-30T09:00:00Z", "with its maker");
+    rotate(&admin, "robot", json!({ "expires": "90d" })).await.refused(403, "token_not_allowed");
+    let given = rotate(&admin, "robot", json!({})).await.expect(201);
+    assert_eq!(given["expires_at"], "2026-08-30T09:00:00Z");
 }
 
 #[tokio::test]
