@@ -229,7 +229,7 @@ struct Sample<'s> {
     idempotency: Option<(&'s str, u8)>,
     allowance: Allowance,
     request: Option<CertRequest>,
-    collects: Option<Collects>,
+    collects: Option<HeldId>,
     der: Vec<u8>,
 }
 
@@ -286,7 +286,7 @@ impl Sample<'_> {
                 .idempotency
                 .map(|(key, print)| Idempotency { key: key.to_owned(), fingerprint: [print; 32] }),
             renews: None,
-            collects: self.collects,
+            collects: self.collects.map(|id| Collects { id, own: Own::always(self.caller.to_owned()) }),
             proof: None,
         }
     }

@@ -109,8 +109,7 @@ pub(super) async fn approved(ledger: &Ledger) -> HeldId {
 pub(super) async fn everything(ledger: &Ledger) {
     ledger.accept_clock(NOW, &origin("cli:root")).await.unwrap();
     let id = approved(ledger).await;
-    let collects =
-        Sample { collects: Some(collects(id)), seen: ledger.revisions().await.unwrap(), ..sample(77) };
+    let collects = Sample { collects: Some(id), seen: ledger.revisions().await.unwrap(), ..sample(77) };
     ledger.record(collects.build()).await.unwrap();
     let idempotency = Some(Idempotency { key: "held".to_owned(), fingerprint: [1; 32] });
     ledger.hold(RequestToHold { idempotency, ..wish(ledger, 2).await }).await.unwrap();
@@ -136,10 +135,6 @@ pub(super) async fn everything(ledger: &Ledger) {
         let filter = RequestFilter { state, open: true, caller: text(), own, user: text(), cluster: text() };
         ledger.requests(&filter, everything_of(), NOW).await.unwrap();
     }
-}
-
-fn collects(id: HeldId) -> Collects {
-    Collects { id, own: Own::always("token:portal".to_owned()) }
 }
 
 fn everything_of() -> Span {
@@ -244,7 +239,7 @@ async fn an_approved_request_is_collected_once_with_its_certificate() {
     let ledger = reviewed().await;
     let id = held(&ledger, 1).await;
     let seen = ledger.revisions().await.unwrap();
-    let collecting = |serial| Sample { collects: Some(collects(id)), seen, ..sample(serial) };
+    let collecting = |serial| Sample { collects: Some(id), seen, ..sample(serial) };
     let early = ledger.record(collecting(1).build()).await;
     assert!(matches!(early, Err(RecordError::RequestMoved)), "{early:?}");
     ledger.approve_request(word(&ledger, id, "carol").await).await.unwrap();
@@ -277,13 +272,12 @@ async fn a_certificate_that_the_database_does_not_take_leaves_its_request_as_it_
     let id = approved_alone(&ledger).await;
     ledger.refuse_mallory().await;
     let seen = ledger.revisions().await.unwrap();
-    let failed = ledger
-        .record(Sample { collects: Some(collects(id)), seen, user: "mallory", ..sample(1) }.build())
-        .await;
+    let failed =
+        ledger.record(Sample { collects: Some(id), seen, user: "mallory", ..sample(1) }.build()).await;
     assert!(matches!(failed, Err(RecordError::Store(_))), "{failed:?}");
     assert_eq!(ledger.request_state(id, NOW).await.unwrap(), Some(HeldState::Approved));
     ledger.admit_mallory().await;
-    ledger.record(Sample { collects: Some(collects(id)), seen, ..sample(1) }.build()).await.unwrap();
+    ledger.record(Sample { collects: Some(id), seen, ..sample(1) }.build()).await.unwrap();
     assert_eq!(ledger.request_state(id, NOW).await.unwrap(), Some(HeldState::Collected));
 }
 
