@@ -62,9 +62,8 @@ impl App {
         if presented.certificate.is_none() && presented.headers.is_empty() {
             return Ok(None);
         }
-        let doors = &self.ways.doors;
-        let proxied = doors.proxied(presented, now)?;
-        let certified = presented.certificate.map(|shown| self.certified(shown, now));
+        let (certified, left) = self.certified(*presented, now);
+        let proxied = self.ways.doors.proxied(&left, now)?;
         let claims = [
             presented.authorization.is_some(),
             proxied.is_some(),

@@ -84,6 +84,11 @@ impl Served {
         self.clusters.values().find(|cluster| cluster.name.as_str() == name)
     }
 
+    /// Whether a CA that signs here signed `certificate`, whatever is wrong with it otherwise.
+    pub(super) fn has_signed(&self, certificate: &ClientCertificate) -> bool {
+        self.clusters.values().any(|cluster| cluster.authority.has_signed(certificate.der()))
+    }
+
     /// Whether `certificate` is of a CA that signs here, and valid at `now`.
     ///
     /// # Errors
@@ -97,9 +102,8 @@ impl Served {
     /// # Errors
     /// One sentence.
     pub(super) fn check_ways(&self, ways: &Ways) -> Result<(), String> {
-        self.clusters.values().try_for_each(|cluster| {
-            ways.doors.check_cluster(cluster.name.as_str(), &cluster.authority.chain_keys())
-        })
+        let mut clusters = self.clusters.values();
+        clusters.try_for_each(|cluster| ways.doors.check_cluster(cluster.name.as_str(), &cluster.authority))
     }
 
     /// Notes each CA in the ledger, and its end in the metrics.

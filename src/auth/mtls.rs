@@ -73,10 +73,10 @@ impl MtlsSource {
         &self.name
     }
 
-    /// SHA-256 of the `SubjectPublicKeyInfo` of each authority.
+    /// Whose certificates count.
     #[must_use]
-    pub fn keys(&self) -> &[[u8; 32]] {
-        self.authorities.keys()
+    pub fn authorities(&self) -> &ClientAuthorities {
+        &self.authorities
     }
 
     /// Whether one of its authorities vouches for `certificate` at `now`.

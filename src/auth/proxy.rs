@@ -174,12 +174,12 @@ impl TrustedProxy {
         &self.name
     }
 
-    /// SHA-256 of the `SubjectPublicKeyInfo` of each authority of its certificate.
+    /// Of whom its certificate is; none where it shows a secret.
     #[must_use]
-    pub fn keys(&self) -> &[[u8; 32]] {
+    pub fn authorities(&self) -> Option<&ClientAuthorities> {
         match &self.known_by {
-            KnownBy::Certificate { authorities, .. } => authorities.keys(),
-            KnownBy::Secret { .. } => &[],
+            KnownBy::Certificate { authorities, .. } => Some(authorities),
+            KnownBy::Secret { .. } => None,
         }
     }
 

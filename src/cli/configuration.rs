@@ -25,8 +25,8 @@ impl Configuration {
         let (clusters, _) = cluster::load_all(config.clusters.clone())?;
         let ways = Ways::open(&config.auth, clusters.keys().cloned()).map_err(anyhow::Error::msg)?;
         for cluster in clusters.values() {
-            let keys = cluster.authority.chain_keys();
-            ways.doors.check_cluster(cluster.name.as_str(), &keys).map_err(anyhow::Error::msg)?;
+            let checked = ways.doors.check_cluster(cluster.name.as_str(), &cluster.authority);
+            checked.map_err(anyhow::Error::msg)?;
         }
         for cluster in clusters.values() {
             let authority = &cluster.authority;

@@ -22,6 +22,7 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::identity::{self, IdentityProblem};
 use crate::ca::secret_file::shown;
+use crate::ca::verify;
 use crate::time::Time;
 
 /// The certificate of the other end, whose key it proved to hold, with whatever it sent behind it.
@@ -52,7 +53,7 @@ impl ClientCertificate {
 #[derive(Clone)]
 pub struct ClientAuthorities {
     verifier: Arc<dyn ClientCertVerifier>,
-    keys: Vec<[u8; 32]>,
+    certificates: Vec<CertificateDer<'static>>,
 }
 
 /// Why a certificate counts for nothing.
@@ -81,18 +82,18 @@ impl ClientAuthorities {
     /// # Errors
     /// The number, from 1, of the first that is no authority.
     pub fn of(certificates: &[CertificateDer<'static>]) -> Result<Self, usize> {
-        let (mut roots, mut keys) = (RootCertStore::empty(), Vec::new());
+        let mut roots = RootCertStore::empty();
         for (index, der) in certificates.iter().enumerate() {
             let number = index.saturating_add(1);
             let (_, certificate) = X509Certificate::from_der(der).map_err(|_| number)?;
             if !certificate.is_ca() {
                 return Err(number);
             }
-            keys.push(identity::sha256(certificate.public_key().raw));
             roots.add(der.clone()).map_err(|_| number)?;
         }
         let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), super::provider());
-        Ok(Self { verifier: builder.build().map_err(|_| certificates.len())?, keys })
+        let verifier = builder.build().map_err(|_| certificates.len())?;
+        Ok(Self { verifier, certificates: certificates.to_vec() })
     }
 
     /// Whether one of them vouches for `certificate` at `now`, for use by a client.
@@ -114,17 +115,34 @@ impl ClientAuthorities {
         })
     }
 
-    /// SHA-256 of the `SubjectPublicKeyInfo` of each.
+    /// Whether the certificates of the authority of `certificate`, which is DER, would be of these too: it
+    /// has the key of one of them, or one of them signed it.
     #[must_use]
-    pub fn keys(&self) -> &[[u8; 32]] {
-        &self.keys
+    pub fn cover(&self, certificate: &[u8]) -> bool {
+        let key = key_of(certificate);
+        self.certificates
+            .iter()
+            .any(|own| key.is_some() && key == key_of(own) || verify::signed(own, certificate))
+    }
+
+    /// Whether a certificate may be of both.
+    #[must_use]
+    pub fn overlap(&self, other: &Self) -> bool {
+        other.certificates.iter().any(|theirs| self.cover(theirs))
+            || self.certificates.iter().any(|own| other.cover(own))
     }
 }
 
 impl fmt::Debug for ClientAuthorities {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ClientAuthorities").field("count", &self.keys.len()).finish_non_exhaustive()
+        f.debug_struct("ClientAuthorities").field("count", &self.certificates.len()).finish_non_exhaustive()
     }
+}
+
+/// SHA-256 of the `SubjectPublicKeyInfo`.
+fn key_of(certificate: &[u8]) -> Option<[u8; 32]> {
+    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+    Some(identity::sha256(certificate.public_key().raw))
 }
 
 /// Why a file gives no authorities.

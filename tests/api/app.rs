@@ -30,6 +30,7 @@ use rustls::pki_types::pem::PemObject as _;
 use serde_json::Value;
 use tower::ServiceExt as _;
 
+use crate::company::Company;
 use crate::database::sqlite;
 use crate::openapi;
 use crate::postgres::{self, TestDatabase};
@@ -131,7 +132,17 @@ impl TestApp {
     pub async fn with_one_cluster() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let ledger = ledger(folder.path()).await;
-        Self::with_clusters(folder, ledger, &["prod"], POLICIES, Limits::default(), NOON).await
+        let prod = cluster(folder.path(), "prod", NOON);
+        Self::with_clusters(folder, ledger, vec![prod], POLICIES, Limits::default(), NOON).await
+    }
+
+    /// A service with these clusters alone, each with the CA that signs for it.
+    pub async fn signing_with(cas: &[(&str, &Company)], policies: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = ledger(folder.path()).await;
+        let of = |(name, ca): &(&str, &Company)| cluster_of(folder.path(), name, ca);
+        let clusters = cas.iter().map(of).collect();
+        Self::with_clusters(folder, ledger, clusters, policies, Limits::default(), NOON).await
     }
 
     /// On SQLite, whatever the other tests run on: for what is done to the file behind its back.
@@ -149,19 +160,19 @@ impl TestApp {
         limits: Limits,
         begin: Time,
     ) -> Self {
-        Self::with_clusters(folder, (settings, database), &["prod", "test"], policies, limits, begin).await
+        let clusters = ["prod", "test"].map(|name| cluster(folder.path(), name, begin)).into();
+        Self::with_clusters(folder, (settings, database), clusters, policies, limits, begin).await
     }
 
     async fn with_clusters(
         folder: tempfile::TempDir,
         (settings, database): (StoreSettings, Option<TestDatabase>),
-        clusters: &[&str],
+        clusters: Vec<ClusterSettings>,
         policies: &str,
         limits: Limits,
         begin: Time,
     ) -> Self {
         let store = Store::open(&settings).await.unwrap();
-        let clusters = clusters.iter().map(|name| cluster(folder.path(), name, begin)).collect();
         let rows = PolicyFile::read(policies.as_bytes()).unwrap().policies;
         store.replace_policies(&rows, None, None, NOON, &operator()).await.unwrap();
         let app = App::start(clusters, store, Clock::fixed(begin), Metrics::default()).await.unwrap();
@@ -178,7 +189,12 @@ impl TestApp {
 
     /// The same; `settings` is given the folder for its files.
     pub async fn with_ways(policies: &str, settings: impl FnOnce(&Path) -> AuthSettings) -> Self {
-        let Self { app, folder, database, router } = Self::with_policies(policies).await;
+        Self::with_policies(policies).await.knowing(settings)
+    }
+
+    /// This one, before it is asked anything, with these ways too.
+    pub fn knowing(self, settings: impl FnOnce(&Path) -> AuthSettings) -> Self {
+        let Self { app, folder, database, router } = self;
         drop(router);
         let app = Arc::into_inner(app).expect("nobody else has it");
         let names: Vec<_> = app.state().served.clusters.keys().cloned().collect();
@@ -347,10 +363,10 @@ impl Client {
         self.authorization.as_deref().unwrap()
     }
 
-    /// The same over TLS, with this PEM certificate shown in the handshake.
+    /// The same over TLS, with these PEM certificates shown in the handshake.
     pub fn showing(&self, pem: &str) -> Self {
-        let der = CertificateDer::from_pem_slice(pem.as_bytes()).unwrap();
-        Self { certificate: ClientCertificate::new(&[der]), ..self.clone() }
+        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
+        Self { certificate: ClientCertificate::new(&chain.unwrap()), ..self.clone() }
     }
 
     /// The same with the certificate of another.
@@ -483,8 +499,17 @@ fn template(path: &str) -> String {
     paths.keys().find(|template| is(template)).cloned().unwrap_or_else(|| path.to_owned())
 }
 
-fn cluster(folder: &std::path::Path, name: &str, begin: Time) -> ClusterSettings {
+fn cluster(folder: &Path, name: &str, begin: Time) -> ClusterSettings {
     let (certificate, key) = throw_away::make(&format!("{name} CA"), begin.before(86_400)).unwrap();
+    cluster_with(folder, name, &certificate, &key)
+}
+
+/// A cluster for which this one signs.
+pub fn cluster_of(folder: &Path, name: &str, ca: &Company) -> ClusterSettings {
+    cluster_with(folder, name, &ca.certificate(), &ca.key())
+}
+
+fn cluster_with(folder: &Path, name: &str, certificate: &str, key: &str) -> ClusterSettings {
     let write = |file: String, text: &str| {
         use std::os::unix::fs::OpenOptionsExt as _;
         let path = folder.join(file);
@@ -496,9 +521,9 @@ fn cluster(folder: &std::path::Path, name: &str, begin: Time) -> ClusterSettings
     ClusterSettings {
         name: ShortName::parse(name).unwrap(),
         server: format!("https://{name}.example:6443"),
-        server_ca: write(format!("{name}-server.crt"), &certificate),
-        client_ca: write(format!("{name}.crt"), &certificate),
-        client_ca_key: write(format!("{name}.key"), &key),
+        server_ca: write(format!("{name}-server.crt"), certificate),
+        client_ca: write(format!("{name}.crt"), certificate),
+        client_ca_key: write(format!("{name}.key"), key),
         client_ca_key_password_file: None,
         namespace: None,
         default_ttl: Lifetime::from_seconds(8 * 3_600),

@@ -53,14 +53,35 @@ pub struct Company {
 
 impl Company {
     pub fn new(name: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
         let (parameters, key) = (authority(name), KeyPair::generate().unwrap());
         let root = parameters.self_signed(&key).unwrap().pem();
-        std::fs::write(folder.path().join("ca.pem"), root).unwrap();
+        Self::on_disk(&root, Issuer::new(parameters, key))
+    }
+
+    /// One whose certificate this one signed.
+    pub fn below(&self, name: &str) -> Self {
+        let (parameters, key) = (authority(name), KeyPair::generate().unwrap());
+        let certificate = parameters.signed_by(&key, &self.issuer).unwrap().pem();
+        Self::on_disk(&certificate, Issuer::new(parameters, key))
+    }
+
+    fn on_disk(certificate: &str, issuer: Issuer<'static, KeyPair>) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("ca.pem"), certificate).unwrap();
         let mut options = std::fs::OpenOptions::new();
         let secret = options.write(true).create_new(true).mode(0o600).open(folder.path().join("secret"));
         std::io::Write::write_all(&mut secret.unwrap(), format!("{SECRET}\n").as_bytes()).unwrap();
-        Self { folder, issuer: Issuer::new(parameters, key) }
+        Self { folder, issuer }
+    }
+
+    /// The CA's certificate, as PEM.
+    pub fn certificate(&self) -> String {
+        std::fs::read_to_string(self.file("ca.pem")).unwrap()
+    }
+
+    /// Its key, as PEM.
+    pub fn key(&self) -> String {
+        self.issuer.key().serialize_pem()
     }
 
     pub fn file(&self, name: &str) -> PathBuf {

@@ -1,5 +1,6 @@
 """Callers that a client certificate or a trusted proxy names, over real handshakes."""
 
+import authorities
 import pytest
 import requests_by_python as requests
 from conftest import ALICE, Known
@@ -146,16 +147,31 @@ def test_a_door_lets_nobody_in_without_its_certificate(make_server, company, tmp
     who(server, company["door"].client("laptop")).problem(401, "unauthenticated")
 
 
-def test_a_ca_that_signs_for_a_cluster_is_no_source(tmp_path, authority, company):
-    folder = tmp_path / "server"
+def refusal_of_source(folder, authority, ca, company) -> str:
+    """What `serve` says to a source `ci` that trusts this CA, beside a cluster with that authority."""
     leaf = company["service"].service(folder)
 
     class Own(Tables):
-        tables = f'[[auth.mtls]]\nname = "ci"\nca = "{authority.root}"\n\n'
+        tables = f'[[auth.mtls]]\nname = "ci"\nca = "{ca}"\n\n'
 
     tls = {"certificate": str(leaf.certificate), "key": str(leaf.key)}
     server = Own(folder, Cluster("prod", authority), tls=tls)
     ran = server.cli("serve", check=False)
-    refusal = ran.stderr.splitlines()[-1]
-    assert ran.returncode == 1 and "`ci`" in refusal and "`prod`" in refusal
-    assert "ci" in server.cli("config", "check", check=False).stderr
+    assert ran.returncode == 1
+    assert "`ci`" in server.cli("config", "check", check=False).stderr
+    return ran.stderr.splitlines()[-1]
+
+
+def test_a_ca_that_signs_for_a_cluster_is_no_source(tmp_path, authority, company):
+    refusal = refusal_of_source(tmp_path / "server", authority, authority.root, company)
+    assert "`ci`" in refusal and "`prod`" in refusal
+
+
+def test_a_root_above_a_cluster_s_ca_is_no_source_though_it_is_not_in_the_cluster_s_file(tmp_path, company):
+    authority = authorities.intermediate(tmp_path / "ca")
+    end = "-----END CERTIFICATE-----\n"
+    signing, root, _ = authority.certificate.read_text().split(end)
+    assert root
+    authority.certificate.write_text(signing + end)
+    refusal = refusal_of_source(tmp_path / "server", authority, authority.root, company)
+    assert "`ci`" in refusal and "`prod`" in refusal

@@ -1,7 +1,7 @@
 //! Callers who show a client certificate: one of ours, or one of another authority.
 
 use super::super::{App, AppError};
-use crate::auth::{AuthError, Credential, Identity, OwnCertificate, Principal, Roles};
+use crate::auth::{AuthError, Credential, Identity, OwnCertificate, Presented, Principal, Roles};
 use crate::caller::{Caller, CallerKind, Claims};
 use crate::time::{Lifetime, Time};
 use crate::tls::{ClientCertificate, Unverified};
@@ -15,24 +15,41 @@ pub(super) enum Certified<'c> {
 }
 
 impl App {
-    /// Whose certificate it is.
-    pub(super) fn certified<'c>(
+    /// Whose certificate a request shows, and what of the request is left for other ways to authenticate.
+    ///
+    /// A certificate of ours is not left: it is no caller of another source and no proxy's, whatever CA
+    /// above ours these trust.
+    pub(super) fn certified<'p>(
         &self,
-        shown: &'c ClientCertificate,
+        presented: Presented<'p>,
         now: Time,
-    ) -> Result<Certified<'c>, AuthError> {
-        let other = match self.ways.doors.certified(shown, now) {
-            Ok(source) => {
-                let (caller, until) = source.caller(shown)?;
-                return Ok(Certified::Other(caller, until));
+    ) -> (Option<Result<Certified<'p>, AuthError>>, Presented<'p>) {
+        let Some(shown) = presented.certificate else { return (None, presented) };
+        let state = self.state();
+        let left = Presented { certificate: None, ..presented };
+        match state.served.vouches(shown, now) {
+            Ok(()) => (Some(Ok(Certified::Own(shown))), left),
+            // Looked at where another CA vouches for it, so that a stranger's costs nothing.
+            Err(why) if self.ways.doors.trust(shown, now) && state.served.has_signed(shown) => {
+                (Some(Err(refusal(why))), left)
             }
-            Err(why) => why,
-        };
-        match (self.state().served.vouches(shown, now), other) {
-            (Ok(()), _) => Ok(Certified::Own(shown)),
-            (Err(Unverified::Expired), _) | (_, Unverified::Expired) => Err(AuthError::CertificateExpired),
-            (Err(Unverified::Foreign), Unverified::Foreign) => Err(AuthError::CertificateUnknown),
+            Err(why) => (Some(self.of_a_source(shown, why, now)), presented),
         }
+    }
+
+    /// The caller that a certificate names which is not of ours, and `why` it is not.
+    fn of_a_source<'p>(
+        &self,
+        shown: &ClientCertificate,
+        why: Unverified,
+        now: Time,
+    ) -> Result<Certified<'p>, AuthError> {
+        let source = match (self.ways.doors.certified(shown, now), why) {
+            (Ok(source), _) => source,
+            (Err(Unverified::Foreign), why) | (Err(why), _) => return Err(refusal(why)),
+        };
+        let (caller, until) = source.caller(shown)?;
+        Ok(Certified::Other(caller, until))
     }
 
     /// The holder of a certificate that a CA of ours signed: if it is in the ledger, and as its cluster
@@ -78,5 +95,12 @@ impl App {
         };
         self.recheck(&principal, &state, now)?;
         Ok(principal)
+    }
+}
+
+fn refusal(why: Unverified) -> AuthError {
+    match why {
+        Unverified::Expired => AuthError::CertificateExpired,
+        Unverified::Foreign => AuthError::CertificateUnknown,
     }
 }

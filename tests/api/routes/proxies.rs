@@ -6,7 +6,7 @@ use countersign::auth::{AuthSettings, RoleBinding, Ways};
 use countersign::pki::name::ShortName;
 use rcgen::SanType;
 
-use crate::app::{Client, TestApp};
+use crate::app::{Client, TestApp, cluster_of, operator};
 use crate::company::{Company, SECRET};
 use crate::csr::csr;
 
@@ -112,8 +112,37 @@ async fn an_authority_that_signs_for_a_cluster_is_none_of_callers() {
     let names: Vec<_> = app.app.state().served.clusters.keys().cloned().collect();
     let ways = Ways::open(&settings(vec![source], vec![]), names).unwrap();
     let cluster = app.app.state().served.find("prod").unwrap().clone();
-    let error = ways.doors.check_cluster("prod", &cluster.authority.chain_keys()).unwrap_err();
+    let error = ways.doors.check_cluster("prod", &cluster.authority).unwrap_err();
     assert!(error.contains("ci") && error.contains("prod"), "{error}");
+}
+
+#[tokio::test]
+async fn an_authority_that_signed_a_cluster_s_ca_is_none_of_callers_though_no_file_names_both() {
+    let root = Company::new("Root");
+    let signing = root.below("Cluster");
+    let app = TestApp::signing_with(&[("prod", &signing)], POLICIES).await;
+    let cluster = app.app.state().served.find("prod").unwrap().clone();
+    for auth in
+        [settings(vec![root.mtls("ci", NameFrom::Cn)], vec![]), settings(vec![], vec![root.proxy("ci")])]
+    {
+        let ways = Ways::open(&auth, [ShortName::parse("prod").unwrap()]).unwrap();
+        let error = ways.doors.check_cluster("prod", &cluster.authority).unwrap_err();
+        assert!(error.contains("`ci`") && error.contains("`prod`"), "{error}");
+    }
+    let sibling = root.below("CI");
+    let beside = settings(vec![sibling.mtls("ci", NameFrom::Cn)], vec![]);
+    let ways = Ways::open(&beside, [ShortName::parse("prod").unwrap()]).unwrap();
+    assert_eq!(ways.doors.check_cluster("prod", &cluster.authority), Ok(()));
+}
+
+#[tokio::test]
+async fn a_cluster_whose_ca_an_authority_of_callers_signed_is_not_taken_at_a_reload() {
+    let root = Company::new("Root");
+    let app = TestApp::with_auth(&settings(vec![root.mtls("ci", NameFrom::Cn)], vec![]), POLICIES).await;
+    let added = cluster_of(app.folder.path(), "new", &root.below("Cluster"));
+    let error = app.app.reload_clusters(vec![added], &operator()).await.unwrap_err().to_string();
+    assert!(error.contains("`ci`") && error.contains("`new`"), "{error}");
+    assert!(app.app.state().served.find("new").is_none() && app.app.state().served.find("prod").is_some());
 }
 
 #[tokio::test]
@@ -124,8 +153,11 @@ async fn a_source_has_a_name_and_an_authority_of_its_own() {
     assert!(open(vec![ci.mtls("prod", NameFrom::Cn)], vec![]).unwrap_err().contains("name of a cluster"));
     let twice = vec![ci.mtls("ci", NameFrom::Cn), ci.mtls("ci", NameFrom::Dns)];
     assert!(open(twice, vec![]).unwrap_err().contains("two ways"));
-    let shared = open(vec![ci.mtls("ci", NameFrom::Cn)], vec![ci.proxy("sso")]);
-    assert!(shared.unwrap_err().contains("trust one CA"));
+    let below = ci.below("SSO");
+    for of_proxy in [ci.proxy("sso"), below.proxy("sso")] {
+        let shared = open(vec![ci.mtls("ci", NameFrom::Cn)], vec![of_proxy]);
+        assert!(shared.unwrap_err().contains("trust one CA"));
+    }
 }
 
 // Proxies.

@@ -1,12 +1,15 @@
 //! `POST /v1/renew`, and what a certificate of ours opens elsewhere: nothing.
 
 use axum::http::Method;
+use countersign::auth::AuthSettings;
+use countersign::auth::mtls::NameFrom;
 use countersign::http::{Access, ROUTES};
 use rcgen::{Issuer, KeyPair};
 use serde_json::Value;
 
 use crate::app::{Answer, Client, NOON, TestApp};
-use crate::company::{authority, client};
+use crate::callers::binding;
+use crate::company::{Company, authority, client};
 use crate::csr::{Key, csr};
 
 /// alice and a portal may have certificates, and certificates of prod renew themselves.
@@ -154,6 +157,45 @@ async fn a_certificate_of_ours_opens_nothing_but_renewal() {
     let both = alice.showing(pem(&issued));
     both.get("/v1/certificates").await.refused(400, "several_credentials");
     renew(&both, "/CN=alice").await.refused(400, "several_credentials");
+}
+
+/// A certificate of ours for `user`, with what leads from it to a root that no file of the cluster names.
+async fn issued_far_below(root: &Company, user: &str, auth: AuthSettings) -> (TestApp, Client) {
+    let middle = root.below("Middle");
+    let signing = middle.below("Cluster");
+    let app = TestApp::signing_with(&[("prod", &signing)], POLICIES).await.knowing(|_| auth);
+    let (query, subject) = (format!("?cluster=prod&on_behalf_of={user}"), format!("/CN={user}/O=dev"));
+    let issued = app.portal().await.sign(&query, csr(&subject)).await.expect(201);
+    let chain = format!("{}{}{}", pem(&issued), signing.certificate(), middle.certificate());
+    let holder = app.nobody().showing(&chain);
+    (app, holder)
+}
+
+#[tokio::test]
+async fn a_certificate_of_ours_is_no_caller_of_a_source_that_trusts_a_ca_above_ours() {
+    let root = Company::new("Root");
+    let roles = vec![binding("admin", &["proxy:mesh:*"])];
+    let auth = AuthSettings { mtls: vec![root.mtls("mesh", NameFrom::Cn)], roles, ..AuthSettings::default() };
+    let (app, holder) = issued_far_below(&root, "ops", auth).await;
+    holder.get("/v1/tokens").await.refused(403, "renewal_only");
+    assert_eq!(renew(&holder, "/CN=ops/O=dev").await.expect(201)["requested_by"], "cert:prod:ops");
+    app.at(3_601);
+    holder.get("/v1/tokens").await.refused(401, "unauthenticated");
+    app.at(0);
+    let workload = app.nobody().showing(&root.client("workload", vec![]));
+    assert_eq!(workload.get("/v1/whoami").await.expect(200)["caller"], "proxy:mesh:workload");
+}
+
+#[tokio::test]
+async fn a_certificate_of_ours_is_no_proxy_s_though_a_proxy_s_ca_is_above_ours() {
+    let root = Company::new("Root");
+    let auth = AuthSettings { proxies: vec![root.proxy("sso")], ..AuthSettings::default() };
+    let (app, holder) = issued_far_below(&root, "proxy.example", auth).await;
+    let olga = [("x-forwarded-user", "olga")];
+    holder.send(Method::GET, "/v1/whoami", &olga, Vec::new()).await.refused(403, "renewal_only");
+    let proxy = app.nobody().showing(&root.client("proxy.example", vec![]));
+    let known = proxy.send(Method::GET, "/v1/whoami", &olga, Vec::new()).await.expect(200);
+    assert_eq!(known["caller"], "proxy:sso:olga");
 }
 
 #[tokio::test]
