@@ -22,8 +22,9 @@ pub struct Served {
     pub clusters: BTreeMap<ShortName, Arc<Cluster>>,
     /// What deciding needs of them.
     pub rules: Arc<Clusters>,
-    /// Who vouches for certificates of ours: the CA of each cluster, and nothing above it.
-    authorities: Option<ClientAuthorities>,
+    /// Who vouches for certificates of ours: the CA of each cluster, and nothing above it. One set for each,
+    /// so that a CA that clients cannot be verified by ends no other cluster's renewals.
+    authorities: Vec<ClientAuthorities>,
     /// The CA key of every cluster that this process ever signed for, also of those that are gone: a
     /// name that comes back comes back with its own key.
     keys: BTreeMap<ShortName, [u8; 32]>,
@@ -56,9 +57,7 @@ impl Served {
         let clusters: BTreeMap<_, _> =
             clusters.into_iter().map(|(name, cluster)| (name, Arc::new(cluster))).collect();
         let keys = clusters.iter().map(|(name, cluster)| (name.clone(), cluster.authority.spki_sha256()));
-        let signers = clusters.values().map(|cluster| cluster.authority.certificate_der().to_vec().into());
-        // What a client cannot verify by is no reason not to sign: then nothing is renewed.
-        let authorities = ClientAuthorities::of(&signers.collect::<Vec<_>>()).ok();
+        let authorities = clusters.values().filter_map(|cluster| anchor(cluster)).collect();
         Ok(Self { keys: keys.collect(), rules: Arc::new(rules), authorities, clusters })
     }
 
@@ -94,7 +93,15 @@ impl Served {
     /// # Errors
     /// See [`Unverified`].
     pub(super) fn vouches(&self, certificate: &ClientCertificate, now: Time) -> Result<(), Unverified> {
-        self.authorities.as_ref().ok_or(Unverified::Foreign)?.verify(certificate, now)
+        let mut why = Unverified::Foreign;
+        for authority in &self.authorities {
+            match authority.verify(certificate, now) {
+                Ok(()) => return Ok(()),
+                Err(Unverified::Expired) => why = Unverified::Expired,
+                Err(Unverified::Foreign) => {}
+            }
+        }
+        Err(why)
     }
 
     /// Makes sure that no way to authenticate trusts a CA of ours, nor one above it.
@@ -148,6 +155,19 @@ impl Served {
         }
         Ok((self, changes))
     }
+}
+
+/// What certificates of the cluster are verified by. Where there is none its CA still signs: nothing of it is
+/// renewed, which is said.
+fn anchor(cluster: &Cluster) -> Option<ClientAuthorities> {
+    let anchor = cluster.anchor();
+    if anchor.is_none() {
+        tracing::warn!(
+            cluster.name = %cluster.name,
+            "the TLS library does not read the CA's certificate: no certificate of this cluster is renewed"
+        );
+    }
+    anchor
 }
 
 impl App {

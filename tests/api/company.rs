@@ -8,8 +8,9 @@ use countersign::auth::proxy::ProxySettings;
 use countersign::pki::name::ShortName;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
-    KeyPair, KeyUsagePurpose, SanType,
+    KeyPair, KeyUsagePurpose, SanType, SigningKey as _,
 };
+use x509_parser::prelude::{FromDer as _, X509Certificate};
 use x509_parser::time::ASN1Time;
 
 use crate::app::NOON;
@@ -45,6 +46,19 @@ pub fn client(name: &str, names: Vec<SanType>, issuer: &Issuer<'_, KeyPair>) -> 
     parameters.signed_by(&KeyPair::generate().unwrap(), issuer).unwrap().pem()
 }
 
+/// `AlgorithmIdentifier` (RFC 5758 section 3.2).
+const ECDSA_WITH_SHA256: [u8; 12] = [0x30, 10, 6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 2];
+
+fn der(tag: u8, content: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(content.len()).unwrap().to_be_bytes();
+    let head = match length {
+        [0, short] if short < 0x80 => vec![tag, short],
+        [0, byte] => vec![tag, 0x81, byte],
+        [high, low] => vec![tag, 0x82, high, low],
+    };
+    [head, content.to_vec()].concat()
+}
+
 /// A CA on disk that has nothing to do with any cluster.
 pub struct Company {
     folder: tempfile::TempDir,
@@ -63,6 +77,28 @@ impl Company {
         let (parameters, key) = (authority(name), KeyPair::generate().unwrap());
         let certificate = parameters.signed_by(&key, &self.issuer).unwrap().pem();
         Self::on_disk(&certificate, Issuer::new(parameters, key))
+    }
+
+    /// Another certificate for the key of `other`, which is called `name`.
+    pub fn certificate_of(&self, other: &Self, name: &str) -> String {
+        authority(name).signed_by(other.issuer.key(), &self.issuer).unwrap().pem()
+    }
+
+    /// One whose certificate has a unique identifier (RFC 5280 section 4.1.2.8), which webpki does not read.
+    pub fn with_unique_identifier(name: &str) -> Self {
+        let (parameters, key) = (authority(name), KeyPair::generate().unwrap());
+        let certificate = parameters.self_signed(&key).unwrap();
+        let (_, read) = X509Certificate::from_der(certificate.der()).unwrap();
+        let (tbs, spki) = (read.tbs_certificate.as_ref(), read.public_key().raw);
+        // Behind the tag and a length in its long form.
+        let begin = 2 + usize::from(tbs[1] & 0x7f);
+        let end = tbs.windows(spki.len()).position(|part| part == spki).unwrap() + spki.len();
+        // subjectUniqueID [2] IMPLICIT BIT STRING.
+        let tbs = der(0x30, &[&tbs[begin..end], &[0x82, 2, 0, 1], &tbs[end..]].concat());
+        let signature = [vec![0], key.sign(&tbs).unwrap()].concat();
+        let whole = der(0x30, &[tbs, ECDSA_WITH_SHA256.to_vec(), der(0x03, &signature)].concat());
+        let pem = countersign::pki::pem::encode("CERTIFICATE", &whole);
+        Self::on_disk(&pem, Issuer::new(parameters, key))
     }
 
     fn on_disk(certificate: &str, issuer: Issuer<'static, KeyPair>) -> Self {

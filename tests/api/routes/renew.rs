@@ -159,6 +159,33 @@ async fn a_certificate_of_ours_opens_nothing_but_renewal() {
     renew(&both, "/CN=alice").await.refused(400, "several_credentials");
 }
 
+#[tokio::test]
+async fn a_ca_by_which_no_client_can_be_verified_ends_no_other_cluster_s_renewals() {
+    let (prod, odd) = (Company::new("prod"), Company::with_unique_identifier("odd"));
+    let app = TestApp::signing_with(&[("prod", &prod), ("odd", &odd)], POLICIES).await;
+    let alice = app.alice().await;
+    let issued = alice.sign("?cluster=prod", csr("/CN=alice/O=dev")).await.expect(201);
+    renew(&app.nobody().showing(pem(&issued)), "/CN=alice/O=dev").await.expect(201);
+    let issued = alice.sign("?cluster=odd", csr("/CN=alice/O=dev")).await.expect(201);
+    renew(&app.nobody().showing(pem(&issued)), "/CN=alice/O=dev").await.refused(401, "unauthenticated");
+}
+
+#[tokio::test]
+async fn a_certificate_of_ours_that_cannot_be_verified_here_is_no_other_s_either() {
+    let (root, odd) = (Company::new("Root"), Company::with_unique_identifier("odd"));
+    let auth = AuthSettings { mtls: vec![root.mtls("mesh", NameFrom::Cn)], ..AuthSettings::default() };
+    let app = TestApp::signing_with(&[("prod", &odd)], POLICIES).await.knowing(|_| auth);
+    let issued = app.alice().await.sign("?cluster=prod", csr("/CN=alice/O=dev")).await.expect(201);
+    // The root signed the cluster's key, too, in a certificate that stands in no file.
+    let chain = format!("{}{}", pem(&issued), root.certificate_of(&odd, "odd"));
+    app.nobody().showing(&chain).get("/v1/whoami").await.refused(401, "unauthenticated");
+    // Such a path does lead to the root.
+    let beside = Company::new("beside");
+    let chain = format!("{}{}", beside.client("alice", vec![]), root.certificate_of(&beside, "beside"));
+    let known = app.nobody().showing(&chain).get("/v1/whoami").await.expect(200);
+    assert_eq!(known["caller"], "proxy:mesh:alice");
+}
+
 /// A certificate of ours for `user`, with what leads from it to a root that no file of the cluster names.
 async fn issued_far_below(root: &Company, user: &str, auth: AuthSettings) -> (TestApp, Client) {
     let middle = root.below("Middle");
