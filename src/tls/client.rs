@@ -7,7 +7,7 @@
 
 use std::fmt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustls::client::danger::HandshakeSignatureValid;
@@ -25,27 +25,84 @@ use crate::ca::secret_file::shown;
 use crate::ca::verify;
 use crate::time::Time;
 
-/// The certificate of the other end, whose key it proved to hold, with whatever it sent behind it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClientCertificate(Arc<[CertificateDer<'static>]>);
+/// How many certificates of what a client sends are kept: its own, and three between that and an
+/// authority.
+///
+/// Whoever has no certificate that counts can send any, and a path is looked for among them in every
+/// order: among sixty of one name that takes a fifth of a second for each request. What stands further
+/// behind is passed over, as if the authority that it leads to were none of ours. Nothing of a cluster
+/// needs it, whose own CA vouches for its certificates, however long the chain that a kubeconfig has.
+const LONGEST: usize = 4;
+/// The most that these have together, in bytes. Certificates have one or two thousand.
+const LARGEST: usize = 32 * 1_024;
+
+/// The certificate of the other end, whose key it proved to hold, with what it sent behind it.
+#[derive(Clone, Debug)]
+pub struct ClientCertificate(Arc<Sent>);
+
+/// What a client sent in one handshake, and what was said of it since.
+struct Sent {
+    chain: Vec<CertificateDer<'static>>,
+    verdicts: Mutex<Vec<Verdict>>,
+}
+
+/// What some authorities said. Times are whole seconds, so in the same one they say the same.
+struct Verdict {
+    of: Arc<dyn ClientCertVerifier>,
+    at: Time,
+    said: Result<(), Unverified>,
+}
 
 impl ClientCertificate {
-    /// None of an empty chain.
+    /// None of an empty chain, or where the client's own is larger than any is.
     #[must_use]
     pub fn new(chain: &[CertificateDer<'static>]) -> Option<Self> {
-        (!chain.is_empty()).then(|| Self(chain.into()))
+        let mut room = LARGEST;
+        let fits = |one: &&CertificateDer<'static>| {
+            let left = room.checked_sub(one.len());
+            room = left.unwrap_or(0);
+            left.is_some()
+        };
+        let chain: Vec<_> = chain.iter().take(LONGEST).take_while(fits).cloned().collect();
+        (!chain.is_empty()).then(|| Self(Arc::new(Sent { chain, verdicts: Mutex::default() })))
     }
 
     /// The client's own, as DER.
     #[must_use]
     pub fn der(&self) -> &[u8] {
-        self.0.first().map_or(&[], |leaf| leaf)
+        self.0.chain.first().map_or(&[], |leaf| leaf)
     }
 
     /// SHA-256 of it.
     #[must_use]
     pub fn sha256(&self) -> [u8; 32] {
         identity::sha256(self.der())
+    }
+}
+
+impl Sent {
+    /// What `of` said at this second, or says now. A connection that carries many requests is verified once a
+    /// second, not for each.
+    fn verdict(
+        &self,
+        of: &Arc<dyn ClientCertVerifier>,
+        at: Time,
+        ask: impl FnOnce() -> Result<(), Unverified>,
+    ) -> Result<(), Unverified> {
+        let mut verdicts = self.verdicts.lock().unwrap_or_else(PoisonError::into_inner);
+        verdicts.retain(|one| one.at == at);
+        if let Some(known) = verdicts.iter().find(|one| Arc::ptr_eq(&one.of, of)) {
+            return known.said;
+        }
+        let said = ask();
+        verdicts.push(Verdict { of: Arc::clone(of), at, said });
+        said
+    }
+}
+
+impl fmt::Debug for Sent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sent").field("count", &self.chain.len()).finish_non_exhaustive()
     }
 }
 
@@ -101,7 +158,11 @@ impl ClientAuthorities {
     /// # Errors
     /// See [`Unverified`].
     pub fn verify(&self, certificate: &ClientCertificate, now: Time) -> Result<(), Unverified> {
-        let (leaf, intermediates) = certificate.0.split_first().ok_or(Unverified::Foreign)?;
+        certificate.0.verdict(&self.verifier, now, || self.ask(&certificate.0.chain, now))
+    }
+
+    fn ask(&self, chain: &[CertificateDer<'static>], now: Time) -> Result<(), Unverified> {
+        let (leaf, intermediates) = chain.split_first().ok_or(Unverified::Foreign)?;
         let now = UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(now.unix()).unwrap_or(0)));
         let verified = self.verifier.verify_client_cert(leaf, intermediates, now);
         verified.map(|_| ()).map_err(|error| match error {
@@ -219,3 +280,6 @@ impl ClientCertVerifier for AnyCertificate {
         self.algorithms.supported_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests;
