@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use tokio::task::JoinHandle;
 use zeroize::Zeroizing;
 
 use super::fetch::Fetcher;
@@ -16,7 +17,7 @@ use super::url::HttpsUrl;
 use super::verified::{Remembered, Verified};
 use crate::time::{Lifetime, Time};
 
-/// The least time between two looks for new keys.
+/// The least time from the end of one look for new keys to the next.
 const BETWEEN_LOOKS: Duration = Duration::from_mins(1);
 
 /// The same while there are no keys at all.
@@ -25,6 +26,9 @@ const BETWEEN_FIRST_LOOKS: Duration = Duration::from_secs(5);
 /// How old keys may become before they are looked for without being missed, so that a key that its
 /// issuer takes back is taken back here.
 const STALE: Duration = Duration::from_mins(5);
+
+/// How long a start waits for issuers that do not answer.
+const AT_START: Duration = Duration::from_secs(5);
 
 /// The largest key file, in bytes.
 const LARGEST_FILE: u64 = 256 * 1_024;
@@ -61,8 +65,8 @@ struct Issuer {
     kind: Kind,
     place: Place,
     keys: RwLock<Held>,
-    /// One look at a time; when the last one began.
-    looking: tokio::sync::Mutex<Option<Instant>>,
+    /// One look at a time; when the last one ended.
+    looking: Arc<tokio::sync::Mutex<Option<Instant>>>,
 }
 
 /// The keys that hold, or why there are none.
@@ -75,8 +79,14 @@ struct Held {
 /// All of them.
 #[derive(Debug, Default)]
 pub struct Issuers {
-    all: Vec<Issuer>,
+    known: Arc<Known>,
     verified: Verified,
+}
+
+/// What whoever looks for keys holds on to.
+#[derive(Debug, Default)]
+struct Known {
+    all: Vec<Issuer>,
     /// Taken while keys of one are compared with those of the others.
     installing: Mutex<()>,
 }
@@ -215,14 +225,127 @@ impl Issuers {
             kind,
             place,
             keys: RwLock::default(),
-            looking: tokio::sync::Mutex::default(),
+            looking: Arc::default(),
         });
-        let opened = Self { all: issuers.collect(), ..Self::default() };
-        opened.check_issuers()?;
-        opened.load_files()?;
-        Ok(opened)
+        let known = Known { all: issuers.collect(), ..Known::default() };
+        known.check_issuers()?;
+        known.load_files()?;
+        Ok(Self { known: Arc::new(known), ..Self::default() })
     }
 
+    /// Whether any is configured.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.known.all.is_empty()
+    }
+
+    /// What stands in the way of single issuers.
+    #[must_use]
+    pub fn problems(&self) -> Vec<String> {
+        let problem = |issuer: &Issuer| {
+            let held = issuer.held();
+            let none = held
+                .keys
+                .fingerprints()
+                .is_empty()
+                .then(|| format!("{}: its keys could not be read yet", issuer.name()));
+            held.closed.or(none)
+        };
+        self.known.all.iter().filter_map(problem).collect()
+    }
+
+    /// Looks for the keys of every issuer once, before anybody needs them. Who does not answer in time is
+    /// not waited for: that look goes on, and there are others later.
+    ///
+    /// # Errors
+    /// Two issuers have one key.
+    pub async fn first_look(&self) -> Result<(), String> {
+        let _ = tokio::time::timeout(AT_START, self.refresh()).await;
+        let closed = self.known.all.iter().find_map(|issuer| issuer.held().closed);
+        closed.map_or(Ok(()), Err)
+    }
+
+    /// Looks for new keys where the last look is long ago, everywhere at once. Old ones are kept through an
+    /// outage.
+    pub async fn refresh(&self) {
+        self.known.look(0..self.known.all.len(), STALE).await;
+    }
+
+    /// Whom a JWT speaks of, once a key of its issuer has verified it; and by what.
+    ///
+    /// # Errors
+    /// Why it is no credential.
+    pub async fn verify(&self, text: &str, now: Time) -> Result<(Vouched, Proof), JwtError> {
+        if let Some(known) = self.verified.get(text)
+            && self.holds(&known.proof)
+        {
+            known.vouched.standing.check(now)?;
+            return Ok((known.vouched.clone(), known.proof.clone()));
+        }
+        let token = Unverified::read(text)?;
+        let (place, key) = self.find(&token).await?;
+        let issuer = self.known.all.get(place).ok_or(JwtError::IssuerUnknown)?;
+        let vouched = issuer.vouch(&token.into_claims(), now)?;
+        let proof = Proof { issuer: place, key };
+        self.verified.put(text, Remembered { vouched: vouched.clone(), proof: proof.clone() }, now);
+        Ok((vouched, proof))
+    }
+
+    /// The issuer whose key verifies `token`. New keys are looked for where none has its `kid`.
+    async fn find(&self, token: &Unverified<'_>) -> Result<(usize, [u8; 32]), JwtError> {
+        let claimed = token.issuer()?;
+        let named: Vec<usize> = self
+            .known
+            .all
+            .iter()
+            .enumerate()
+            .filter(|(_, one)| one.issuer() == claimed)
+            .map(|(place, _)| place)
+            .collect();
+        if named.is_empty() {
+            return Err(JwtError::IssuerUnknown);
+        }
+        let error = match self.try_all(&named, token) {
+            Ok(found) => return Ok(found),
+            Err(error) => error,
+        };
+        // Several clusters have one iss and, by chance, one kid.
+        let worth_a_look =
+            matches!(error, JwtError::KeyUnknown | JwtError::SourceClosed(_)) || named.len() > 1;
+        if !worth_a_look {
+            return Err(error);
+        }
+        self.known.look(named.iter().copied(), BETWEEN_LOOKS).await;
+        self.try_all(&named, token)
+    }
+
+    fn try_all(&self, named: &[usize], token: &Unverified<'_>) -> Result<(usize, [u8; 32]), JwtError> {
+        let mut error = JwtError::KeyUnknown;
+        for place in named {
+            match self.known.all.get(*place).map(|issuer| issuer.verify(token)) {
+                Some(Ok(key)) => return Ok((*place, key)),
+                Some(Err(JwtError::KeyUnknown)) | None => {}
+                Some(Err(other)) => error = other,
+            }
+        }
+        Err(error)
+    }
+
+    /// Whether the tokens of this issuer show that a person is behind a request.
+    #[must_use]
+    pub fn proves_persons(&self, proof: &Proof) -> bool {
+        let issuer = self.known.all.get(proof.issuer);
+        issuer.is_some_and(|issuer| matches!(&issuer.kind, Kind::Oidc(settings) if settings.proves_persons))
+    }
+
+    /// Whether the issuer still has the key.
+    #[must_use]
+    pub fn holds(&self, proof: &Proof) -> bool {
+        self.known.all.get(proof.issuer).is_some_and(|issuer| issuer.held().keys.holds(&proof.key))
+    }
+}
+
+impl Known {
     /// One OIDC source for one `iss`: two would have the same keys.
     fn check_issuers(&self) -> Result<(), String> {
         for (place, issuer) in self.all.iter().enumerate() {
@@ -279,55 +402,36 @@ impl Issuers {
         closed.map_or(Ok(()), Err)
     }
 
-    /// Whether any is configured.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.all.is_empty()
-    }
-
-    /// What stands in the way of single issuers.
-    #[must_use]
-    pub fn problems(&self) -> Vec<String> {
-        let problem = |issuer: &Issuer| {
-            let held = issuer.held();
-            let none = held
-                .keys
-                .fingerprints()
-                .is_empty()
-                .then(|| format!("{}: its keys could not be read yet", issuer.name()));
-            held.closed.or(none)
-        };
-        self.all.iter().filter_map(problem).collect()
-    }
-
-    /// Looks for the keys of every issuer once, before anybody needs them. Who does not answer is looked
-    /// for again later.
-    ///
-    /// # Errors
-    /// Two issuers have one key.
-    pub async fn first_look(&self) -> Result<(), String> {
-        self.refresh().await;
-        let closed = self.all.iter().find_map(|issuer| issuer.held().closed);
-        closed.map_or(Ok(()), Err)
-    }
-
-    /// Looks for new keys where the last look is long ago. Old ones are kept through an outage.
-    pub async fn refresh(&self) {
-        for place in 0..self.all.len() {
-            self.look(place, STALE).await;
+    /// Looks for the keys of these issuers, where it is time to. Who is looked at already is not waited for.
+    async fn look(self: &Arc<Self>, places: impl IntoIterator<Item = usize>, since: Duration) {
+        let begun: Vec<_> = places.into_iter().filter_map(|place| self.begin(place, since)).collect();
+        for look in begun {
+            // One that broke off has changed nothing.
+            let _ = look.await;
         }
     }
 
-    /// Looks for the keys of one issuer, if the last look is `since` ago. One that fails changes nothing.
-    async fn look(&self, place: usize, since: Duration) {
-        let Some(issuer) = self.all.get(place) else { return };
-        let mut last = issuer.looking.lock().await;
+    /// Begins to look for the keys of one issuer, if the last look ended `since` ago and there is none under
+    /// way. While an issuer hangs each look takes seconds, so a queue of them would hold up everybody
+    /// whose token names it. A look is a task of its own: nobody ends it by hanging up.
+    fn begin(self: &Arc<Self>, place: usize, since: Duration) -> Option<JoinHandle<()>> {
+        let issuer = self.all.get(place)?;
+        let mut last = Arc::clone(&issuer.looking).try_lock_owned().ok()?;
         let empty = issuer.held().keys.fingerprints().is_empty();
         let pause = if empty { BETWEEN_FIRST_LOOKS } else { since };
         if last.is_some_and(|last| last.elapsed() < pause) {
-            return;
+            return None;
         }
-        *last = Some(Instant::now());
+        let known = Arc::clone(self);
+        Some(tokio::spawn(async move {
+            known.take_over(place).await;
+            *last = Some(Instant::now());
+        }))
+    }
+
+    /// Takes over the keys that an issuer has now. Where that fails nothing changes.
+    async fn take_over(&self, place: usize) {
+        let Some(issuer) = self.all.get(place) else { return };
         let taken = match issuer.fetch().await {
             Ok(keys) => self.install(place, keys),
             Err(reason) => Err(reason),
@@ -335,80 +439,6 @@ impl Issuers {
         if let Err(error) = taken {
             tracing::error!(auth.source = issuer.name(), error, "its keys were not taken over");
         }
-    }
-
-    /// Whom a JWT speaks of, once a key of its issuer has verified it; and by what.
-    ///
-    /// # Errors
-    /// Why it is no credential.
-    pub async fn verify(&self, text: &str, now: Time) -> Result<(Vouched, Proof), JwtError> {
-        if let Some(known) = self.verified.get(text)
-            && self.holds(&known.proof)
-        {
-            known.vouched.standing.check(now)?;
-            return Ok((known.vouched.clone(), known.proof.clone()));
-        }
-        let token = Unverified::read(text)?;
-        let (place, key) = self.find(&token).await?;
-        let issuer = self.all.get(place).ok_or(JwtError::IssuerUnknown)?;
-        let vouched = issuer.vouch(&token.into_claims(), now)?;
-        let proof = Proof { issuer: place, key };
-        self.verified.put(text, Remembered { vouched: vouched.clone(), proof: proof.clone() }, now);
-        Ok((vouched, proof))
-    }
-
-    /// The issuer whose key verifies `token`. New keys are looked for where none has its `kid`.
-    async fn find(&self, token: &Unverified<'_>) -> Result<(usize, [u8; 32]), JwtError> {
-        let claimed = token.issuer()?;
-        let named: Vec<usize> = self
-            .all
-            .iter()
-            .enumerate()
-            .filter(|(_, one)| one.issuer() == claimed)
-            .map(|(place, _)| place)
-            .collect();
-        if named.is_empty() {
-            return Err(JwtError::IssuerUnknown);
-        }
-        let error = match self.try_all(&named, token) {
-            Ok(found) => return Ok(found),
-            Err(error) => error,
-        };
-        // Several clusters have one iss and, by chance, one kid.
-        let worth_a_look =
-            matches!(error, JwtError::KeyUnknown | JwtError::SourceClosed(_)) || named.len() > 1;
-        if !worth_a_look {
-            return Err(error);
-        }
-        for place in &named {
-            self.look(*place, BETWEEN_LOOKS).await;
-        }
-        self.try_all(&named, token)
-    }
-
-    fn try_all(&self, named: &[usize], token: &Unverified<'_>) -> Result<(usize, [u8; 32]), JwtError> {
-        let mut error = JwtError::KeyUnknown;
-        for place in named {
-            match self.all.get(*place).map(|issuer| issuer.verify(token)) {
-                Some(Ok(key)) => return Ok((*place, key)),
-                Some(Err(JwtError::KeyUnknown)) | None => {}
-                Some(Err(other)) => error = other,
-            }
-        }
-        Err(error)
-    }
-
-    /// Whether the tokens of this issuer show that a person is behind a request.
-    #[must_use]
-    pub fn proves_persons(&self, proof: &Proof) -> bool {
-        let issuer = self.all.get(proof.issuer);
-        issuer.is_some_and(|issuer| matches!(&issuer.kind, Kind::Oidc(settings) if settings.proves_persons))
-    }
-
-    /// Whether the issuer still has the key.
-    #[must_use]
-    pub fn holds(&self, proof: &Proof) -> bool {
-        self.all.get(proof.issuer).is_some_and(|issuer| issuer.held().keys.holds(&proof.key))
     }
 }
 
@@ -428,3 +458,6 @@ fn server(settings: &KubernetesSettings) -> Result<Place, String> {
     let fetcher = Fetcher::new(settings.ca.as_deref()).map_err(|reason| format!("ca: {reason}"))?;
     Ok(Place::Server { url, fetcher, token_file: settings.token_file.clone() })
 }
+
+#[cfg(test)]
+mod tests;

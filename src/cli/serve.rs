@@ -165,7 +165,8 @@ async fn lapse_requests(app: Arc<App>, shutdown: CancellationToken) {
 /// Takes over the keys that issuers have now.
 async fn refresh_keys(app: Arc<App>, shutdown: CancellationToken) {
     while shutdown.run_until_cancelled(tokio::time::sleep(KEYS)).await.is_some() {
-        app.refresh_keys().await;
+        // A look goes on by itself, so nothing is lost where nobody waits for it.
+        shutdown.run_until_cancelled(app.refresh_keys()).await;
     }
 }
 
