@@ -69,11 +69,15 @@ struct Issuer {
     looking: Arc<tokio::sync::Mutex<Option<Instant>>>,
 }
 
-/// The keys that hold, or why there are none.
+/// The keys of one issuer.
 #[derive(Clone, Debug, Default)]
 struct Held {
+    /// Those that verify: what it shows and no other source does.
     keys: Arc<KeySet>,
-    closed: Option<String>,
+    /// Everything that it shows.
+    shown: Arc<KeySet>,
+    /// One sentence for each source behind this one in the configuration that shows one of them too.
+    shared: Vec<String>,
 }
 
 /// All of them.
@@ -131,18 +135,18 @@ impl Issuer {
         if !self.rules().1.contains(&algorithm) {
             return Err(JwtError::AlgorithmNotAllowed);
         }
-        let held = self.held();
-        if let Some(why) = held.closed {
-            return Err(JwtError::SourceClosed(why));
-        }
-        let mut found = false;
-        for key in held.keys.candidates(token.header.key_id.as_deref(), algorithm).take(MOST_TRIES) {
-            found = true;
+        let (held, key_id) = (self.held(), token.header.key_id.as_deref());
+        let mut why = match held.shown.candidates(key_id, algorithm).next() {
+            None => JwtError::KeyUnknown,
+            Some(_) => JwtError::KeyShared,
+        };
+        for key in held.keys.candidates(key_id, algorithm).take(MOST_TRIES) {
             if token.is_signed_by(key) {
                 return Ok(key.fingerprint);
             }
+            why = JwtError::Signature;
         }
-        Err(if found { JwtError::Signature } else { JwtError::KeyUnknown })
+        Err(why)
     }
 
     /// What verified claims say.
@@ -206,7 +210,7 @@ impl Issuers {
     /// Opens the configured issuers: keys in files are read, others when they are first needed.
     ///
     /// # Errors
-    /// A file is not what it must be, or two issuers have one key.
+    /// A file is not what it must be, or two of them hold one key.
     pub fn open(oidc: &[OidcSettings], kubernetes: &[KubernetesSettings]) -> Result<Self, String> {
         let mut issuers = Vec::new();
         for (index, settings) in oidc.iter().enumerate() {
@@ -242,27 +246,19 @@ impl Issuers {
     /// What stands in the way of single issuers.
     #[must_use]
     pub fn problems(&self) -> Vec<String> {
-        let problem = |issuer: &Issuer| {
+        let problems = |issuer: &Issuer| {
             let held = issuer.held();
-            let none = held
-                .keys
-                .fingerprints()
-                .is_empty()
-                .then(|| format!("{}: its keys could not be read yet", issuer.name()));
-            held.closed.or(none)
+            let unread = || format!("{}: its keys could not be read yet", issuer.name());
+            let none = held.shown.is_empty().then(unread);
+            held.shared.into_iter().chain(none)
         };
-        self.known.all.iter().filter_map(problem).collect()
+        self.known.all.iter().flat_map(problems).collect()
     }
 
     /// Looks for the keys of every issuer once, before anybody needs them. Who does not answer in time is
     /// not waited for: that look goes on, and there are others later.
-    ///
-    /// # Errors
-    /// Two issuers have one key.
-    pub async fn first_look(&self) -> Result<(), String> {
+    pub async fn first_look(&self) {
         let _ = tokio::time::timeout(AT_START, self.refresh()).await;
-        let closed = self.known.all.iter().find_map(|issuer| issuer.held().closed);
-        closed.map_or(Ok(()), Err)
     }
 
     /// Looks for new keys where the last look is long ago, everywhere at once. Old ones are kept through an
@@ -310,8 +306,7 @@ impl Issuers {
             Err(error) => error,
         };
         // Several clusters have one iss and, by chance, one kid.
-        let worth_a_look =
-            matches!(error, JwtError::KeyUnknown | JwtError::SourceClosed(_)) || named.len() > 1;
+        let worth_a_look = matches!(error, JwtError::KeyUnknown | JwtError::KeyShared) || named.len() > 1;
         if !worth_a_look {
             return Err(error);
         }
@@ -369,37 +364,57 @@ impl Known {
             let wrong = |reason: String| format!("{}: {}: {reason}", issuer.name(), path.display());
             let octets = read_file(path).map_err(|error| wrong(error.to_string()))?;
             let keys = KeySet::read(&octets).map_err(wrong)?;
-            self.install(place, keys)?;
+            self.install(place, keys);
         }
-        Ok(())
+        let shared = self.all.iter().find_map(|issuer| issuer.held().shared.into_iter().next());
+        shared.map_or(Ok(()), Err)
     }
 
-    /// Takes over new keys of one issuer. A key that another one has closes this one: nobody could tell
-    /// whose a token is.
-    fn install(&self, place: usize, keys: KeySet) -> Result<(), String> {
-        let Some(issuer) = self.all.get(place) else { return Ok(()) };
-        let _one_at_a_time = self.installing.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Takes over what one issuer shows now. A key that two sources show verifies for neither: nobody could
+    /// tell whose a token is. Showing a public key takes no more than having seen it, so it closes nobody,
+    /// and each source keeps its other keys.
+    fn install(&self, place: usize, keys: KeySet) {
+        let Some(issuer) = self.all.get(place) else { return };
         for reason in &keys.left_out {
             tracing::warn!(auth.source = issuer.name(), reason, "a key is left out");
         }
-        let own = keys.fingerprints();
+        let _one_at_a_time = self.installing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shown: Vec<_> = self.all.iter().map(|issuer| issuer.held().shown).collect();
+        if let Some(before) = shown.get_mut(place) {
+            *before = Arc::new(keys);
+        }
+        for (place, issuer) in self.all.iter().enumerate() {
+            let held = self.weigh(place, &shown);
+            let before = issuer.held().shared;
+            for reason in held.shared.iter().filter(|reason| !before.contains(reason)) {
+                tracing::warn!(
+                    auth.source = issuer.name(),
+                    reason,
+                    "a key of two sources counts for neither"
+                );
+            }
+            *issuer.keys.write().unwrap_or_else(PoisonError::into_inner) = held;
+        }
+    }
+
+    /// What one issuer holds where the issuers show this.
+    fn weigh(&self, place: usize, shown: &[Arc<KeySet>]) -> Held {
+        let Some(own) = shown.get(place) else { return Held::default() };
+        let others = || shown.iter().enumerate().filter(|(other, _)| *other != place);
+        let name = |place: usize| self.all.get(place).map(Issuer::name).unwrap_or_default();
         let shared =
-            self.all.iter().enumerate().find(|(other, issuer)| {
-                *other != place && own.iter().any(|key| issuer.held().keys.holds(key))
+            others().filter(|(other, keys)| *other > place && own.overlaps(keys)).map(|(other, _)| {
+                format!(
+                    "{} and {} have a key in common, so a token could be of either: it verifies for neither",
+                    name(place),
+                    name(other)
+                )
             });
-        let closed = shared.map(|(_, other)| {
-            format!(
-                "{} and {} have a key in common, so a token could be of either",
-                issuer.name(),
-                other.name()
-            )
-        });
-        let held = match &closed {
-            None => Held { keys: Arc::new(keys), closed: None },
-            Some(why) => Held { keys: Arc::default(), closed: Some(why.clone()) },
-        };
-        *issuer.keys.write().unwrap_or_else(PoisonError::into_inner) = held;
-        closed.map_or(Ok(()), Err)
+        Held {
+            keys: Arc::new(own.without(others().map(|(_, keys)| &**keys))),
+            shown: Arc::clone(own),
+            shared: shared.collect(),
+        }
     }
 
     /// Looks for the keys of these issuers, where it is time to. Who is looked at already is not waited for.
@@ -417,7 +432,7 @@ impl Known {
     fn begin(self: &Arc<Self>, place: usize, since: Duration) -> Option<JoinHandle<()>> {
         let issuer = self.all.get(place)?;
         let mut last = Arc::clone(&issuer.looking).try_lock_owned().ok()?;
-        let empty = issuer.held().keys.fingerprints().is_empty();
+        let empty = issuer.held().shown.is_empty();
         let pause = if empty { BETWEEN_FIRST_LOOKS } else { since };
         if last.is_some_and(|last| last.elapsed() < pause) {
             return None;
@@ -432,12 +447,11 @@ impl Known {
     /// Takes over the keys that an issuer has now. Where that fails nothing changes.
     async fn take_over(&self, place: usize) {
         let Some(issuer) = self.all.get(place) else { return };
-        let taken = match issuer.fetch().await {
+        match issuer.fetch().await {
             Ok(keys) => self.install(place, keys),
-            Err(reason) => Err(reason),
-        };
-        if let Err(error) = taken {
-            tracing::error!(auth.source = issuer.name(), error, "its keys were not taken over");
+            Err(error) => {
+                tracing::error!(auth.source = issuer.name(), error, "its keys were not taken over");
+            }
         }
     }
 }

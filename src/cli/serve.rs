@@ -90,7 +90,7 @@ pub(super) async fn launch(
     let app = app.with_rate_limits(config.rates).with_failure_limits(config.failures);
     let names = app.state().served.clusters.keys().cloned().collect::<Vec<_>>();
     let ways = Ways::open(&config.auth, names).map_err(anyhow::Error::msg)?;
-    ways.issuers.first_look().await.map_err(anyhow::Error::msg)?;
+    ways.issuers.first_look().await;
     let app = Arc::new(app.with_review_limits(config.review).with_ways(ways));
     app.check_ways().map_err(anyhow::Error::msg)?;
     if let Some(tls) = &tls {
