@@ -13,7 +13,7 @@ use super::access::Access;
 use super::error::Problem;
 use super::exchange::Exchange;
 use super::server::{NotAtTheDoor, Peer};
-use crate::app::{App, AppError, Rate};
+use crate::app::{App, Rate};
 use crate::audit::{Origin, RequestId};
 use crate::auth::{AuthError, Network, Presented, Principal, client_behind};
 use crate::tls::ClientCertificate;
@@ -38,11 +38,11 @@ pub async fn guard(
         };
         let principal = match found {
             Ok(principal) => principal,
-            Err(AppError::Unauthenticated(error)) => {
+            Err(error) => {
+                let Some(failed) = error.authentication() else { return Err(error.into()) };
                 let method = method(&request, &headers);
-                return Err(app.fail_authentication(from, method, error).await.into());
+                return Err(app.fail_authentication(from, method, failed).await.into());
             }
-            Err(error) => return Err(error.into()),
         };
         if let Some(exchange) = request.extensions().get::<Arc<Exchange>>() {
             let _ = exchange.caller.set(principal.caller.to_string());
