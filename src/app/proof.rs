@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::audit::Origin;
 use crate::auth::{self, AuthError, Credential, JwtError};
 use crate::caller::{CallerKind, Proven};
+use crate::pki::name::ShortName;
 use crate::store::Subject;
 use crate::time::Time;
 
@@ -28,6 +29,7 @@ impl fmt::Debug for PersonToken {
 pub struct PersonProof {
     /// Who it is.
     pub(super) proven: Proven,
+    source: ShortName,
     subject: Subject,
     credential: Credential,
     expires_at: Time,
@@ -37,7 +39,7 @@ impl PersonProof {
     /// For the record, and for telling two wishes apart.
     pub(super) fn record(&self) -> Value {
         json!({
-            "source": self.proven.source,
+            "source": self.source,
             "issuer": self.subject.issuer,
             "subject": self.subject.subject,
             "groups": self.proven.groups,
@@ -85,7 +87,8 @@ impl App {
         };
         let groups = caller.groups.into_iter().map(|group| group.name).collect();
         Ok(PersonProof {
-            proven: Proven { source, name: caller.name, groups },
+            proven: Proven { name: caller.name, groups },
+            source,
             subject,
             credential: Credential::Oidc { proof, binding: binding.number },
             expires_at: vouched.standing.expires_at,
