@@ -146,6 +146,26 @@ def test_nothing_that_a_token_names_is_ever_fetched(make, issuer):
     assert len(issuer.asked) == before
 
 
+def test_an_approver_on_the_command_line_sees_whether_the_person_was_proven(make_server, issuer):
+    portal = {
+        "name": "portal", "effect": "allow", "clusters": ["prod"], "callers": ["token:portal"], "on_behalf_of": ["*"],
+        "users": ["{on_behalf_of}"],
+    }  # fmt: skip
+    look = {"name": "look", "effect": "review", "clusters": ["prod"], "callers": ["token:portal"], "users": ["*"]}
+    rows = (portal, look | {"approvers": ["token:carol"]})
+    server = make_server(rows=rows, auth={"oidc": [issuer.settings(proves_persons=True)]})
+    header = server.token("portal", "requester", options=("--on-behalf-of",))
+    token = ("-H", f"On-Behalf-Of-Token: {issuer.token('alice')}")
+    for options, shown, listed in ((token, "true", "alice (proven)"), ((), "false", "alice (not proven)")):
+        csr = requests.request(requests.new_key(), "alice")
+        held = server.sign(header, csr, *options, on_behalf_of="alice")
+        assert held.status == 202, held.text
+        told = server.cli("request", "show", held.json()["id"]).stdout
+        assert "on_behalf_of\talice\n" in told and f"on_behalf_of_proof\t{shown}\n" in told
+        (line,) = [line for line in server.cli("request", "list").stdout.splitlines() if held.json()["id"] in line]
+        assert line.split("\t")[5:7] == ["token:portal", listed]
+
+
 def test_a_name_is_given_free_on_the_command_line(make, issuer):
     server = make()
     assert whoami(server, issuer.token()).status == 200

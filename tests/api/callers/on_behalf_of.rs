@@ -18,12 +18,14 @@ policies:
       groups: ["{on_behalf_of.groups}"] }
 "#;
 
+/// The source of [`super::settings`], which proves persons.
+pub fn proving(folder: &std::path::Path) -> AuthSettings {
+    let mut settings = settings(folder);
+    settings.oidc.iter_mut().for_each(|source| source.proves_persons = true);
+    settings
+}
+
 async fn app() -> TestApp {
-    let proving = |folder: &std::path::Path| {
-        let mut settings = settings(folder);
-        settings.oidc.iter_mut().for_each(|source| source.proves_persons = true);
-        AuthSettings { ..settings }
-    };
     TestApp::with_ways(POLICIES, proving).await
 }
 
@@ -86,6 +88,25 @@ async fn without_the_token_nothing_that_wants_proof_is_given() {
     let token = person(&alice());
     sign(&portal, "", Some(&token), "/CN=alice/O=admins").await.refused(403, "policy_denied");
     sign(&portal, "", Some(&token), "/CN=bob/O=dev").await.refused(403, "policy_denied");
+}
+
+#[tokio::test]
+async fn a_refusal_says_whether_the_person_was_proven() {
+    let app = app().await;
+    let portal = app.portal().await;
+    let token = person(&alice());
+    sign(&portal, "", Some(&token), "/CN=alice/O=admins").await.refused(403, "policy_denied");
+    sign(&portal, "&on_behalf_of=alice", None, "/CN=alice/O=admins").await.refused(403, "policy_denied");
+    sign(&portal, "&on_behalf_of=bob", Some(&token), "/CN=bob").await.refused(403, "proof_not_accepted");
+    sign(&portal, "", Some(&token), "/CN=alice/CN=bob").await.expect(422);
+    let rows = portal.get("/v1/refusals").await.expect(200)["items"].as_array().unwrap().clone();
+    let proven: Vec<_> = rows.iter().map(|row| row["on_behalf_of_proof"].as_bool().unwrap()).collect();
+    assert_eq!(proven, [true, false, false, true]);
+    let csv = portal.get("/v1/refusals?format=csv").await;
+    let head = csv.text().lines().next().unwrap();
+    assert!(head.contains(",on_behalf_of,on_behalf_of_proof,reason,"), "{head}");
+    let users = app.auditor().await.get("/v1/users/alice").await.expect(200);
+    assert_eq!(users["latest_refusals"][1]["on_behalf_of_proof"], true);
 }
 
 #[tokio::test]
