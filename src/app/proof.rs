@@ -36,6 +36,11 @@ pub struct PersonProof {
 }
 
 impl PersonProof {
+    /// Whether it is of the same subject as what was recorded. A name may have been given to somebody else.
+    fn is_of(&self, record: &Value) -> bool {
+        record["issuer"] == self.subject.issuer.as_str() && record["subject"] == self.subject.subject.as_str()
+    }
+
     /// For the record, and for telling two wishes apart.
     pub(super) fn record(&self) -> Value {
         json!({
@@ -48,13 +53,19 @@ impl PersonProof {
 }
 
 impl App {
-    /// Reads the person's token, where there is one: whom it is of is whom the request names.
+    /// Reads the person's token, where there is one: whom it is of is whom the request names. A held
+    /// request that came with one is collected with one, since its approvers were told so.
     ///
     /// # Errors
     /// `OnBehalfOfNotAllowed`; `ProofNotAccepted` where the token is no credential, of a source that
-    /// proves nobody, or of another person than the request names.
+    /// proves nobody, of another person than the request names, or is missing.
     pub(super) async fn prove(&self, command: &mut SignCommand) -> Result<(), AppError> {
-        let Some(PersonToken(token)) = command.person_token.take() else { return Ok(()) };
+        let Some(PersonToken(token)) = command.person_token.take() else {
+            return match command.held_proof {
+                None => Ok(()),
+                Some(_) => Err(AppError::ProofNotAccepted("it is missing, and this request came with one")),
+            };
+        };
         if !command.principal.on_behalf_of {
             return Err(AppError::OnBehalfOfNotAllowed);
         }
@@ -62,6 +73,9 @@ impl App {
         let name = &proof.proven.name;
         if command.on_behalf_of.as_ref().is_some_and(|named| named != name) {
             return Err(AppError::ProofNotAccepted("it is of another person than on_behalf_of names"));
+        }
+        if command.held_proof.as_ref().is_some_and(|held| !proof.is_of(held)) {
+            return Err(AppError::ProofNotAccepted("it is of another subject than the request came with"));
         }
         command.on_behalf_of = Some(name.clone());
         command.proof = Some(proof);
