@@ -66,6 +66,31 @@ fn a_link_that_leads_nowhere_is_told_apart() {
     assert!(!leads_somewhere(&readme, "docs/nothing.md"));
 }
 
+/// The paths at which the lines of ARCHITECTURE.md's map begin.
+fn mapped() -> Vec<String> {
+    let text = fs::read_to_string(root().join("ARCHITECTURE.md")).expect("the document is there");
+    let map = text.split("```").nth(1).expect("the map is its first block");
+    let lines = map.lines().filter(|line| !line.starts_with(' '));
+    let words = lines.flat_map(|line| line.split_whitespace().enumerate());
+    let paths = words.filter(|(place, word)| *place == 0 || word.starts_with("src/"));
+    paths.map(|(_, word)| word.to_owned()).collect()
+}
+
+#[test]
+fn the_map_shows_every_module_and_nothing_that_is_not_there() {
+    let mapped = mapped();
+    for path in &mapped {
+        assert!(root().join(path).exists(), "{path} is not there");
+    }
+    let text = fs::read_to_string(root().join("src/lib.rs")).expect("the library is there");
+    let modules = text.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'));
+    for module in modules {
+        let shown =
+            [format!("src/{module}/"), format!("src/{module}.rs")].iter().any(|path| mapped.contains(path));
+        assert!(shown, "{module} is not on the map");
+    }
+}
+
 /// The variants of `enum Command`, as they are typed.
 fn commands() -> Vec<String> {
     let text = fs::read_to_string(root().join("src/cli/mod.rs")).expect("the commands are there");
