@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use countersign::config::Config;
+use countersign::http::ROUTES;
 use toml::{Table, Value};
 
 fn root() -> &'static Path {
@@ -64,6 +65,22 @@ fn a_link_that_leads_nowhere_is_told_apart() {
     assert!(leads_somewhere(&readme, "docs/configuration.md#the-key-file"));
     assert!(!leads_somewhere(&readme, "docs/configuration.md#the-key-fil"));
     assert!(!leads_somewhere(&readme, "docs/nothing.md"));
+}
+
+/// Whether the text has the path, whole or as `/v1/keys/{id}/block` and then `/free` beside it.
+fn names_path(text: &str, path: &str) -> bool {
+    let splits = path.match_indices('/').map(|(place, _)| path.split_at(place));
+    text.contains(&format!("{path}`"))
+        || splits.skip(1).any(|(head, tail)| text.contains(head) && text.contains(&format!("`{tail}`")))
+}
+
+#[test]
+fn every_route_is_in_the_table_of_the_api() {
+    let text = fs::read_to_string(root().join("docs/api.md")).expect("the document is there");
+    for route in ROUTES {
+        assert!(names_path(&text, route.path), "{} {} is not there", route.method, route.path);
+    }
+    assert!(!names_path(&text, "/v1/nothing") && !names_path(&text, "/v1/tokens/{name}/burn"));
 }
 
 /// The paths at which the lines of ARCHITECTURE.md's map begin.
