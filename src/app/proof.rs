@@ -58,7 +58,7 @@ impl App {
     ///
     /// # Errors
     /// `OnBehalfOfNotAllowed`; `ProofNotAccepted` where the token is no credential, of a source that
-    /// proves nobody, of another person than the request names, or is missing.
+    /// proves nobody, of another person than the request names or was held for, or is missing.
     pub(super) async fn prove(&self, command: &mut SignCommand) -> Result<(), AppError> {
         let Some(PersonToken(token)) = command.person_token.take() else {
             return match command.held_proof {
@@ -68,6 +68,10 @@ impl App {
         };
         if !command.principal.on_behalf_of {
             return Err(AppError::OnBehalfOfNotAllowed);
+        }
+        // Whom it names now, the approvers were not told of, and may be one of them.
+        if command.collects.is_some() && command.on_behalf_of.is_none() {
+            return Err(AppError::ProofNotAccepted("the request that was approved names nobody"));
         }
         let proof = self.person_behind(&token, &command.origin).await?;
         let name = &proof.proven.name;

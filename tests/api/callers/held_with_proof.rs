@@ -14,6 +14,8 @@ policies:
       groups: ["{on_behalf_of.groups}"], proof: true }
   - { name: said, effect: allow, clusters: [prod], callers: ["token:portal"], on_behalf_of: ["*"], users: ["{on_behalf_of}"],
       groups: ["said"] }
+  - { name: robot, effect: allow, clusters: [prod], callers: ["token:portal"], users: [robot] }
+  - { name: robot-for-people, effect: allow, clusters: [prod], callers: ["token:portal"], on_behalf_of: ["*"], users: [robot] }
   - { name: looked-at, effect: review, clusters: [prod], callers: ["token:portal"], users: ["*"], approvers: ["token:security", "token:alice"] }
 "#;
 
@@ -124,4 +126,16 @@ async fn what_was_held_without_proof_is_collected_without() {
     let issued = collect(&portal, &request, None).await.expect(201);
     let record = portal.get(&format!("/v1/certificates/{}", issued["serial"].as_str().unwrap())).await;
     assert_eq!(record.expect(200)["on_behalf_of_proof"], false);
+}
+
+#[tokio::test]
+async fn nobody_is_named_when_it_is_collected_who_was_not_named_when_it_was_approved() {
+    let app = app().await;
+    let (portal, own) = (app.portal().await, app.approver("alice").await);
+    let request = send(&portal, "/v1/sign?cluster=prod", None, csr("/CN=robot")).await.expect(202);
+    approve(&own, &request).await;
+    let refused = collect(&portal, &request, Some(&IDP.token(&alice()))).await;
+    refused.refused(403, "proof_not_accepted");
+    let issued = collect(&portal, &request, None).await.expect(201);
+    assert_eq!(issued["on_behalf_of"], Value::Null);
 }
