@@ -43,7 +43,11 @@ impl App {
         if let Some(principal) = self.without_authorization(&presented, now).await? {
             return Ok(principal);
         }
-        match presented.one()? {
+        let shown = presented.one().map_err(|error| match error {
+            AuthError::Missing if self.ways.doors.wrong_secret(&presented, now) => AuthError::ProxySecret,
+            other => other,
+        })?;
+        match shown {
             // Nothing but a token begins so: base64url of a JSON object does not.
             Shown::Bearer(text) if self.ways.issuers.is_empty() || text.starts_with(token::PREFIX) => {
                 self.by_token(text, now).await
@@ -118,6 +122,16 @@ impl App {
     /// Whether headers can name a caller.
     pub fn reads_proxy_headers(&self) -> bool {
         self.ways.doors.reads_headers()
+    }
+
+    /// How a request that came to `error` tried to show who sends it, in a word.
+    #[must_use]
+    pub fn method_of(&self, presented: Presented<'_>, error: AuthError) -> &'static str {
+        match error {
+            // They were looked at beside whatever else there is.
+            AuthError::ProxyHeaders => "proxy",
+            _ => presented.method(self.ways.doors.are_spoken_for(&presented)),
+        }
     }
 
     /// Whether a caller who was authenticated before still is, under `state`.

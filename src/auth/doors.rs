@@ -94,6 +94,20 @@ impl Doors {
         Ok(found)
     }
 
+    /// Whether a header of some proxy is there, whoever sent it.
+    #[must_use]
+    pub fn are_spoken_for(&self, presented: &Presented<'_>) -> bool {
+        self.proxies.iter().any(|proxy| proxy.is_spoken_for(presented))
+    }
+
+    /// Whether a secret is shown that no proxy has, or not there where it comes from.
+    #[must_use]
+    pub fn wrong_secret(&self, presented: &Presented<'_>, now: Time) -> bool {
+        let known: Vec<_> =
+            self.proxies.iter().filter_map(|proxy| proxy.knows_secret(presented, now)).collect();
+        !known.is_empty() && !known.contains(&true)
+    }
+
     /// The source that vouches for `certificate` at `now`.
     ///
     /// # Errors

@@ -203,6 +203,24 @@ impl TrustedProxy {
         Ok(Some(Caller { groups, ..proxied(&self.name, &user) }))
     }
 
+    /// Whether a header of this proxy is there, whoever sent it.
+    #[must_use]
+    pub fn is_spoken_for(&self, presented: &Presented<'_>) -> bool {
+        let secret = match &self.known_by {
+            KnownBy::Secret { header, .. } => Some(header),
+            KnownBy::Certificate { .. } => None,
+        };
+        let headers = [&self.user_header, &self.groups_header].into_iter().chain(secret);
+        headers.into_iter().any(|header| presented.lines(header).next().is_some())
+    }
+
+    /// Whether the secret that is shown is this proxy's, from where it is; none where none is shown.
+    #[must_use]
+    pub fn knows_secret(&self, presented: &Presented<'_>, now: Time) -> Option<bool> {
+        let KnownBy::Secret { header, .. } = &self.known_by else { return None };
+        presented.lines(header).next().map(|_| self.sent(presented, now))
+    }
+
     fn groups(&self, list: &str) -> Result<Vec<CallerGroup>, AuthError> {
         let names: Vec<&str> = list.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
         if names.len() > MOST_GROUPS || names.iter().any(|name| Name::parse(name).is_err()) {

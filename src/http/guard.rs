@@ -39,7 +39,7 @@ pub async fn guard(
         let principal = match found {
             Ok(principal) => principal,
             Err(AppError::Unauthenticated(error)) => {
-                let method = method(&request, &headers);
+                let method = method(&app, &request, &headers, error);
                 return Err(app.fail_authentication(from, method, error).await.into());
             }
             Err(error) => return Err(error.into()),
@@ -90,9 +90,9 @@ fn lines(headers: &HeaderMap) -> Vec<(&str, &[u8])> {
 }
 
 /// What a request that has no caller tried, in a word.
-fn method(request: &Request, headers: &[(&str, &[u8])]) -> &'static str {
+fn method(app: &App, request: &Request, headers: &[(&str, &[u8])], error: AuthError) -> &'static str {
     match presented(request, headers) {
-        Ok(presented) => presented.method(),
+        Ok(presented) => app.method_of(presented, error),
         Err(AuthError::Several) => "several",
         Err(_) => "other",
     }

@@ -220,6 +220,56 @@ async fn a_proxy_with_a_secret_is_believed_from_its_address_only() {
 }
 
 #[tokio::test]
+async fn what_a_proxy_is_not_believed_is_audited_as_a_proxy_s_and_told_to_nobody() {
+    let (app, proxy, colleague) = behind().await;
+    let inside = app.nobody().at_address("10.0.0.7");
+    let (secret, wrong) =
+        (("x-proxy-secret", SECRET), ("x-proxy-secret", "0123456789abcdef0123456789abcdeF"));
+    let untold = who(&app.nobody(), &[]).await.refused(401, "unauthenticated");
+    for (client, headers) in [
+        (&inside, vec![ALICE[0], wrong]),
+        (&inside, vec![wrong]),
+        (&inside, vec![ALICE[0], secret, secret]),
+        (&app.nobody().at_address("10.0.1.7"), vec![ALICE[0], secret]),
+        (&inside, vec![ALICE[0]]),
+        (&inside, vec![secret]),
+    ] {
+        let refused = who(client, &headers).await.refused(401, "unauthenticated");
+        assert_eq!(refused["detail"], untold["detail"], "{headers:?}");
+    }
+    who(&colleague, &ALICE).await.refused(401, "unauthenticated");
+    who(&proxy, &[ALICE[1]]).await.refused(401, "unauthenticated");
+    who(&app.with_authorization("Bearer x").showing_of(&proxy), &[ALICE[1]])
+        .await
+        .refused(401, "unauthenticated");
+    who(&app.with_authorization("Bearer x"), &ALICE).await.refused(401, "unauthenticated");
+    app.app.write_notes().await;
+    let list = app.auditor().await.get("/v1/audit?kind=authentication.failed").await.expect(200);
+    let told = |event: &serde_json::Value| {
+        let detail = &event["detail"];
+        let word = |name: &str| detail[name].as_str().unwrap().to_owned();
+        (word("method"), word("reason"), detail["count"].as_u64().unwrap(), event["address"].clone())
+    };
+    let mut told: Vec<_> = list["items"].as_array().unwrap().iter().map(told).collect();
+    told.sort_by_key(|one| format!("{one:?}"));
+    let none = serde_json::Value::Null;
+    let row =
+        |method: &str, reason: &str, count, address| (method.to_owned(), reason.to_owned(), count, address);
+    assert_eq!(
+        told,
+        [
+            row("bearer", "malformed", 1, none.clone()),
+            row("none", "missing", 1, none.clone()),
+            row("proxy", "certificate_unknown", 1, none.clone()),
+            row("proxy", "missing", 2, "10.0.0.7".into()),
+            row("proxy", "proxy_headers", 2, none),
+            row("proxy", "proxy_secret", 1, "10.0.1.7".into()),
+            row("proxy", "proxy_secret", 3, "10.0.0.7".into()),
+        ]
+    );
+}
+
+#[tokio::test]
 async fn two_proxies_that_name_a_caller_are_400() {
     let (_app, proxy, _) = behind().await;
     let both = proxy.at_address("10.0.0.7");
