@@ -99,6 +99,16 @@ impl Credential {
         }
     }
 
+    /// Whether a browser adds it to a request by itself, whatever page made that: a client certificate, or
+    /// the session of a proxy in front.
+    #[must_use]
+    pub const fn is_ambient(&self) -> bool {
+        match self {
+            Self::Certificate(_) | Self::Mtls | Self::Proxied => true,
+            Self::Token { .. } | Self::Oidc { .. } | Self::ServiceAccount { .. } => false,
+        }
+    }
+
     /// In a word, for the audit log.
     #[must_use]
     pub const fn method(&self) -> &'static str {

@@ -10,6 +10,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 
 use super::access::Access;
+use super::cross_site;
 use super::error::Problem;
 use super::exchange::Exchange;
 use super::server::{NotAtTheDoor, Peer};
@@ -54,8 +55,10 @@ pub async fn guard(
         };
         let asker = Asker { principal, origin };
         app.count_request(&asker.origin, rate)?;
-        let admitted = access.takes(&asker.principal.credential);
-        if let Err(error) = admitted.and_then(|()| access.admit(asker.principal.roles)) {
+        let admitted = cross_site::refuse(&request, &asker.principal.credential)
+            .and_then(|()| access.takes(&asker.principal.credential))
+            .and_then(|()| access.admit(asker.principal.roles));
+        if let Err(error) = admitted {
             return Err(app.refuse_early(&asker.origin, error).await.into());
         }
         request.extensions_mut().insert(asker);

@@ -6,6 +6,7 @@
 //! line of [`STRANGERS`] for each of its credentials that do not hold, and one of [`CALLERS`] for one
 //! that does.
 
+mod browsers;
 mod rules;
 mod ways;
 mod world;

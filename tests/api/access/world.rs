@@ -113,6 +113,11 @@ impl World {
         }
     }
 
+    /// Who holds what alice was issued.
+    pub fn certificate(&self) -> &Client {
+        &self.certificate
+    }
+
     /// Whose things a rule speaks of.
     pub fn owner(&self, rule: &Rule) -> &Client {
         match rule.role {
@@ -155,12 +160,17 @@ impl World {
 
     /// Whether the rule's route wants a role that this caller has not. Nothing is changed by asking.
     pub async fn lacks_role(&self, client: &Client, rule: &Rule) -> bool {
+        let answer = self.harmlessly(client, rule).await;
+        assert_ne!(answer.status, 401, "{} {}: {}", rule.method, rule.path, answer.text());
+        answer.status == 403 && answer.json()["code"] == "role_missing"
+    }
+
+    /// Asks so that nothing is changed, whoever it is.
+    pub async fn harmlessly(&self, client: &Client, rule: &Rule) -> Answer {
         let harmless = Rule { body: "", if_match: false, ..*rule };
         let destroys = rule.method == "DELETE";
         let harmless = if destroys { Rule { query: "?no=such", ..harmless } } else { harmless };
-        let answer = self.ask(client, &harmless).await;
-        assert_ne!(answer.status, 401, "{} {}: {}", rule.method, rule.path, answer.text());
-        answer.status == 403 && answer.json()["code"] == "role_missing"
+        self.ask(client, &harmless).await
     }
 }
 
