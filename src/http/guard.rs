@@ -13,11 +13,11 @@ use super::access::Access;
 use super::cross_site;
 use super::error::Problem;
 use super::exchange::Exchange;
-use super::server::{NotAtTheDoor, Peer};
+use super::server::{Door, Peer};
 use crate::app::{App, AppError, Rate};
 use crate::audit::{Origin, RequestId};
 use crate::auth::{AuthError, Network, Presented, Principal, client_behind};
-use crate::tls::ClientCertificate;
+use crate::tls::{ClientCertificate, Unverified};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
@@ -30,10 +30,9 @@ pub async fn guard(
     if access != Access::Open {
         let from = from(&request, app.trusted_proxies());
         let headers = if app.reads_proxy_headers() { lines(request.headers()) } else { Vec::new() };
-        let found = match presented(&request, &headers) {
-            Ok(_) if request.extensions().get::<NotAtTheDoor>().is_some() && access != Access::Renewal => {
-                Err(AuthError::CertificateWanted.into())
-            }
+        let shown = presented(&request, &headers);
+        let shown = shown.and_then(|shown| at_the_door(shown, &request, access, &app));
+        let found = match shown {
             Ok(presented) => app.authenticate(presented, &from).await,
             Err(error) => Err(error.into()),
         };
@@ -85,6 +84,31 @@ fn presented<'r>(
         certificate: request.extensions().get::<ClientCertificate>(),
         peer: request.extensions().get::<Peer>().map(|peer| peer.0),
         headers,
+    })
+}
+
+/// What a request shows, if its connection shows the certificate that the listener wants, if it wants one.
+/// A certificate of ours opens its renewal in its place; not beside `Authorization`, which renews nothing:
+/// else whoever has such a certificate would learn here which tokens hold.
+///
+/// # Errors
+/// `CertificateWanted`, or `CertificateExpired` where it is only the time that is wrong.
+fn at_the_door<'r>(
+    presented: Presented<'r>,
+    request: &Request,
+    access: Access,
+    app: &App,
+) -> Result<Presented<'r>, AuthError> {
+    let Some(Door(authorities)) = request.extensions().get::<Door>() else { return Ok(presented) };
+    let shown = presented.certificate.ok_or(AuthError::CertificateWanted)?;
+    let renews = access == Access::Renewal && presented.authorization.is_none();
+    let mut vouched = authorities.verify(shown, app.clock.now());
+    if vouched.is_err() && renews {
+        vouched = app.vouches(shown);
+    }
+    vouched.map(|()| presented).map_err(|why| match why {
+        Unverified::Expired => AuthError::CertificateExpired,
+        Unverified::Foreign => AuthError::CertificateWanted,
     })
 }
 

@@ -43,4 +43,4 @@ mod wish;
 pub use access::Access;
 pub use error::{CODES, Problem};
 pub use router::{ROUTES, Route, metrics_router, router};
-pub use server::{BodyTime, Limits, Peer, serve};
+pub use server::{BodyTime, Door, Limits, Peer, serve};

@@ -16,20 +16,21 @@ use countersign::auth::{AuthSettings, Ways};
 use countersign::ca::throw_away;
 use countersign::caller::Caller;
 use countersign::clock::Clock;
-use countersign::http::{BodyTime, Peer};
+use countersign::http::{BodyTime, Door, Peer};
 use countersign::metrics::Metrics;
 use countersign::pki::name::ShortName;
 use countersign::policy::file::PolicyFile;
 use countersign::store::tokens::{Rotated, Rotation, TokenRecord};
 use countersign::store::{Store, StoreSettings};
 use countersign::time::{Lifetime, Time};
-use countersign::tls::ClientCertificate;
+use countersign::tls::{ClientAuthorities, ClientCertificate};
 use http_body_util::BodyExt as _;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use serde_json::Value;
 use tower::ServiceExt as _;
 
+use crate::company::Company;
 use crate::database::sqlite;
 use crate::openapi;
 use crate::postgres::{self, TestDatabase};
@@ -79,6 +80,7 @@ pub struct Client {
     router: Router,
     authorization: Option<String>,
     certificate: Option<ClientCertificate>,
+    door: Option<Door>,
     peer: Option<IpAddr>,
     headers: Vec<(String, String)>,
 }
@@ -215,7 +217,7 @@ impl TestApp {
     /// One without a credential.
     pub fn nobody(&self) -> Client {
         let router = self.router.clone();
-        Client { router, authorization: None, certificate: None, peer: None, headers: Vec::new() }
+        Client { router, authorization: None, certificate: None, door: None, peer: None, headers: Vec::new() }
     }
 
     /// One with whatever stands in `Authorization`.
@@ -358,6 +360,12 @@ impl Client {
         Self { certificate: other.certificate.clone(), ..self.clone() }
     }
 
+    /// The same over a listener that wants a certificate of this company.
+    pub fn behind(&self, company: &Company) -> Self {
+        let authorities = ClientAuthorities::read(&company.file("ca.pem")).unwrap();
+        Self { door: Some(Door(Arc::new(authorities))), ..self.clone() }
+    }
+
     /// The same with one more line in the head of every request.
     pub fn with_header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));
@@ -407,6 +415,9 @@ impl Client {
         let mut request = request.extension(BodyTime(Duration::from_millis(100))).body(body).unwrap();
         if let Some(certificate) = &self.certificate {
             request.extensions_mut().insert(certificate.clone());
+        }
+        if let Some(door) = &self.door {
+            request.extensions_mut().insert(door.clone());
         }
         if let Some(peer) = self.peer {
             request.extensions_mut().insert(Peer(peer));

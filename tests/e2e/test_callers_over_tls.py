@@ -1,5 +1,10 @@
 """Callers that a client certificate or a trusted proxy names, over real handshakes."""
 
+import http.client
+import json
+import ssl
+import time
+
 import pytest
 import requests_by_python as requests
 from conftest import ALICE, Known
@@ -144,6 +149,46 @@ def test_a_door_lets_nobody_in_without_its_certificate(make_server, company, tmp
     who(server, company["stranger"].client("x"), token).problem(401, "unauthenticated")
     assert who(server, company["door"].client("laptop"), token).json()["caller"] == "token:alice"
     who(server, company["door"].client("laptop")).problem(401, "unauthenticated")
+
+
+def test_a_door_shuts_on_an_open_connection(make_server, company, tmp_path):
+    leaf, door = company["service"].service(tmp_path / "tls"), tmp_path / "door.pem"
+    replace(door, company["door"].root.read_bytes())
+    tls = {"certificate": str(leaf.certificate), "key": str(leaf.key), "client_ca": str(door)}
+    server = make_server(start=False, tls=tls)
+    server.trust = ("--cacert", company["service"].root)
+    server.start()
+    context = ssl.create_default_context(cafile=company["service"].root)
+    laptop = company["door"].client("laptop", days=12 / 86_400)
+    context.load_cert_chain(laptop.certificate, laptop.key)
+    headers = dict([server.alice.read_text().strip().split(": ", 1)])
+
+    def connect() -> http.client.HTTPSConnection:
+        connection = http.client.HTTPSConnection("127.0.0.1", server.port, context=context, timeout=10)
+        assert ask(connection)[0] == 200
+        return connection
+
+    def ask(connection) -> tuple[int, dict]:
+        connection.request("GET", "/v1/whoami", headers=headers)
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read())
+
+    def shut(connection, stream) -> dict:
+        deadline = time.monotonic() + 20
+        while (asked := ask(connection))[0] == 200:
+            assert time.monotonic() < deadline, "it stays open"
+            time.sleep(0.2)
+        assert connection.sock is stream, "over the same connection"
+        assert asked[0] == 401, asked
+        return asked[1]
+
+    first = connect()
+    assert "expired" in shut(first, first.sock)["detail"]
+    lasting = company["door"].client("laptop")
+    context.load_cert_chain(lasting.certificate, lasting.key)
+    second = connect()
+    replace(door, company["stranger"].root.read_bytes())
+    assert "tls.client_ca" in shut(second, second.sock)["detail"]
 
 
 def test_a_ca_that_signs_for_a_cluster_is_no_source(tmp_path, authority, company):

@@ -15,6 +15,14 @@ pub(super) enum Certified<'c> {
 }
 
 impl App {
+    /// Whether `certificate` is of a CA that signs here, and valid now.
+    ///
+    /// # Errors
+    /// See [`Unverified`].
+    pub fn vouches(&self, certificate: &ClientCertificate) -> Result<(), Unverified> {
+        self.state().served.vouches(certificate, self.clock.now())
+    }
+
     /// Whose certificate it is.
     pub(super) fn certified<'c>(
         &self,
