@@ -68,7 +68,10 @@ impl App {
         }
         let doors = &self.ways.doors;
         let proxied = doors.proxied(presented, now)?;
-        let certified = presented.certificate.map(|shown| self.certified(shown, now));
+        let certified = match presented.certificate {
+            Some(shown) => Some(nobody_s_or(self.certified(shown, now).await)?),
+            None => None,
+        };
         let claims = [
             presented.authorization.is_some(),
             proxied.is_some(),
@@ -88,7 +91,9 @@ impl App {
             (None, Some(Ok(Certified::Other(caller, until)))) => {
                 Ok(Some(self.configured(caller, Credential::Mtls, until)))
             }
-            (None, Some(Ok(Certified::Own(shown)))) => self.by_own_certificate(shown, now).await.map(Some),
+            (None, Some(Ok(Certified::Own(recorded, reviewed)))) => {
+                Ok(Some(self.by_own_certificate(&recorded, reviewed, now)?))
+            }
             (None, Some(Err(error))) => Err(error.into()),
         }
     }
@@ -165,5 +170,15 @@ impl App {
             *last = Some(Instant::now());
         }
         due
+    }
+}
+
+/// Tells a certificate that is nobody's from one of which nothing is known, because the ledger does not
+/// answer: that may be somebody's.
+fn nobody_s_or(certified: Result<Certified, AppError>) -> Result<Result<Certified, AuthError>, AppError> {
+    match certified {
+        Ok(certified) => Ok(Ok(certified)),
+        Err(AppError::Unauthenticated(error)) => Ok(Err(error)),
+        Err(error) => Err(error),
     }
 }

@@ -3,13 +3,14 @@
 use super::super::{App, AppError};
 use crate::auth::{AuthError, Credential, Identity, OwnCertificate, Principal, Roles};
 use crate::caller::{Caller, CallerKind, Claims};
+use crate::store::Recorded;
 use crate::time::{Lifetime, Time};
 use crate::tls::{ClientCertificate, Unverified};
 
 /// Whose certificate a client showed.
-pub(super) enum Certified<'c> {
-    /// One of ours.
-    Own(&'c ClientCertificate),
+pub(super) enum Certified {
+    /// One of ours, as the ledger has it, and whether people reviewed it.
+    Own(Box<Recorded>, bool),
     /// That of a caller of `[[auth.mtls]]`, and the instant from which it no longer holds.
     Other(Caller, Time),
 }
@@ -23,12 +24,16 @@ impl App {
         self.state().served.vouches(certificate, self.clock.now())
     }
 
-    /// Whose certificate it is.
-    pub(super) fn certified<'c>(
+    /// Whose certificate it is. One that a CA of ours signed elsewhere, as kubeadm does for its
+    /// administrators, is nobody's: the ledger has no such certificate.
+    ///
+    /// # Errors
+    /// `Unauthenticated` where it is nobody's, `LedgerUnavailable`.
+    pub(super) async fn certified(
         &self,
-        shown: &'c ClientCertificate,
+        shown: &ClientCertificate,
         now: Time,
-    ) -> Result<Certified<'c>, AuthError> {
+    ) -> Result<Certified, AppError> {
         let other = match self.ways.doors.certified(shown, now) {
             Ok(source) => {
                 let (caller, until) = source.caller(shown)?;
@@ -37,25 +42,32 @@ impl App {
             Err(why) => why,
         };
         match (self.state().served.vouches(shown, now), other) {
-            (Ok(()), _) => Ok(Certified::Own(shown)),
-            (Err(Unverified::Expired), _) | (_, Unverified::Expired) => Err(AuthError::CertificateExpired),
-            (Err(Unverified::Foreign), Unverified::Foreign) => Err(AuthError::CertificateUnknown),
+            (Ok(()), _) => {
+                let found = self.store.shown_certificate(shown.sha256()).await?;
+                let (recorded, reviewed) = found.ok_or(AuthError::CertificateUnknown)?;
+                Ok(Certified::Own(Box::new(recorded), reviewed))
+            }
+            (Err(Unverified::Expired), _) | (_, Unverified::Expired) => {
+                Err(AuthError::CertificateExpired.into())
+            }
+            (Err(Unverified::Foreign), Unverified::Foreign) => Err(AuthError::CertificateUnknown.into()),
         }
     }
 
-    /// The holder of a certificate that a CA of ours signed: if it is in the ledger, and as its cluster
-    /// stands today. It never has a role.
-    pub(super) async fn by_own_certificate(
+    /// The holder of a certificate of ours, if it holds as its cluster stands today. It never has a role.
+    ///
+    /// # Errors
+    /// Why it does not.
+    pub(super) fn by_own_certificate(
         &self,
-        shown: &ClientCertificate,
+        recorded: &Recorded,
+        reviewed: bool,
         now: Time,
-    ) -> Result<Principal, AppError> {
-        let found = self.store.shown_certificate(shown.sha256()).await?;
-        let (recorded, reviewed) = found.ok_or(AuthError::CertificateUnknown)?;
+    ) -> Result<Principal, AuthError> {
         let state = self.state();
         let cluster = state.served.find(&recorded.cluster).ok_or(AuthError::CertificateUnknown)?;
         if cluster.authority.spki_sha256() != recorded.authority {
-            return Err(AuthError::CertificateUnknown.into());
+            return Err(AuthError::CertificateUnknown);
         }
         let own = OwnCertificate {
             serial: recorded.serial,

@@ -43,7 +43,7 @@ async fn held(subject: &str) -> (TestApp, Value, Client) {
 }
 
 /// A certificate that the CA of prod signed and that this service did not.
-fn signed_behind_the_back(app: &TestApp, user: &str) -> String {
+pub fn signed_behind_the_back(app: &TestApp, user: &str) -> String {
     let key = std::fs::read_to_string(app.folder.path().join("prod.key")).unwrap();
     let ca = authority("prod CA");
     client(user, vec![], &Issuer::new(ca, KeyPair::from_pem(&key).unwrap()))
@@ -129,6 +129,19 @@ async fn an_expired_a_foreign_and_an_unknown_certificate_are_401() {
     app.at(8 * 3_600 + 1);
     let refused = renew(&holder, "/CN=alice").await.refused(401, "unauthenticated");
     assert!(refused["detail"].as_str().unwrap().contains("expired"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_not_in_the_ledger_is_as_if_it_were_not_there() {
+    let app = TestApp::with_policies(POLICIES).await;
+    let administrator = app.nobody().showing(&signed_behind_the_back(&app, "kubernetes-admin"));
+    administrator.get("/v1/whoami").await.refused(401, "unauthenticated");
+    let alice = app.alice().await.showing_of(&administrator);
+    assert_eq!(alice.get("/v1/whoami").await.expect(200)["caller"], "token:alice");
+    post(&alice, "/v1/sign?cluster=prod", csr("/CN=alice")).await.expect(201);
+    renew(&alice, "/CN=alice").await.refused(403, "certificate_required");
+    let wrong = app.with_authorization("Bearer cs1_wrong").showing_of(&administrator);
+    wrong.get("/v1/whoami").await.refused(401, "unauthenticated");
 }
 
 #[tokio::test]
