@@ -111,14 +111,6 @@ impl App {
         }
     }
 
-    /// Makes sure that no way to authenticate trusts a CA of a cluster. To be asked at start.
-    ///
-    /// # Errors
-    /// One sentence that names both.
-    pub fn check_ways(&self) -> Result<(), String> {
-        self.state().served.check_ways(&self.ways)
-    }
-
     /// Whose `X-Forwarded-For` is believed.
     pub fn trusted_proxies(&self) -> &[crate::auth::Network] {
         &self.ways.trusted_proxies

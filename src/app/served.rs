@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::cluster::{self, Cluster, ClusterError, ClusterSettings};
 use super::{App, AppError, StartError, State, compile};
 use crate::audit::Origin;
-use crate::auth::Ways;
+use crate::auth::{AuthSettings, Ways};
 use crate::metrics::Metrics;
 use crate::pki::name::ShortName;
 use crate::policy::Clusters;
@@ -92,11 +92,23 @@ impl Served {
         self.authorities.as_ref().ok_or(Unverified::Foreign)?.verify(certificate, now)
     }
 
-    /// Makes sure that no way to authenticate trusts a CA of ours, nor one above it.
+    /// Opens the configured ways to authenticate beside these clusters: names, files, and the keys in files.
+    /// Nothing is fetched.
+    ///
+    /// # Errors
+    /// One sentence, with the key's path where there is one.
+    pub fn open_ways(&self, settings: &AuthSettings) -> Result<Ways, String> {
+        let ways = Ways::open(settings, self.clusters.keys().cloned())?;
+        self.check_ways(&ways)?;
+        Ok(ways)
+    }
+
+    /// Makes sure that no way to authenticate has the name of a cluster, and that none trusts a CA of ours,
+    /// nor one above it.
     ///
     /// # Errors
     /// One sentence.
-    pub(super) fn check_ways(&self, ways: &Ways) -> Result<(), String> {
+    fn check_ways(&self, ways: &Ways) -> Result<(), String> {
         self.clusters.values().try_for_each(|cluster| {
             ways.doors.check_cluster(cluster.name.as_str(), &cluster.authority.chain_keys())
         })

@@ -11,8 +11,8 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use countersign::app::{App, ClusterSettings, FailureLimits, RateLimits, RefusalLimits, ReviewLimits};
 use countersign::audit::{Origin, RequestId};
+use countersign::auth::AuthSettings;
 use countersign::auth::token::{self, Hold};
-use countersign::auth::{AuthSettings, Ways};
 use countersign::ca::throw_away;
 use countersign::caller::Caller;
 use countersign::clock::Clock;
@@ -183,9 +183,8 @@ impl TestApp {
         let Self { app, folder, database, router } = Self::with_policies(policies).await;
         drop(router);
         let app = Arc::into_inner(app).expect("nobody else has it");
-        let names: Vec<_> = app.state().served.clusters.keys().cloned().collect();
-        let app = Arc::new(app.with_ways(Ways::open(&settings(folder.path()), names).unwrap()));
-        app.check_ways().unwrap();
+        let ways = app.state().served.open_ways(&settings(folder.path())).unwrap();
+        let app = Arc::new(app.with_ways(ways));
         Self { router: countersign::http::router(Arc::clone(&app)), app, folder, database }
     }
 

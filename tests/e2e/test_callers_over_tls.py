@@ -204,3 +204,34 @@ def test_a_ca_that_signs_for_a_cluster_is_no_source(tmp_path, authority, company
     refusal = ran.stderr.splitlines()[-1]
     assert ran.returncode == 1 and "`ci`" in refusal and "`prod`" in refusal
     assert "ci" in server.cli("config", "check", check=False).stderr
+    assert "wrong: auth: auth source `ci`" in server.cli("check", check=False).stdout
+
+
+def test_both_checks_open_the_ways_to_authenticate(tmp_path, authority, company):
+    folder = tmp_path / "server"
+    leaf = company["service"].service(folder)
+
+    class Own(Tables):
+        tables = f"""
+[[auth.mtls]]
+name = "ci"
+ca = "{company["ci"].root}"
+
+[[auth.proxy]]
+name = "edge"
+addresses = ["127.0.0.1"]
+secret_header = "X-Proxy-Secret"
+secret_file = "secret"
+
+"""
+
+    server = Own(folder, Cluster("prod", authority), tls={"certificate": str(leaf.certificate), "key": str(leaf.key)})
+    replace(folder / "secret", SECRET.encode(), 0o600)
+    server.start().stop()
+    assert server.cli("config", "check").returncode == 0
+    assert server.cli("check").returncode == 0
+    replace(folder / "secret", SECRET.encode(), 0o644)
+    ran = server.cli("config", "check", check=False)
+    assert ran.returncode == 1 and "auth.proxy[0].secret_file" in ran.stderr
+    ran = server.cli("check", check=False)
+    assert ran.returncode == 1 and "wrong: auth: auth.proxy[0].secret_file" in ran.stdout

@@ -172,6 +172,8 @@ def test_a_configuration_that_is_not_safe_does_not_start(make, issuer, changed, 
     server = make(start=False)
     assert says in last_line(reconfigured(server, auth={"oidc": [issuer.settings(**changed)]}, roles=[]))
     assert says in server.cli("config", "check", check=False).stderr
+    ran = server.cli("check", check=False)
+    assert ran.returncode == 1 and says in ran.stdout + ran.stderr
 
 
 def test_two_issuers_with_one_key_do_not_start(make_server, issuer, tmp_path):
