@@ -110,6 +110,7 @@ impl Served {
     /// One sentence.
     fn check_ways(&self, ways: &Ways) -> Result<(), String> {
         self.clusters.values().try_for_each(|cluster| {
+            ways.sources.check_cluster(&cluster.name)?;
             ways.doors.check_cluster(cluster.name.as_str(), &cluster.authority.chain_keys())
         })
     }

@@ -493,7 +493,8 @@ fn template(path: &str) -> String {
     paths.keys().find(|template| is(template)).cloned().unwrap_or_else(|| path.to_owned())
 }
 
-fn cluster(folder: &std::path::Path, name: &str, begin: Time) -> ClusterSettings {
+/// A cluster with a CA of its own.
+pub fn cluster(folder: &std::path::Path, name: &str, begin: Time) -> ClusterSettings {
     let (certificate, key) = throw_away::make(&format!("{name} CA"), begin.before(86_400)).unwrap();
     let write = |file: String, text: &str| {
         use std::os::unix::fs::OpenOptionsExt as _;

@@ -1,12 +1,14 @@
 //! Callers of `[[auth.mtls]]` and `[[auth.proxy]]`, whom roles of the configuration let in.
 
+use std::sync::Arc;
+
 use countersign::auth::mtls::{MtlsSettings, NameFrom};
 use countersign::auth::proxy::ProxySettings;
 use countersign::auth::{AuthSettings, RoleBinding, Ways};
 use countersign::pki::name::ShortName;
 use rcgen::SanType;
 
-use crate::app::{Client, TestApp};
+use crate::app::{Client, NOON, TestApp, cluster, operator};
 use crate::company::{Company, SECRET};
 use crate::csr::csr;
 
@@ -111,6 +113,19 @@ async fn an_authority_that_signs_for_a_cluster_is_none_of_callers() {
     let source = MtlsSettings { name: ShortName::parse("ci").unwrap(), ca, name_from: NameFrom::Cn };
     let error = app.app.state().served.open_ways(&settings(vec![source], vec![])).unwrap_err();
     assert!(error.contains("ci") && error.contains("prod"), "{error}");
+}
+
+#[tokio::test]
+async fn a_cluster_that_comes_later_has_neither_the_name_nor_the_authority_of_a_source() {
+    let ci = Company::new("CI");
+    let app = TestApp::with_auth(&settings(vec![ci.mtls("ci", NameFrom::Cn)], vec![]), POLICIES).await;
+    let (folder, before) = (app.folder.path(), app.app.state());
+    let reload = async |cluster| app.app.reload_clusters(vec![cluster], &operator()).await;
+    let error = reload(cluster(folder, "ci", NOON)).await.unwrap_err().to_string();
+    assert!(error.contains("`ci`") && error.contains("restart"), "{error}");
+    assert!(Arc::ptr_eq(&app.app.state(), &before), "what held goes on");
+    let changes = reload(cluster(folder, "next", NOON)).await.unwrap();
+    assert_eq!((changes.added.len(), changes.removed.len()), (1, 2));
 }
 
 #[tokio::test]
