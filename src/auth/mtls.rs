@@ -14,7 +14,7 @@ use crate::tls::client::AuthoritiesProblem;
 use crate::tls::{ClientAuthorities, ClientCertificate, Unverified};
 
 /// One `[[auth.mtls]]` table.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MtlsSettings {
     /// The source in `proxy:SOURCE:NAME`.

@@ -44,7 +44,7 @@ const PUBLIC: [(&str, &[&str]); 5] = [
 ];
 
 /// One `[[auth.oidc]]` table of the configuration file.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OidcSettings {
     /// The source in `oidc:NAME:…` and `group:NAME:…`.

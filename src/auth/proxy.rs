@@ -24,7 +24,7 @@ const MOST_GROUPS: usize = 1_000;
 const SHORTEST_SECRET: usize = 32;
 
 /// One `[[auth.proxy]]` table.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProxySettings {
     /// The source in `proxy:SOURCE:NAME` and `group:SOURCE:NAME`.

@@ -37,7 +37,7 @@ use super::exchange::new_request_id;
 use crate::tls::{ClientAuthorities, ClientCertificate, Tls};
 
 /// What one client, and all of them together, may hold.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Connections at the same time. One more takes the place of the one that has waited longest for
     /// its client; where none waits it is answered with 503 and closed.

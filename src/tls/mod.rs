@@ -26,7 +26,7 @@ use client::AnyCertificate;
 use identity::Identity;
 
 /// The `[tls]` table.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TlsSettings {
     /// PEM: the service's certificate, then the intermediates that lead to its root.
