@@ -365,6 +365,22 @@ impl Client {
         Self { door: Some(Door(Arc::new(authorities))), ..self.clone() }
     }
 
+    /// The same with everything that `other` shows beside it; none where both show something in the same
+    /// place. A header that both have is one.
+    pub fn beside(&self, other: &Self) -> Option<Self> {
+        let own = |name: &str| self.headers.iter().any(|(own, _)| own == name);
+        let more = other.headers.iter().filter(|(name, _)| !own(name)).cloned();
+        let clash = (self.authorization.is_some() && other.authorization.is_some())
+            || (self.certificate.is_some() && other.certificate.is_some());
+        (!clash).then(|| Self {
+            authorization: self.authorization.clone().or_else(|| other.authorization.clone()),
+            certificate: self.certificate.clone().or_else(|| other.certificate.clone()),
+            peer: self.peer.or(other.peer),
+            headers: self.headers.iter().cloned().chain(more).collect(),
+            ..self.clone()
+        })
+    }
+
     /// The same with one more line in the head of every request.
     pub fn with_header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));

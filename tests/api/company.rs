@@ -39,7 +39,10 @@ fn named(name: &str) -> CertificateParams {
 
 /// A client's certificate as PEM.
 pub fn client(name: &str, names: Vec<SanType>, issuer: &Issuer<'_, KeyPair>) -> String {
-    let mut parameters = named(name);
+    signed(named(name), names, issuer)
+}
+
+fn signed(mut parameters: CertificateParams, names: Vec<SanType>, issuer: &Issuer<'_, KeyPair>) -> String {
     parameters.subject_alt_names = names;
     parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
     parameters.signed_by(&KeyPair::generate().unwrap(), issuer).unwrap().pem()
@@ -69,6 +72,13 @@ impl Company {
 
     pub fn client(&self, name: &str, names: Vec<SanType>) -> String {
         client(name, names, &self.issuer)
+    }
+
+    /// One that ended a second before the tests begin.
+    pub fn expired_client(&self, name: &str) -> String {
+        let mut parameters = named(name);
+        parameters.not_after = ASN1Time::from_timestamp(NOON.unix() - 1).unwrap().to_datetime();
+        signed(parameters, vec![], &self.issuer)
     }
 
     pub fn mtls(&self, name: &str, name_from: NameFrom) -> MtlsSettings {
