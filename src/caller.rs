@@ -90,14 +90,13 @@ pub struct Caller {
     pub proven: Option<Proven>,
 }
 
-/// A person whom a caller names, known by a token of that person's own.
+/// A person whom a caller names, known by a token of that person's own. One source proves persons, so
+/// none is named here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Proven {
-    /// The configured source that vouches for it.
-    pub source: ShortName,
     /// The name, as the source spells it.
     pub name: String,
-    /// The groups that the token shows, all of them of that source.
+    /// The groups that the token shows.
     pub groups: Vec<String>,
 }
 

@@ -3,6 +3,7 @@
 mod auth;
 mod limits;
 mod review;
+mod sections;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

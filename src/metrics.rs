@@ -81,6 +81,7 @@ pub struct Metrics {
     limited: Family<LimitLabels, Counter>,
     failed: Family<ReasonLabels, Counter>,
     failures_not_audited: Counter,
+    logins_not_audited: Counter,
     queue_length: Gauge,
     reads_not_audited: Counter,
     pending: Gauge,
@@ -103,6 +104,7 @@ impl Default for Metrics {
             limited: Family::default(),
             failed: Family::default(),
             failures_not_audited: Counter::default(),
+            logins_not_audited: Counter::default(),
             queue_length: Gauge::default(),
             reads_not_audited: Counter::default(),
             pending: Gauge::default(),
@@ -172,6 +174,11 @@ impl Metrics {
     /// So many failed authentications leave no event.
     pub fn failures_not_audited(&self, count: u64) {
         self.failures_not_audited.inc_by(count);
+    }
+
+    /// So many authentications leave no event.
+    pub fn logins_not_audited(&self, count: u64) {
+        self.logins_not_audited.inc_by(count);
     }
 
     /// This many requests wait for the ledger's writer.
@@ -261,6 +268,11 @@ impl Metrics {
             "countersign_failed_authentications_not_audited",
             "Failed authentications of which the audit log has no event",
             self.failures_not_audited.clone(),
+        );
+        registry.register(
+            "countersign_authentications_not_audited",
+            "Authentications of which the audit log has no event",
+            self.logins_not_audited.clone(),
         );
     }
 
@@ -357,6 +369,7 @@ mod tests {
         metrics.limited(true, false);
         metrics.authentication_failed("wrong");
         metrics.failures_not_audited(3);
+        metrics.logins_not_audited(4);
         metrics.writer_queue(7);
         metrics.pending_requests(3);
         metrics.tls_not_after(Time::from_unix(1_900_000_000));
@@ -373,6 +386,7 @@ mod tests {
             "countersign_requests_limited_total{rate=\"signing\",of=\"caller\"} 1",
             "countersign_authentications_failed_total{reason=\"wrong\"} 1",
             "countersign_failed_authentications_not_audited_total 3",
+            "countersign_authentications_not_audited_total 4",
             "countersign_ledger_queue_length 7",
             "countersign_requests_pending 3",
             "countersign_ca_not_after_seconds{cluster=\"prod\"} 1800000000",

@@ -40,10 +40,8 @@ fn every_route_says_who_may_come_in() {
     for route in ROUTES {
         let operation = &operations[&(route.method.to_owned(), route.path.to_owned())];
         if route.access == Access::Open {
-            assert_eq!(operation["security"], serde_json::json!([]), "{}", route.path);
             assert!(operation.get("x-roles").is_none(), "{}", route.path);
         } else {
-            assert!(operation.get("security").is_none(), "{}", route.path);
             assert_eq!(words(&operation["x-roles"]), route.access.roles(), "{}", route.path);
             assert!(operation["responses"].get("401").is_some(), "{}", route.path);
         }
@@ -61,6 +59,39 @@ fn every_route_says_who_may_come_in() {
         let asks_ledger = operation["responses"].get("503").is_some();
         assert!(asks_ledger || route.access == Access::Open, "{}", route.path);
     }
+}
+
+/// Which schemes open an operation; none where nothing is asked.
+fn schemes(security: &Value) -> Vec<&str> {
+    let wanted = security.as_array().unwrap().iter().map(|one| one.as_object().unwrap());
+    wanted.flat_map(|one| one.keys().map(String::as_str)).collect()
+}
+
+#[test]
+fn every_route_says_by_which_credential() {
+    let operations = operations();
+    let all: Vec<_> = schemes(&document()["security"]);
+    assert_eq!(all, ["token", "certificate"]);
+    for route in ROUTES {
+        let security = operations[&(route.method.to_owned(), route.path.to_owned())].get("security");
+        let expected = match route.access {
+            Access::Open => Some(vec![]),
+            Access::Renewal => Some(vec!["certificate"]),
+            _ => None,
+        };
+        assert_eq!(security.map(schemes), expected, "{} {}", route.method, route.path);
+    }
+}
+
+#[test]
+fn every_scheme_of_security_is_defined_and_used() {
+    let document = document();
+    let defined: BTreeSet<_> =
+        document["components"]["securitySchemes"].as_object().unwrap().keys().map(String::as_str).collect();
+    let operations = operations();
+    let own = operations.values().filter_map(|operation| operation.get("security"));
+    let used: BTreeSet<_> = own.chain([&document["security"]]).flat_map(schemes).collect();
+    assert_eq!(defined, used);
 }
 
 #[test]

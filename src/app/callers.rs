@@ -43,7 +43,11 @@ impl App {
         if let Some(principal) = self.without_authorization(&presented, now).await? {
             return Ok(principal);
         }
-        match presented.one()? {
+        let shown = presented.one().map_err(|error| match error {
+            AuthError::Missing if self.ways.doors.wrong_secret(&presented, now) => AuthError::ProxySecret,
+            other => other,
+        })?;
+        match shown {
             // Nothing but a token begins so: base64url of a JSON object does not.
             Shown::Bearer(text) if self.ways.issuers.is_empty() || text.starts_with(token::PREFIX) => {
                 self.by_token(text, now).await
@@ -62,9 +66,8 @@ impl App {
         if presented.certificate.is_none() && presented.headers.is_empty() {
             return Ok(None);
         }
-        let doors = &self.ways.doors;
-        let proxied = doors.proxied(presented, now)?;
-        let certified = presented.certificate.map(|shown| self.certified(shown, now));
+        let (certified, left) = self.certified(*presented, now).await?;
+        let proxied = self.ways.doors.proxied(&left, now)?;
         let claims = [
             presented.authorization.is_some(),
             proxied.is_some(),
@@ -84,7 +87,9 @@ impl App {
             (None, Some(Ok(Certified::Other(caller, until)))) => {
                 Ok(Some(self.configured(caller, Credential::Mtls, until)))
             }
-            (None, Some(Ok(Certified::Own(shown)))) => self.by_own_certificate(shown, now).await.map(Some),
+            (None, Some(Ok(Certified::Own(recorded, reviewed)))) => {
+                Ok(Some(self.by_own_certificate(&recorded, reviewed, now)?))
+            }
             (None, Some(Err(error))) => Err(error.into()),
         }
     }
@@ -102,14 +107,6 @@ impl App {
         }
     }
 
-    /// Makes sure that no way to authenticate trusts a CA of a cluster. To be asked at start.
-    ///
-    /// # Errors
-    /// One sentence that names both.
-    pub fn check_ways(&self) -> Result<(), String> {
-        self.state().served.check_ways(&self.ways)
-    }
-
     /// Whose `X-Forwarded-For` is believed.
     pub fn trusted_proxies(&self) -> &[crate::auth::Network] {
         &self.ways.trusted_proxies
@@ -118,6 +115,16 @@ impl App {
     /// Whether headers can name a caller.
     pub fn reads_proxy_headers(&self) -> bool {
         self.ways.doors.reads_headers()
+    }
+
+    /// How a request that came to `error` tried to show who sends it, in a word.
+    #[must_use]
+    pub fn method_of(&self, presented: Presented<'_>, error: AuthError) -> &'static str {
+        match error {
+            // They were looked at beside whatever else there is.
+            AuthError::ProxyHeaders => "proxy",
+            _ => presented.method(self.ways.doors.are_spoken_for(&presented)),
+        }
     }
 
     /// Whether a caller who was authenticated before still is, under `state`.

@@ -12,6 +12,7 @@ use crate::kubeconfig::ClusterEntry;
 use crate::pki::name::ShortName;
 use crate::policy::{ClusterRules, Clusters};
 use crate::time::{Lifetime, Time};
+use crate::tls::ClientAuthorities;
 
 /// One `[[clusters]]` table of the configuration file.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -164,6 +165,14 @@ impl Cluster {
         self.settings == other.settings
             && self.server_ca_pem == other.server_ca_pem
             && self.authority.chain_pem() == other.authority.chain_pem()
+    }
+
+    /// What clients who show a certificate of this cluster are verified by: its CA, and nothing above it. None
+    /// where the TLS library is stricter than what reads CAs here, as with a unique identifier (RFC 5280
+    /// section 4.1.2.8).
+    #[must_use]
+    pub fn anchor(&self) -> Option<ClientAuthorities> {
+        ClientAuthorities::of(&[self.authority.certificate_der().to_vec().into()]).ok()
     }
 
     /// Reads and checks the files of one cluster.

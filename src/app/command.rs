@@ -34,6 +34,8 @@ pub struct SignCommand {
     pub dry_run: bool,
     /// The held request whose certificate is collected.
     pub collects: Option<HeldId>,
+    /// Whose token that one came with: the same person's is wanted again.
+    pub held_proof: Option<serde_json::Value>,
 }
 
 impl SignCommand {
@@ -53,6 +55,7 @@ impl SignCommand {
             idempotency_key: None,
             dry_run: false,
             collects: None,
+            held_proof: None,
         }
     }
 

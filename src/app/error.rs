@@ -27,6 +27,11 @@ pub enum AppError {
     CertificateRequired,
     #[error("this certificate is not renewed: {0}")]
     NotRenewable(String),
+    #[error(
+        "a page of another site made this request, and the browser added the credential by itself: use a page of this \
+         service's own address, a program that is no browser, or a token"
+    )]
+    CrossSite,
     #[error("this needs the role {0}: ask an administrator for a token that has it")]
     RoleMissing(&'static str),
     #[error(
@@ -155,6 +160,7 @@ impl AppError {
             Self::RenewalOnly => "renewal_only",
             Self::CertificateRequired => "certificate_required",
             Self::NotRenewable(_) => "not_renewable",
+            Self::CrossSite => "cross_site",
             Self::RoleMissing(_) => "role_missing",
             Self::OnBehalfOfNotAllowed => "on_behalf_of_not_allowed",
             Self::ProofNotAccepted(_) => "proof_not_accepted",
@@ -207,6 +213,7 @@ impl AppError {
     pub fn is_refusal(&self) -> bool {
         match self {
             Self::RoleMissing(_)
+            | Self::CrossSite
             | Self::RenewalOnly
             | Self::CertificateRequired
             | Self::NotRenewable(_)

@@ -137,7 +137,7 @@ impl App {
     /// What to answer to a request whose authentication failed. It is counted and noted, and the
     /// answer held back a little.
     ///
-    /// `Unauthenticated`, or `TooManyFailures` where too many came from this address.
+    /// `Unauthenticated` or `SeveralCredentials`, or `TooManyFailures` where too many came from this address.
     pub async fn fail_authentication(
         &self,
         from: Origin,
@@ -153,7 +153,7 @@ impl App {
         if let Ok(_one_of_few) = self.failures.waiting.try_acquire() {
             tokio::time::sleep(self.failures.limits.wait).await;
         }
-        AppError::Unauthenticated(error)
+        error.into()
     }
 
     /// Writes what was noted. To be called once a minute, and at the end.

@@ -282,6 +282,19 @@ fn compile(snapshot: &Snapshot, rules: &Clusters) -> Result<PolicySet, StartErro
     })
 }
 
+impl AppError {
+    /// Why the request has no caller, where that is what it says; also where it shows too many, which is no 401
+    /// and tries credentials all the same.
+    #[must_use]
+    pub fn authentication(&self) -> Option<AuthError> {
+        match self {
+            Self::Unauthenticated(error) => Some(*error),
+            Self::SeveralCredentials => Some(AuthError::SeveralCredentials),
+            _ => None,
+        }
+    }
+}
+
 impl From<AuthError> for AppError {
     fn from(error: AuthError) -> Self {
         if error == AuthError::SeveralCredentials {

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::audit::Origin;
 use crate::auth::{self, AuthError, Credential, JwtError};
 use crate::caller::{CallerKind, Proven};
+use crate::pki::name::ShortName;
 use crate::store::Subject;
 use crate::time::Time;
 
@@ -28,16 +29,22 @@ impl fmt::Debug for PersonToken {
 pub struct PersonProof {
     /// Who it is.
     pub(super) proven: Proven,
+    source: ShortName,
     subject: Subject,
     credential: Credential,
     expires_at: Time,
 }
 
 impl PersonProof {
+    /// Whether it is of the same subject as what was recorded. A name may have been given to somebody else.
+    fn is_of(&self, record: &Value) -> bool {
+        record["issuer"] == self.subject.issuer.as_str() && record["subject"] == self.subject.subject.as_str()
+    }
+
     /// For the record, and for telling two wishes apart.
     pub(super) fn record(&self) -> Value {
         json!({
-            "source": self.proven.source,
+            "source": self.source,
             "issuer": self.subject.issuer,
             "subject": self.subject.subject,
             "groups": self.proven.groups,
@@ -46,23 +53,33 @@ impl PersonProof {
 }
 
 impl App {
-    /// Reads the person's token, where there is one: whom it is of is whom the request names.
+    /// Reads the person's token, where there is one: whom it is of is whom the request names. A held
+    /// request that came with one is collected with one, since its approvers were told so.
     ///
     /// # Errors
     /// `OnBehalfOfNotAllowed`; `ProofNotAccepted` where the token is no credential, of a source that
-    /// proves nobody, or of another person than the request names.
+    /// proves nobody, of another person than the request names or was held for, or is missing.
     pub(super) async fn prove(&self, command: &mut SignCommand) -> Result<(), AppError> {
-        let Some(PersonToken(token)) = command.person_token.take() else { return Ok(()) };
+        let Some(PersonToken(token)) = command.person_token.take() else {
+            return match command.held_proof {
+                None => Ok(()),
+                Some(_) => Err(AppError::ProofNotAccepted("it is missing, and this request came with one")),
+            };
+        };
         if !command.principal.on_behalf_of {
             return Err(AppError::OnBehalfOfNotAllowed);
+        }
+        // Whom it names now, the approvers were not told of, and may be one of them.
+        if command.collects.is_some() && command.on_behalf_of.is_none() {
+            return Err(AppError::ProofNotAccepted("the request that was approved names nobody"));
         }
         let proof = self.person_behind(&token, command.dry_run, &command.origin).await?;
         let name = &proof.proven.name;
         if command.on_behalf_of.as_ref().is_some_and(|named| named != name) {
             return Err(AppError::ProofNotAccepted("it is of another person than on_behalf_of names"));
         }
-        if command.collects.is_some() && command.on_behalf_of.is_none() {
-            return Err(AppError::ProofNotAccepted("nobody was named when this request was approved"));
+        if command.held_proof.as_ref().is_some_and(|held| !proof.is_of(held)) {
+            return Err(AppError::ProofNotAccepted("it is of another subject than the request came with"));
         }
         command.on_behalf_of = Some(name.clone());
         command.proof = Some(proof);
@@ -95,7 +112,8 @@ impl App {
         };
         let groups = caller.groups.into_iter().map(|group| group.name).collect();
         Ok(PersonProof {
-            proven: Proven { source, name: caller.name, groups },
+            proven: Proven { name: caller.name, groups },
+            source,
             subject,
             credential: Credential::Oidc { proof, binding: binding.map(|bound| bound.number) },
             expires_at: vouched.standing.expires_at,

@@ -65,7 +65,7 @@ impl Wish {
             user: Some(request.user.clone()),
             groups: request.groups.clone(),
             on_behalf_of: request.on_behalf_of.clone(),
-            proof: None,
+            proof: request.proof.clone(),
             reason: None,
             key: Some((request.key_kind.clone(), request.spki_sha256)),
             ttl: request.asked_ttl,

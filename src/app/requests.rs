@@ -131,7 +131,7 @@ impl App {
     }
 
     /// Issues the certificate of an approved request, decided again; or gives it back, where it was
-    /// collected before. What was refused today is void.
+    /// collected before. What was refused today is void, but for the person's token.
     ///
     /// # Errors
     /// `NotFound`, `RequestNotApproved`, `RequestClosed`, `RequestVoided`; else as for [`App::sign`].
@@ -159,6 +159,7 @@ impl App {
             person_token,
             reason: request.reason,
             collects: Some(id),
+            held_proof: request.proof,
             ..SignCommand::of(principal.clone(), origin.clone(), csr)
         };
         let outcome = self.sign(command).await;

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::cluster::{self, Cluster, ClusterError, ClusterSettings};
 use super::{App, AppError, StartError, State, compile};
 use crate::audit::Origin;
-use crate::auth::Ways;
+use crate::auth::{AuthSettings, Ways};
 use crate::metrics::Metrics;
 use crate::pki::name::ShortName;
 use crate::policy::Clusters;
@@ -22,8 +22,9 @@ pub struct Served {
     pub clusters: BTreeMap<ShortName, Arc<Cluster>>,
     /// What deciding needs of them.
     pub rules: Arc<Clusters>,
-    /// Who vouches for certificates of ours: the CA of each cluster, and nothing above it.
-    authorities: Option<ClientAuthorities>,
+    /// Who vouches for certificates of ours: the CA of each cluster, and nothing above it. One set for each,
+    /// so that a CA that clients cannot be verified by ends no other cluster's renewals.
+    authorities: Vec<ClientAuthorities>,
     /// The CA key of every cluster that this process ever signed for, also of those that are gone: a
     /// name that comes back comes back with its own key.
     keys: BTreeMap<ShortName, [u8; 32]>,
@@ -56,9 +57,7 @@ impl Served {
         let clusters: BTreeMap<_, _> =
             clusters.into_iter().map(|(name, cluster)| (name, Arc::new(cluster))).collect();
         let keys = clusters.iter().map(|(name, cluster)| (name.clone(), cluster.authority.spki_sha256()));
-        let signers = clusters.values().map(|cluster| cluster.authority.certificate_der().to_vec().into());
-        // What a client cannot verify by is no reason not to sign: then nothing is renewed.
-        let authorities = ClientAuthorities::of(&signers.collect::<Vec<_>>()).ok();
+        let authorities = clusters.values().filter_map(|cluster| anchor(cluster)).collect();
         Ok(Self { keys: keys.collect(), rules: Arc::new(rules), authorities, clusters })
     }
 
@@ -84,21 +83,47 @@ impl Served {
         self.clusters.values().find(|cluster| cluster.name.as_str() == name)
     }
 
+    /// Whether a CA that signs here signed `certificate`, whatever is wrong with it otherwise.
+    pub(super) fn has_signed(&self, certificate: &ClientCertificate) -> bool {
+        self.clusters.values().any(|cluster| cluster.authority.has_signed(certificate.der()))
+    }
+
     /// Whether `certificate` is of a CA that signs here, and valid at `now`.
     ///
     /// # Errors
     /// See [`Unverified`].
     pub(super) fn vouches(&self, certificate: &ClientCertificate, now: Time) -> Result<(), Unverified> {
-        self.authorities.as_ref().ok_or(Unverified::Foreign)?.verify(certificate, now)
+        let mut why = Unverified::Foreign;
+        for authority in &self.authorities {
+            match authority.verify(certificate, now) {
+                Ok(()) => return Ok(()),
+                Err(Unverified::Expired) => why = Unverified::Expired,
+                Err(Unverified::Foreign) => {}
+            }
+        }
+        Err(why)
     }
 
-    /// Makes sure that no way to authenticate trusts a CA of ours, nor one above it.
+    /// Opens the configured ways to authenticate beside these clusters: names, files, and the keys in files.
+    /// Nothing is fetched.
+    ///
+    /// # Errors
+    /// One sentence, with the key's path where there is one.
+    pub fn open_ways(&self, settings: &AuthSettings) -> Result<Ways, String> {
+        let ways = Ways::open(settings, self.clusters.keys().cloned())?;
+        self.check_ways(&ways)?;
+        Ok(ways)
+    }
+
+    /// Makes sure that no way to authenticate has the name of a cluster, and that none trusts a CA of ours,
+    /// nor one above it.
     ///
     /// # Errors
     /// One sentence.
-    pub(super) fn check_ways(&self, ways: &Ways) -> Result<(), String> {
+    fn check_ways(&self, ways: &Ways) -> Result<(), String> {
         self.clusters.values().try_for_each(|cluster| {
-            ways.doors.check_cluster(cluster.name.as_str(), &cluster.authority.chain_keys())
+            ways.sources.check_cluster(&cluster.name)?;
+            ways.doors.check_cluster(cluster.name.as_str(), &cluster.authority)
         })
     }
 
@@ -144,6 +169,19 @@ impl Served {
         }
         Ok((self, changes))
     }
+}
+
+/// What certificates of the cluster are verified by. Where there is none its CA still signs: nothing of it is
+/// renewed, which is said.
+fn anchor(cluster: &Cluster) -> Option<ClientAuthorities> {
+    let anchor = cluster.anchor();
+    if anchor.is_none() {
+        tracing::warn!(
+            cluster.name = %cluster.name,
+            "the TLS library does not read the CA's certificate: no certificate of this cluster is renewed"
+        );
+    }
+    anchor
 }
 
 impl App {

@@ -4,9 +4,10 @@ use super::mtls::{MtlsSettings, MtlsSource};
 use super::proxy::{ProxySettings, TrustedProxy};
 use super::sources::Sources;
 use super::{AuthError, Presented};
+use crate::ca::Authority;
 use crate::caller::{Caller, CallerKind};
 use crate::time::Time;
-use crate::tls::{ClientCertificate, Unverified};
+use crate::tls::{ClientAuthorities, ClientCertificate, Unverified};
 
 /// The sources of both kinds, opened.
 #[derive(Clone, Debug, Default)]
@@ -56,18 +57,19 @@ impl Doors {
         Ok(doors)
     }
 
-    /// Makes sure that no authority of these is one whose certificates are of ours: `keys` are those of
-    /// a cluster's whole chain.
+    /// Makes sure that no source trusts a CA of the cluster, or one that signed a CA of it: a file often
+    /// has the signing CA without the root that is above it. What no file shows is for whoever reads
+    /// the certificate of a request, since one of ours is never a caller of these.
     ///
     /// # Errors
     /// A sentence that names the source.
-    pub fn check_cluster(&self, cluster: &str, keys: &[[u8; 32]]) -> Result<(), String> {
-        let ours = |key: &[u8; 32]| keys.contains(key);
-        match self.sources().into_iter().find(|(_, own)| own.iter().any(ours)) {
+    pub fn check_cluster(&self, cluster: &str, ca: &Authority) -> Result<(), String> {
+        let trusts = |trusted: &ClientAuthorities| ca.chain_certificates().any(|one| trusted.cover(one));
+        match self.sources().into_iter().find(|(_, trusted)| trusts(trusted)) {
             None => Ok(()),
             Some((source, _)) => Err(format!(
-                "auth source `{source}` trusts a CA of cluster `{cluster}`, so every certificate that this service \
-                 issues would be a caller: give it a CA of its own"
+                "auth source `{source}` trusts a CA of cluster `{cluster}`, or one above it, so every certificate \
+                 that this service issues would be a caller: give it a CA of its own"
             )),
         }
     }
@@ -94,6 +96,20 @@ impl Doors {
         Ok(found)
     }
 
+    /// Whether a header of some proxy is there, whoever sent it.
+    #[must_use]
+    pub fn are_spoken_for(&self, presented: &Presented<'_>) -> bool {
+        self.proxies.iter().any(|proxy| proxy.is_spoken_for(presented))
+    }
+
+    /// Whether a secret is shown that no proxy has, or not there where it comes from.
+    #[must_use]
+    pub fn wrong_secret(&self, presented: &Presented<'_>, now: Time) -> bool {
+        let known: Vec<_> =
+            self.proxies.iter().filter_map(|proxy| proxy.knows_secret(presented, now)).collect();
+        !known.is_empty() && !known.contains(&true)
+    }
+
     /// The source that vouches for `certificate` at `now`.
     ///
     /// # Errors
@@ -110,19 +126,28 @@ impl Doors {
         Err(why)
     }
 
-    fn sources(&self) -> Vec<(&str, &[[u8; 32]])> {
-        let mtls = self.mtls.iter().map(|source| (source.name().as_str(), source.keys()));
-        mtls.chain(self.proxies.iter().map(|proxy| (proxy.name().as_str(), proxy.keys()))).collect()
+    /// Whether any source would take `certificate` at `now`: for a caller's, or for a proxy's.
+    #[must_use]
+    pub fn trust(&self, certificate: &ClientCertificate, now: Time) -> bool {
+        self.sources().into_iter().any(|(_, trusted)| trusted.verify(certificate, now).is_ok())
+    }
+
+    /// Every source that knows certificates, with the authorities that it trusts.
+    fn sources(&self) -> Vec<(&str, &ClientAuthorities)> {
+        let mtls = self.mtls.iter().map(|source| (source.name().as_str(), source.authorities()));
+        let proxies = self.proxies.iter();
+        let proxies = proxies.filter_map(|proxy| Some((proxy.name().as_str(), proxy.authorities()?)));
+        mtls.chain(proxies).collect()
     }
 
     fn check_each_other(&self) -> Result<(), String> {
         let all = self.sources();
-        for (index, (name, keys)) in all.iter().enumerate() {
+        for (index, (name, trusted)) in all.iter().enumerate() {
             for (other, theirs) in all.iter().skip(index.saturating_add(1)) {
-                if keys.iter().any(|key| theirs.contains(key)) {
+                if trusted.overlap(theirs) {
                     return Err(format!(
-                        "auth sources `{name}` and `{other}` trust one CA, so a certificate would be of both: give \
-                         each one of its own"
+                        "auth sources `{name}` and `{other}` trust one CA, or one trusts what the other's signed, so a \
+                         certificate would be of both: give each one of its own"
                     ));
                 }
             }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use tokio::task::JoinHandle;
 use zeroize::Zeroizing;
 
 use super::fetch::Fetcher;
@@ -16,7 +17,7 @@ use super::url::HttpsUrl;
 use super::verified::{Remembered, Verified};
 use crate::time::{Lifetime, Time};
 
-/// The least time between two looks for new keys.
+/// The least time from the end of one look for new keys to the next.
 const BETWEEN_LOOKS: Duration = Duration::from_mins(1);
 
 /// The same while there are no keys at all.
@@ -25,6 +26,9 @@ const BETWEEN_FIRST_LOOKS: Duration = Duration::from_secs(5);
 /// How old keys may become before they are looked for without being missed, so that a key that its
 /// issuer takes back is taken back here.
 const STALE: Duration = Duration::from_mins(5);
+
+/// How long a start waits for issuers that do not answer.
+const AT_START: Duration = Duration::from_secs(5);
 
 /// The largest key file, in bytes.
 const LARGEST_FILE: u64 = 256 * 1_024;
@@ -61,22 +65,32 @@ struct Issuer {
     kind: Kind,
     place: Place,
     keys: RwLock<Held>,
-    /// One look at a time; when the last one began.
-    looking: tokio::sync::Mutex<Option<Instant>>,
+    /// One look at a time; when the last one ended.
+    looking: Arc<tokio::sync::Mutex<Option<Instant>>>,
 }
 
-/// The keys that hold, or why there are none.
+/// The keys of one issuer.
 #[derive(Clone, Debug, Default)]
 struct Held {
+    /// Those that verify: what it shows and no other source does.
     keys: Arc<KeySet>,
-    closed: Option<String>,
+    /// Everything that it shows.
+    shown: Arc<KeySet>,
+    /// One sentence for each source behind this one in the configuration that shows one of them too.
+    shared: Vec<String>,
 }
 
 /// All of them.
 #[derive(Debug, Default)]
 pub struct Issuers {
-    all: Vec<Issuer>,
+    known: Arc<Known>,
     verified: Verified,
+}
+
+/// What whoever looks for keys holds on to.
+#[derive(Debug, Default)]
+struct Known {
+    all: Vec<Issuer>,
     /// Taken while keys of one are compared with those of the others.
     installing: Mutex<()>,
 }
@@ -121,18 +135,18 @@ impl Issuer {
         if !self.rules().1.contains(&algorithm) {
             return Err(JwtError::AlgorithmNotAllowed);
         }
-        let held = self.held();
-        if let Some(why) = held.closed {
-            return Err(JwtError::SourceClosed(why));
-        }
-        let mut found = false;
-        for key in held.keys.candidates(token.header.key_id.as_deref(), algorithm).take(MOST_TRIES) {
-            found = true;
+        let (held, key_id) = (self.held(), token.header.key_id.as_deref());
+        let mut why = match held.shown.candidates(key_id, algorithm).next() {
+            None => JwtError::KeyUnknown,
+            Some(_) => JwtError::KeyShared,
+        };
+        for key in held.keys.candidates(key_id, algorithm).take(MOST_TRIES) {
             if token.is_signed_by(key) {
                 return Ok(key.fingerprint);
             }
+            why = JwtError::Signature;
         }
-        Err(if found { JwtError::Signature } else { JwtError::KeyUnknown })
+        Err(why)
     }
 
     /// What verified claims say.
@@ -196,7 +210,7 @@ impl Issuers {
     /// Opens the configured issuers: keys in files are read, others when they are first needed.
     ///
     /// # Errors
-    /// A file is not what it must be, or two issuers have one key.
+    /// A file is not what it must be, or two of them hold one key.
     pub fn open(oidc: &[OidcSettings], kubernetes: &[KubernetesSettings]) -> Result<Self, String> {
         let mut issuers = Vec::new();
         for (index, settings) in oidc.iter().enumerate() {
@@ -215,14 +229,118 @@ impl Issuers {
             kind,
             place,
             keys: RwLock::default(),
-            looking: tokio::sync::Mutex::default(),
+            looking: Arc::default(),
         });
-        let opened = Self { all: issuers.collect(), ..Self::default() };
-        opened.check_issuers()?;
-        opened.load_files()?;
-        Ok(opened)
+        let known = Known { all: issuers.collect(), ..Known::default() };
+        known.check_issuers()?;
+        known.load_files()?;
+        Ok(Self { known: Arc::new(known), ..Self::default() })
     }
 
+    /// Whether any is configured.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.known.all.is_empty()
+    }
+
+    /// What stands in the way of single issuers.
+    #[must_use]
+    pub fn problems(&self) -> Vec<String> {
+        let problems = |issuer: &Issuer| {
+            let held = issuer.held();
+            let unread = || format!("{}: its keys could not be read yet", issuer.name());
+            let none = held.shown.is_empty().then(unread);
+            held.shared.into_iter().chain(none)
+        };
+        self.known.all.iter().flat_map(problems).collect()
+    }
+
+    /// Looks for the keys of every issuer once, before anybody needs them. Who does not answer in time is
+    /// not waited for: that look goes on, and there are others later.
+    pub async fn first_look(&self) {
+        let _ = tokio::time::timeout(AT_START, self.refresh()).await;
+    }
+
+    /// Looks for new keys where the last look is long ago, everywhere at once. Old ones are kept through an
+    /// outage.
+    pub async fn refresh(&self) {
+        self.known.look(0..self.known.all.len(), STALE).await;
+    }
+
+    /// Whom a JWT speaks of, once a key of its issuer has verified it; and by what.
+    ///
+    /// # Errors
+    /// Why it is no credential.
+    pub async fn verify(&self, text: &str, now: Time) -> Result<(Vouched, Proof), JwtError> {
+        if let Some(known) = self.verified.get(text)
+            && self.holds(&known.proof)
+        {
+            known.vouched.standing.check(now)?;
+            return Ok((known.vouched.clone(), known.proof.clone()));
+        }
+        let token = Unverified::read(text)?;
+        let (place, key) = self.find(&token).await?;
+        let issuer = self.known.all.get(place).ok_or(JwtError::IssuerUnknown)?;
+        let vouched = issuer.vouch(&token.into_claims(), now)?;
+        let proof = Proof { issuer: place, key };
+        self.verified.put(text, Remembered { vouched: vouched.clone(), proof: proof.clone() }, now);
+        Ok((vouched, proof))
+    }
+
+    /// The issuer whose key verifies `token`. New keys are looked for where none has its `kid`.
+    async fn find(&self, token: &Unverified<'_>) -> Result<(usize, [u8; 32]), JwtError> {
+        let claimed = token.issuer()?;
+        let named: Vec<usize> = self
+            .known
+            .all
+            .iter()
+            .enumerate()
+            .filter(|(_, one)| one.issuer() == claimed)
+            .map(|(place, _)| place)
+            .collect();
+        if named.is_empty() {
+            return Err(JwtError::IssuerUnknown);
+        }
+        let error = match self.try_all(&named, token) {
+            Ok(found) => return Ok(found),
+            Err(error) => error,
+        };
+        // Several clusters have one iss and, by chance, one kid.
+        let worth_a_look = matches!(error, JwtError::KeyUnknown | JwtError::KeyShared) || named.len() > 1;
+        if !worth_a_look {
+            return Err(error);
+        }
+        self.known.look(named.iter().copied(), BETWEEN_LOOKS).await;
+        self.try_all(&named, token)
+    }
+
+    fn try_all(&self, named: &[usize], token: &Unverified<'_>) -> Result<(usize, [u8; 32]), JwtError> {
+        let mut error = JwtError::KeyUnknown;
+        for place in named {
+            match self.known.all.get(*place).map(|issuer| issuer.verify(token)) {
+                Some(Ok(key)) => return Ok((*place, key)),
+                Some(Err(JwtError::KeyUnknown)) | None => {}
+                Some(Err(other)) => error = other,
+            }
+        }
+        Err(error)
+    }
+
+    /// Whether the tokens of this issuer show that a person is behind a request.
+    #[must_use]
+    pub fn proves_persons(&self, proof: &Proof) -> bool {
+        let issuer = self.known.all.get(proof.issuer);
+        issuer.is_some_and(|issuer| matches!(&issuer.kind, Kind::Oidc(settings) if settings.proves_persons))
+    }
+
+    /// Whether the issuer still has the key.
+    #[must_use]
+    pub fn holds(&self, proof: &Proof) -> bool {
+        self.known.all.get(proof.issuer).is_some_and(|issuer| issuer.held().keys.holds(&proof.key))
+    }
+}
+
+impl Known {
     /// One OIDC source for one `iss`: two would have the same keys.
     fn check_issuers(&self) -> Result<(), String> {
         for (place, issuer) in self.all.iter().enumerate() {
@@ -246,169 +364,95 @@ impl Issuers {
             let wrong = |reason: String| format!("{}: {}: {reason}", issuer.name(), path.display());
             let octets = read_file(path).map_err(|error| wrong(error.to_string()))?;
             let keys = KeySet::read(&octets).map_err(wrong)?;
-            self.install(place, keys)?;
+            self.install(place, keys);
         }
-        Ok(())
+        let shared = self.all.iter().find_map(|issuer| issuer.held().shared.into_iter().next());
+        shared.map_or(Ok(()), Err)
     }
 
-    /// Takes over new keys of one issuer. A key that another one has closes this one: nobody could tell
-    /// whose a token is.
-    fn install(&self, place: usize, keys: KeySet) -> Result<(), String> {
-        let Some(issuer) = self.all.get(place) else { return Ok(()) };
-        let _one_at_a_time = self.installing.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Takes over what one issuer shows now. A key that two sources show verifies for neither: nobody could
+    /// tell whose a token is. Showing a public key takes no more than having seen it, so it closes nobody,
+    /// and each source keeps its other keys.
+    fn install(&self, place: usize, keys: KeySet) {
+        let Some(issuer) = self.all.get(place) else { return };
         for reason in &keys.left_out {
             tracing::warn!(auth.source = issuer.name(), reason, "a key is left out");
         }
-        let own = keys.fingerprints();
-        let shared =
-            self.all.iter().enumerate().find(|(other, issuer)| {
-                *other != place && own.iter().any(|key| issuer.held().keys.holds(key))
-            });
-        let closed = shared.map(|(_, other)| {
-            format!(
-                "{} and {} have a key in common, so a token could be of either",
-                issuer.name(),
-                other.name()
-            )
-        });
-        let held = match &closed {
-            None => Held { keys: Arc::new(keys), closed: None },
-            Some(why) => Held { keys: Arc::default(), closed: Some(why.clone()) },
-        };
-        *issuer.keys.write().unwrap_or_else(PoisonError::into_inner) = held;
-        closed.map_or(Ok(()), Err)
-    }
-
-    /// Whether any is configured.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.all.is_empty()
-    }
-
-    /// What stands in the way of single issuers.
-    #[must_use]
-    pub fn problems(&self) -> Vec<String> {
-        let problem = |issuer: &Issuer| {
-            let held = issuer.held();
-            let none = held
-                .keys
-                .fingerprints()
-                .is_empty()
-                .then(|| format!("{}: its keys could not be read yet", issuer.name()));
-            held.closed.or(none)
-        };
-        self.all.iter().filter_map(problem).collect()
-    }
-
-    /// Looks for the keys of every issuer once, before anybody needs them. Who does not answer is looked
-    /// for again later.
-    ///
-    /// # Errors
-    /// Two issuers have one key.
-    pub async fn first_look(&self) -> Result<(), String> {
-        self.refresh().await;
-        let closed = self.all.iter().find_map(|issuer| issuer.held().closed);
-        closed.map_or(Ok(()), Err)
-    }
-
-    /// Looks for new keys where the last look is long ago. Old ones are kept through an outage.
-    pub async fn refresh(&self) {
-        for place in 0..self.all.len() {
-            self.look(place, STALE).await;
+        let _one_at_a_time = self.installing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shown: Vec<_> = self.all.iter().map(|issuer| issuer.held().shown).collect();
+        if let Some(before) = shown.get_mut(place) {
+            *before = Arc::new(keys);
+        }
+        for (place, issuer) in self.all.iter().enumerate() {
+            let held = self.weigh(place, &shown);
+            let before = issuer.held().shared;
+            for reason in held.shared.iter().filter(|reason| !before.contains(reason)) {
+                tracing::warn!(
+                    auth.source = issuer.name(),
+                    reason,
+                    "a key of two sources counts for neither"
+                );
+            }
+            *issuer.keys.write().unwrap_or_else(PoisonError::into_inner) = held;
         }
     }
 
-    /// Looks for the keys of one issuer, if the last look is `since` ago. One that fails changes nothing.
-    async fn look(&self, place: usize, since: Duration) {
-        let Some(issuer) = self.all.get(place) else { return };
-        let mut last = issuer.looking.lock().await;
-        let empty = issuer.held().keys.fingerprints().is_empty();
+    /// What one issuer holds where the issuers show this.
+    fn weigh(&self, place: usize, shown: &[Arc<KeySet>]) -> Held {
+        let Some(own) = shown.get(place) else { return Held::default() };
+        let others = || shown.iter().enumerate().filter(|(other, _)| *other != place);
+        let name = |place: usize| self.all.get(place).map(Issuer::name).unwrap_or_default();
+        let shared =
+            others().filter(|(other, keys)| *other > place && own.overlaps(keys)).map(|(other, _)| {
+                format!(
+                    "{} and {} have a key in common, so a token could be of either: it verifies for neither",
+                    name(place),
+                    name(other)
+                )
+            });
+        Held {
+            keys: Arc::new(own.without(others().map(|(_, keys)| &**keys))),
+            shown: Arc::clone(own),
+            shared: shared.collect(),
+        }
+    }
+
+    /// Looks for the keys of these issuers, where it is time to. Who is looked at already is not waited for.
+    async fn look(self: &Arc<Self>, places: impl IntoIterator<Item = usize>, since: Duration) {
+        let begun: Vec<_> = places.into_iter().filter_map(|place| self.begin(place, since)).collect();
+        for look in begun {
+            // One that broke off has changed nothing.
+            let _ = look.await;
+        }
+    }
+
+    /// Begins to look for the keys of one issuer, if the last look ended `since` ago and there is none under
+    /// way. While an issuer hangs each look takes seconds, so a queue of them would hold up everybody
+    /// whose token names it. A look is a task of its own: nobody ends it by hanging up.
+    fn begin(self: &Arc<Self>, place: usize, since: Duration) -> Option<JoinHandle<()>> {
+        let issuer = self.all.get(place)?;
+        let mut last = Arc::clone(&issuer.looking).try_lock_owned().ok()?;
+        let empty = issuer.held().shown.is_empty();
         let pause = if empty { BETWEEN_FIRST_LOOKS } else { since };
         if last.is_some_and(|last| last.elapsed() < pause) {
-            return;
+            return None;
         }
-        *last = Some(Instant::now());
-        let taken = match issuer.fetch().await {
+        let known = Arc::clone(self);
+        Some(tokio::spawn(async move {
+            known.take_over(place).await;
+            *last = Some(Instant::now());
+        }))
+    }
+
+    /// Takes over the keys that an issuer has now. Where that fails nothing changes.
+    async fn take_over(&self, place: usize) {
+        let Some(issuer) = self.all.get(place) else { return };
+        match issuer.fetch().await {
             Ok(keys) => self.install(place, keys),
-            Err(reason) => Err(reason),
-        };
-        if let Err(error) = taken {
-            tracing::error!(auth.source = issuer.name(), error, "its keys were not taken over");
-        }
-    }
-
-    /// Whom a JWT speaks of, once a key of its issuer has verified it; and by what.
-    ///
-    /// # Errors
-    /// Why it is no credential.
-    pub async fn verify(&self, text: &str, now: Time) -> Result<(Vouched, Proof), JwtError> {
-        if let Some(known) = self.verified.get(text)
-            && self.holds(&known.proof)
-        {
-            known.vouched.standing.check(now)?;
-            return Ok((known.vouched.clone(), known.proof.clone()));
-        }
-        let token = Unverified::read(text)?;
-        let (place, key) = self.find(&token).await?;
-        let issuer = self.all.get(place).ok_or(JwtError::IssuerUnknown)?;
-        let vouched = issuer.vouch(&token.into_claims(), now)?;
-        let proof = Proof { issuer: place, key };
-        self.verified.put(text, Remembered { vouched: vouched.clone(), proof: proof.clone() }, now);
-        Ok((vouched, proof))
-    }
-
-    /// The issuer whose key verifies `token`. New keys are looked for where none has its `kid`.
-    async fn find(&self, token: &Unverified<'_>) -> Result<(usize, [u8; 32]), JwtError> {
-        let claimed = token.issuer()?;
-        let named: Vec<usize> = self
-            .all
-            .iter()
-            .enumerate()
-            .filter(|(_, one)| one.issuer() == claimed)
-            .map(|(place, _)| place)
-            .collect();
-        if named.is_empty() {
-            return Err(JwtError::IssuerUnknown);
-        }
-        let error = match self.try_all(&named, token) {
-            Ok(found) => return Ok(found),
-            Err(error) => error,
-        };
-        // Several clusters have one iss and, by chance, one kid.
-        let worth_a_look =
-            matches!(error, JwtError::KeyUnknown | JwtError::SourceClosed(_)) || named.len() > 1;
-        if !worth_a_look {
-            return Err(error);
-        }
-        for place in &named {
-            self.look(*place, BETWEEN_LOOKS).await;
-        }
-        self.try_all(&named, token)
-    }
-
-    fn try_all(&self, named: &[usize], token: &Unverified<'_>) -> Result<(usize, [u8; 32]), JwtError> {
-        let mut error = JwtError::KeyUnknown;
-        for place in named {
-            match self.all.get(*place).map(|issuer| issuer.verify(token)) {
-                Some(Ok(key)) => return Ok((*place, key)),
-                Some(Err(JwtError::KeyUnknown)) | None => {}
-                Some(Err(other)) => error = other,
+            Err(error) => {
+                tracing::error!(auth.source = issuer.name(), error, "its keys were not taken over");
             }
         }
-        Err(error)
-    }
-
-    /// Whether the tokens of this issuer show that a person is behind a request.
-    #[must_use]
-    pub fn proves_persons(&self, proof: &Proof) -> bool {
-        let issuer = self.all.get(proof.issuer);
-        issuer.is_some_and(|issuer| matches!(&issuer.kind, Kind::Oidc(settings) if settings.proves_persons))
-    }
-
-    /// Whether the issuer still has the key.
-    #[must_use]
-    pub fn holds(&self, proof: &Proof) -> bool {
-        self.all.get(proof.issuer).is_some_and(|issuer| issuer.held().keys.holds(&proof.key))
     }
 }
 
@@ -428,3 +472,6 @@ fn server(settings: &KubernetesSettings) -> Result<Place, String> {
     let fetcher = Fetcher::new(settings.ca.as_deref()).map_err(|reason| format!("ca: {reason}"))?;
     Ok(Place::Server { url, fetcher, token_file: settings.token_file.clone() })
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,7 +16,7 @@ use crate::time::Lifetime;
 const USUAL_ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
 
 /// One `[[auth.kubernetes]]` table of the configuration file.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KubernetesSettings {
     /// The cluster, as in `sa:CLUSTER:NAMESPACE:NAME`.

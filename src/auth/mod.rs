@@ -99,6 +99,16 @@ impl Credential {
         }
     }
 
+    /// Whether a browser adds it to a request by itself, whatever page made that: a client certificate, or
+    /// the session of a proxy in front.
+    #[must_use]
+    pub const fn is_ambient(&self) -> bool {
+        match self {
+            Self::Certificate(_) | Self::Mtls | Self::Proxied => true,
+            Self::Token { .. } | Self::Oidc { .. } | Self::ServiceAccount { .. } => false,
+        }
+    }
+
     /// In a word, for the audit log.
     #[must_use]
     pub const fn method(&self) -> &'static str {
@@ -224,6 +234,9 @@ pub enum AuthError {
     /// A trusted proxy let a header through twice, or one that is no name.
     #[error("{}", self.message())]
     ProxyHeaders,
+    /// A proxy's secret that is another, or that comes from elsewhere.
+    #[error("{}", self.message())]
+    ProxySecret,
     /// Two things in the request name a caller. The one that is no 401: it is sent as it is.
     #[error("{}", self.message())]
     SeveralCredentials,
@@ -256,6 +269,7 @@ impl AuthError {
             Self::CertificateNameless => "certificate_nameless",
             Self::CertificateWanted => "certificate_wanted",
             Self::ProxyHeaders => "proxy_headers",
+            Self::ProxySecret => "proxy_secret",
             Self::SeveralCredentials => "several_credentials",
             Self::Jwt(code) => code,
             Self::NameTaken => "name_taken",
@@ -267,7 +281,10 @@ impl AuthError {
     #[must_use]
     pub const fn message(self) -> &'static str {
         match self {
-            Self::Missing | Self::NotBearer => "this needs an API token: send Authorization: Bearer <token>",
+            // Who is no proxy here is told what everybody is told.
+            Self::Missing | Self::NotBearer | Self::ProxySecret => {
+                "this needs an API token: send Authorization: Bearer <token>"
+            }
             Self::Several => "send one Authorization header, not several",
             Self::Malformed
             | Self::Unknown

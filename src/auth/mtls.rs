@@ -14,7 +14,7 @@ use crate::tls::client::AuthoritiesProblem;
 use crate::tls::{ClientAuthorities, ClientCertificate, Unverified};
 
 /// One `[[auth.mtls]]` table.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MtlsSettings {
     /// The source in `proxy:SOURCE:NAME`.
@@ -73,10 +73,10 @@ impl MtlsSource {
         &self.name
     }
 
-    /// SHA-256 of the `SubjectPublicKeyInfo` of each authority.
+    /// Whose certificates count.
     #[must_use]
-    pub fn keys(&self) -> &[[u8; 32]] {
-        self.authorities.keys()
+    pub fn authorities(&self) -> &ClientAuthorities {
+        &self.authorities
     }
 
     /// Whether one of its authorities vouches for `certificate` at `now`.

@@ -42,11 +42,13 @@ impl<'r> Presented<'r> {
     }
 
     /// In a word, for the audit log: how it tried to show who it is, whether that holds or not.
+    /// `by_proxy` is whether it has headers as a proxy sends them.
     #[must_use]
-    pub fn method(self) -> &'static str {
+    pub fn method(self, by_proxy: bool) -> &'static str {
         match self.one() {
             Ok(Shown::Bearer(credential)) if credential.starts_with(token::PREFIX) => "token",
             Ok(Shown::Bearer(_)) => "bearer",
+            Err(AuthError::Missing) if by_proxy => "proxy",
             Err(AuthError::Missing) if self.certificate.is_some() => "certificate",
             Err(AuthError::Missing) => "none",
             Err(_) => "other",
@@ -78,8 +80,9 @@ mod tests {
 
     #[test]
     fn a_credential_is_known_by_one_of_few_words() {
-        let method = |text| Presented { authorization: Some(text), ..Presented::default() }.method();
-        assert_eq!(Presented::default().method(), "none");
+        let method = |text| Presented { authorization: Some(text), ..Presented::default() }.method(true);
+        assert_eq!(Presented::default().method(false), "none");
+        assert_eq!(Presented::default().method(true), "proxy");
         let words = ["Bearer cs1_x", "Bearer eyJ", "Basic YTpi"].map(method);
         assert_eq!(words, ["token", "bearer", "other"]);
     }

@@ -24,7 +24,7 @@ const MOST_GROUPS: usize = 1_000;
 const SHORTEST_SECRET: usize = 32;
 
 /// One `[[auth.proxy]]` table.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProxySettings {
     /// The source in `proxy:SOURCE:NAME` and `group:SOURCE:NAME`.
@@ -174,12 +174,12 @@ impl TrustedProxy {
         &self.name
     }
 
-    /// SHA-256 of the `SubjectPublicKeyInfo` of each authority of its certificate.
+    /// Of whom its certificate is; none where it shows a secret.
     #[must_use]
-    pub fn keys(&self) -> &[[u8; 32]] {
+    pub fn authorities(&self) -> Option<&ClientAuthorities> {
         match &self.known_by {
-            KnownBy::Certificate { authorities, .. } => authorities.keys(),
-            KnownBy::Secret { .. } => &[],
+            KnownBy::Certificate { authorities, .. } => Some(authorities),
+            KnownBy::Secret { .. } => None,
         }
     }
 
@@ -201,6 +201,24 @@ impl TrustedProxy {
         let list = groups.first().map_or(Some(String::new()), |value| text(value));
         let groups = self.groups(&list.ok_or(AuthError::ProxyHeaders)?)?;
         Ok(Some(Caller { groups, ..proxied(&self.name, &user) }))
+    }
+
+    /// Whether a header of this proxy is there, whoever sent it.
+    #[must_use]
+    pub fn is_spoken_for(&self, presented: &Presented<'_>) -> bool {
+        let secret = match &self.known_by {
+            KnownBy::Secret { header, .. } => Some(header),
+            KnownBy::Certificate { .. } => None,
+        };
+        let headers = [&self.user_header, &self.groups_header].into_iter().chain(secret);
+        headers.into_iter().any(|header| presented.lines(header).next().is_some())
+    }
+
+    /// Whether the secret that is shown is this proxy's, from where it is; none where none is shown.
+    #[must_use]
+    pub fn knows_secret(&self, presented: &Presented<'_>, now: Time) -> Option<bool> {
+        let KnownBy::Secret { header, .. } = &self.known_by else { return None };
+        presented.lines(header).next().map(|_| self.sent(presented, now))
     }
 
     fn groups(&self, list: &str) -> Result<Vec<CallerGroup>, AuthError> {

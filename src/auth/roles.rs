@@ -60,7 +60,7 @@ impl Roles {
 }
 
 /// One `[[roles]]` table of the configuration file.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RoleBinding {
     /// `requester`, `auditor`, `admin` or `approver`.

@@ -39,6 +39,20 @@ impl Sources {
         }
     }
 
+    /// Makes sure that a cluster that comes later may have this name.
+    ///
+    /// # Errors
+    /// A sentence: it is the name of a source.
+    pub fn check_cluster(&self, name: &ShortName) -> Result<(), String> {
+        match self.kinds.get(name) {
+            None | Some(CallerKind::ServiceAccount) => Ok(()),
+            Some(_) => Err(format!(
+                "`{name}` is the name of a way to authenticate that this process runs with: choose another for the \
+                 cluster, or restart the service once the other is gone from the configuration"
+            )),
+        }
+    }
+
     /// Whether `name` is a source of callers of this kind.
     #[must_use]
     pub fn are(&self, kind: CallerKind, name: &ShortName) -> bool {
@@ -87,5 +101,19 @@ mod tests {
         );
         assert!(sources.show_groups(&name("corp")) && !sources.show_groups(&name("prod")));
         assert!(!sources.show_groups(&name("other")));
+    }
+
+    #[test]
+    fn a_cluster_that_comes_later_has_a_name_of_its_own() {
+        let mut sources = Sources::beside([name("prod")]);
+        sources.add(CallerKind::ServiceAccount, &name("prod")).unwrap();
+        sources.add(CallerKind::Oidc, &name("corp")).unwrap();
+        sources.add(CallerKind::Proxy, &name("ci")).unwrap();
+        for free in ["prod", "test"] {
+            assert_eq!(sources.check_cluster(&name(free)), Ok(()), "{free}");
+        }
+        for taken in ["corp", "ci"] {
+            assert!(sources.check_cluster(&name(taken)).unwrap_err().contains(taken), "{taken}");
+        }
     }
 }

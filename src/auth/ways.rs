@@ -40,14 +40,20 @@ pub struct Ways {
     pub doors: Doors,
     /// Whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<Network>,
+    /// The names of all of them.
+    pub sources: Sources,
 }
 
 impl AuthSettings {
-    /// Checks what can be checked without a file. `clusters` are the configured ones.
+    /// Checks what can be checked without a file, and gives the names of the ways and the roles of their
+    /// callers. `clusters` are the configured ones.
     ///
     /// # Errors
     /// The key's path and what is wrong with its value.
-    pub fn check(&self, clusters: impl IntoIterator<Item = ShortName>) -> Result<RoleBindings, String> {
+    pub fn check(
+        &self,
+        clusters: impl IntoIterator<Item = ShortName>,
+    ) -> Result<(Sources, RoleBindings), String> {
         let mut sources = Sources::beside(clusters);
         for (index, settings) in self.oidc.iter().enumerate() {
             let at = |reason: String| format!("auth.oidc[{index}].{reason}");
@@ -67,7 +73,8 @@ impl AuthSettings {
             added.map_err(|reason| at(format!("cluster: {reason}")))?;
         }
         doors::add(&mut sources, &self.mtls, &self.proxies)?;
-        RoleBindings::new(&self.roles, &sources)
+        let roles = RoleBindings::new(&self.roles, &sources)?;
+        Ok((sources, roles))
     }
 }
 
@@ -80,8 +87,10 @@ impl Ways {
         settings: &AuthSettings,
         clusters: impl IntoIterator<Item = ShortName>,
     ) -> Result<Self, String> {
+        let (sources, roles) = settings.check(clusters)?;
         Ok(Self {
-            roles: settings.check(clusters)?,
+            sources,
+            roles,
             issuers: Issuers::open(&settings.oidc, &settings.kubernetes)?,
             doors: Doors::open(&settings.mtls, &settings.proxies)?,
             trusted_proxies: settings.trusted_proxies.clone(),

@@ -3,8 +3,7 @@
 use anyhow::Result;
 use clap::Subcommand;
 
-use crate::app::cluster;
-use crate::auth::Ways;
+use crate::app::Served;
 use crate::config::Config;
 use crate::tls::Tls;
 
@@ -22,13 +21,9 @@ impl Configuration {
         {
             store.check().map_err(|error| anyhow::anyhow!("{key}: {error}"))?;
         }
-        let (clusters, _) = cluster::load_all(config.clusters.clone())?;
-        let ways = Ways::open(&config.auth, clusters.keys().cloned()).map_err(anyhow::Error::msg)?;
-        for cluster in clusters.values() {
-            let keys = cluster.authority.chain_keys();
-            ways.doors.check_cluster(cluster.name.as_str(), &keys).map_err(anyhow::Error::msg)?;
-        }
-        for cluster in clusters.values() {
+        let served = Served::load(config.clusters.clone())?;
+        served.open_ways(&config.auth).map_err(anyhow::Error::msg)?;
+        for cluster in served.clusters.values() {
             let authority = &cluster.authority;
             println!(
                 "{}\t{}\t{}\tuntil {}",

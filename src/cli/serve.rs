@@ -12,7 +12,6 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::{App, StartError};
-use crate::auth::Ways;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::http::{self, server::Limits};
@@ -88,11 +87,9 @@ pub(super) async fn launch(
     let app = App::start(config.clusters.clone(), store.clone(), Clock::System, Metrics::default()).await;
     let app = app.map_err(|error| told(error, config))?.with_refusal_limits(config.refusals);
     let app = app.with_rate_limits(config.rates).with_failure_limits(config.failures);
-    let names = app.state().served.clusters.keys().cloned().collect::<Vec<_>>();
-    let ways = Ways::open(&config.auth, names).map_err(anyhow::Error::msg)?;
-    ways.issuers.first_look().await.map_err(anyhow::Error::msg)?;
+    let ways = app.state().served.open_ways(&config.auth).map_err(anyhow::Error::msg)?;
+    ways.issuers.first_look().await;
     let app = Arc::new(app.with_review_limits(config.review).with_ways(ways));
-    app.check_ways().map_err(anyhow::Error::msg)?;
     if let Some(tls) = &tls {
         app.metrics.tls_not_after(tls.current().not_after);
     }
@@ -165,7 +162,8 @@ async fn lapse_requests(app: Arc<App>, shutdown: CancellationToken) {
 /// Takes over the keys that issuers have now.
 async fn refresh_keys(app: Arc<App>, shutdown: CancellationToken) {
     while shutdown.run_until_cancelled(tokio::time::sleep(KEYS)).await.is_some() {
-        app.refresh_keys().await;
+        // A look goes on by itself, so nothing is lost where nobody waits for it.
+        shutdown.run_until_cancelled(app.refresh_keys()).await;
     }
 }
 

@@ -31,6 +31,7 @@ pub const CODES: &[(&str, u16, &str)] = &[
     ("several_credentials", 400, "The request shows several credentials"),
     // Who asks.
     ("unauthenticated", 401, "The caller is not known"),
+    ("cross_site", 403, "A page of another site made the request"),
     ("role_missing", 403, "The caller lacks the role"),
     ("renewal_only", 403, "The certificate opens renewal only"),
     ("certificate_required", 403, "Renewal needs the certificate that is renewed"),
@@ -328,6 +329,7 @@ mod tests {
         for (error, status) in [
             (AppError::Unauthenticated(AuthError::Unknown), 401),
             (AppError::RoleMissing("x"), 403),
+            (AppError::CrossSite, 403),
             (AppError::OnBehalfOfNotAllowed, 403),
             (AppError::ProofNotAccepted(""), 403),
             (AppError::ClusterRequired(String::new()), 400),

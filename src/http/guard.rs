@@ -10,13 +10,14 @@ use axum::middleware::Next;
 use axum::response::Response;
 
 use super::access::Access;
+use super::cross_site;
 use super::error::Problem;
 use super::exchange::Exchange;
-use super::server::{NotAtTheDoor, Peer};
-use crate::app::{App, AppError, Rate};
+use super::server::{Door, Peer};
+use crate::app::{App, Rate};
 use crate::audit::{Origin, RequestId};
 use crate::auth::{AuthError, Network, Presented, Principal, client_behind};
-use crate::tls::ClientCertificate;
+use crate::tls::{ClientCertificate, Unverified};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
@@ -29,20 +30,19 @@ pub async fn guard(
     if access != Access::Open {
         let from = from(&request, app.trusted_proxies());
         let headers = if app.reads_proxy_headers() { lines(request.headers()) } else { Vec::new() };
-        let found = match presented(&request, &headers) {
-            Ok(_) if request.extensions().get::<NotAtTheDoor>().is_some() && access != Access::Renewal => {
-                Err(AuthError::CertificateWanted.into())
-            }
+        let shown = presented(&request, &headers);
+        let shown = shown.and_then(|shown| at_the_door(shown, &request, access, &app));
+        let found = match shown {
             Ok(presented) => app.authenticate(presented, &from).await,
             Err(error) => Err(error.into()),
         };
         let principal = match found {
             Ok(principal) => principal,
-            Err(AppError::Unauthenticated(error)) => {
-                let method = method(&request, &headers);
-                return Err(app.fail_authentication(from, method, error).await.into());
+            Err(error) => {
+                let Some(failed) = error.authentication() else { return Err(error.into()) };
+                let method = method(&app, &request, &headers, failed);
+                return Err(app.fail_authentication(from, method, failed).await.into());
             }
-            Err(error) => return Err(error.into()),
         };
         if let Some(exchange) = request.extensions().get::<Arc<Exchange>>() {
             let _ = exchange.caller.set(principal.caller.to_string());
@@ -54,8 +54,10 @@ pub async fn guard(
         };
         let asker = Asker { principal, origin };
         app.count_request(&asker.origin, rate)?;
-        let admitted = access.takes(&asker.principal.credential);
-        if let Err(error) = admitted.and_then(|()| access.admit(asker.principal.roles)) {
+        let admitted = cross_site::refuse(&request, &asker.principal.credential)
+            .and_then(|()| access.takes(&asker.principal.credential))
+            .and_then(|()| access.admit(asker.principal.roles));
+        if let Err(error) = admitted {
             return Err(app.refuse_early(&asker.origin, error).await.into());
         }
         request.extensions_mut().insert(asker);
@@ -85,14 +87,39 @@ fn presented<'r>(
     })
 }
 
+/// What a request shows, if its connection shows the certificate that the listener wants, if it wants one.
+/// A certificate of ours opens its renewal in its place; not beside `Authorization`, which renews nothing:
+/// else whoever has such a certificate would learn here which tokens hold.
+///
+/// # Errors
+/// `CertificateWanted`, or `CertificateExpired` where it is only the time that is wrong.
+fn at_the_door<'r>(
+    presented: Presented<'r>,
+    request: &Request,
+    access: Access,
+    app: &App,
+) -> Result<Presented<'r>, AuthError> {
+    let Some(Door(authorities)) = request.extensions().get::<Door>() else { return Ok(presented) };
+    let shown = presented.certificate.ok_or(AuthError::CertificateWanted)?;
+    let renews = access == Access::Renewal && presented.authorization.is_none();
+    let mut vouched = authorities.verify(shown, app.clock.now());
+    if vouched.is_err() && renews {
+        vouched = app.vouches(shown);
+    }
+    vouched.map(|()| presented).map_err(|why| match why {
+        Unverified::Expired => AuthError::CertificateExpired,
+        Unverified::Foreign => AuthError::CertificateWanted,
+    })
+}
+
 fn lines(headers: &HeaderMap) -> Vec<(&str, &[u8])> {
     headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect()
 }
 
 /// What a request that has no caller tried, in a word.
-fn method(request: &Request, headers: &[(&str, &[u8])]) -> &'static str {
+fn method(app: &App, request: &Request, headers: &[(&str, &[u8])], error: AuthError) -> &'static str {
     match presented(request, headers) {
-        Ok(presented) => presented.method(),
+        Ok(presented) => app.method_of(presented, error),
         Err(AuthError::Several) => "several",
         Err(_) => "other",
     }

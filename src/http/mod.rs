@@ -3,6 +3,7 @@
 //! - [`mod@router`]: every route with the credential that it needs, in one list.
 //! - [`server`]: the accept loop, with its limits and its drain.
 //! - `exchange`: what surrounds every request: its id, the log line, the rendering of errors.
+//! - `guard`, [`access`], `cross_site`: who is asking, and whether he may.
 //! - `sign`, `requests`, `certificates`, `refusals`, `policies`, `plan`, `evaluate`, `blocked_keys`, `identities`,
 //!   `tokens`, `clusters`, `audit`, `status`: one file per resource.
 
@@ -13,6 +14,7 @@ mod blocked_keys;
 mod body;
 mod certificates;
 mod clusters;
+mod cross_site;
 pub mod error;
 mod etag;
 mod evaluate;
@@ -41,4 +43,4 @@ mod wish;
 pub use access::Access;
 pub use error::{CODES, Problem};
 pub use router::{ROUTES, Route, metrics_router, router};
-pub use server::{BodyTime, Limits, Peer, serve};
+pub use server::{BodyTime, Door, Limits, Peer, serve};

@@ -31,14 +31,13 @@ use tower::ServiceExt;
 
 use self::bodies::{Arriving, Leaving};
 use self::connections::{Connections, Full, Place};
-use self::handshake::Shown;
 use self::stream::Watched;
 use super::error::Problem;
 use super::exchange::new_request_id;
-use crate::tls::{ClientCertificate, Tls};
+use crate::tls::{ClientAuthorities, ClientCertificate, Tls};
 
 /// What one client, and all of them together, may hold.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Connections at the same time. One more takes the place of the one that has waited longest for
     /// its client; where none waits it is answered with 503 and closed.
@@ -86,10 +85,10 @@ impl Default for Limits {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer(pub IpAddr);
 
-/// In the extensions of requests whose connection shows no certificate of the authorities that the
-/// listener wants one of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NotAtTheDoor;
+/// Whose certificate the connection must have shown, where the listener wants one: as of now, and not as
+/// of the handshake, after which a connection may live for days. In the extensions of its requests.
+#[derive(Clone, Debug)]
+pub struct Door(pub Arc<ClientAuthorities>);
 
 /// How long the body may take, in every request's extensions; see [`Limits::body_read`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -223,8 +222,8 @@ impl Server {
 struct Remote {
     peer: Peer,
     certificate: Option<ClientCertificate>,
-    /// Whether it shows a certificate as the listener wants it, if it wants one.
-    at_the_door: bool,
+    /// What it is served over.
+    tls: Option<Arc<Tls>>,
 }
 
 /// One connection that has a place.
@@ -247,12 +246,11 @@ impl Served {
 
     async fn begin(&self, stream: TcpStream, peer: Peer, tls: Option<Arc<Tls>>) {
         let Some(tls) = tls else {
-            return self.to_its_end(stream, Remote { peer, certificate: None, at_the_door: true }).await;
+            return self.to_its_end(stream, Remote { peer, certificate: None, tls: None }).await;
         };
         let handshake = handshake::perform(stream, &tls, self.limits.handshake);
-        if let Some(Some((stream, shown))) = self.shutdown.run_until_cancelled(handshake).await {
-            let Shown { certificate, at_the_door } = shown;
-            self.to_its_end(stream, Remote { peer, certificate, at_the_door }).await;
+        if let Some(Some((stream, certificate))) = self.shutdown.run_until_cancelled(handshake).await {
+            self.to_its_end(stream, Remote { peer, certificate, tls: Some(tls) }).await;
         }
     }
 
@@ -294,8 +292,8 @@ impl Served {
         let mut request = request.map(|body| Body::new(Arriving::new(body, Arc::clone(&place))));
         request.extensions_mut().insert(remote.peer);
         request.extensions_mut().insert(BodyTime(self.limits.body_read));
-        if !remote.at_the_door {
-            request.extensions_mut().insert(NotAtTheDoor);
+        if let Some(door) = remote.tls.as_ref().and_then(|tls| tls.current().door.clone()) {
+            request.extensions_mut().insert(Door(door));
         }
         if let Some(certificate) = &remote.certificate {
             request.extensions_mut().insert(certificate.clone());

@@ -294,7 +294,7 @@ const COLUMNS: &str = "SELECT c.number, c.serial, c.user_name, c.on_behalf_of, c
      c.spki_sha256, c.not_before, c.not_after, c.asked_ttl, c.sha256, c.der, c.policy_revision, \
      cluster.name AS cluster, authority.spki_sha256 AS authority, g.names AS group_names, \
      p.names AS policy_names, e.at, caller.name AS caller, e.caller_groups, e.request_id, \
-     e.client_request_id, e.address, e.detail, r.renewed_from, r.first_issued";
+     e.client_request_id, e.address, e.detail AS event_detail, r.renewed_from, r.first_issued";
 
 /// Outer joins, though every row has its partners: so no engine begins with another table than the
 /// one that is paged.
@@ -335,7 +335,7 @@ fn read(row: &AnyRow) -> Result<Recorded, StoreError> {
         user: cells.text("user_name")?,
         groups: cells.json("group_names")?,
         on_behalf_of: cells.optional_text("on_behalf_of")?,
-        on_behalf_of_proof: is_proven(&cells)?,
+        on_behalf_of_proof: proof(&cells)?.is_some(),
         reason: cells.optional_text("reason")?,
         key_kind: cells.text("key_kind")?,
         spki_sha256: cells.octets("spki_sha256")?,
@@ -351,8 +351,9 @@ fn read(row: &AnyRow) -> Result<Recorded, StoreError> {
     Ok(Recorded { row })
 }
 
-/// The event of a certificate says whose token showed that the named person is behind it.
-fn is_proven(cells: &Cells<'_>) -> Result<bool, StoreError> {
-    let detail: Option<serde_json::Value> = cells.optional_json("detail")?;
-    Ok(detail.is_some_and(|detail| detail.get(PROOF).is_some()))
+/// What the event of a record says of the token that showed that the named person is behind it.
+pub(super) fn proof(cells: &Cells<'_>) -> Result<Option<serde_json::Value>, StoreError> {
+    let detail: Option<serde_json::Value> = cells.optional_json("event_detail")?;
+    let proof = detail.as_ref().and_then(|detail| detail.get(PROOF));
+    Ok(proof.filter(|proof| !proof.is_null()).cloned())
 }

@@ -7,7 +7,7 @@
 
 use std::fmt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustls::client::danger::HandshakeSignatureValid;
@@ -22,23 +22,55 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::identity::{self, IdentityProblem};
 use crate::ca::secret_file::shown;
+use crate::ca::verify;
 use crate::time::Time;
 
-/// The certificate of the other end, whose key it proved to hold, with whatever it sent behind it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClientCertificate(Arc<[CertificateDer<'static>]>);
+/// How many certificates of what a client sends are kept: its own, and three between that and an
+/// authority.
+///
+/// Whoever has no certificate that counts can send any, and a path is looked for among them in every
+/// order: among sixty of one name that takes a fifth of a second for each request. What stands further
+/// behind is passed over, as if the authority that it leads to were none of ours. Nothing of a cluster
+/// needs it, whose own CA vouches for its certificates, however long the chain that a kubeconfig has.
+const LONGEST: usize = 4;
+/// The most that these have together, in bytes. Certificates have one or two thousand.
+const LARGEST: usize = 32 * 1_024;
+
+/// The certificate of the other end, whose key it proved to hold, with what it sent behind it.
+#[derive(Clone, Debug)]
+pub struct ClientCertificate(Arc<Sent>);
+
+/// What a client sent in one handshake, and what was said of it since.
+struct Sent {
+    chain: Vec<CertificateDer<'static>>,
+    verdicts: Mutex<Vec<Verdict>>,
+}
+
+/// What some authorities said. Times are whole seconds, so in the same one they say the same.
+struct Verdict {
+    of: Arc<dyn ClientCertVerifier>,
+    at: Time,
+    said: Result<(), Unverified>,
+}
 
 impl ClientCertificate {
-    /// None of an empty chain.
+    /// None of an empty chain, or where the client's own is larger than any is.
     #[must_use]
     pub fn new(chain: &[CertificateDer<'static>]) -> Option<Self> {
-        (!chain.is_empty()).then(|| Self(chain.into()))
+        let mut room = LARGEST;
+        let fits = |one: &&CertificateDer<'static>| {
+            let left = room.checked_sub(one.len());
+            room = left.unwrap_or(0);
+            left.is_some()
+        };
+        let chain: Vec<_> = chain.iter().take(LONGEST).take_while(fits).cloned().collect();
+        (!chain.is_empty()).then(|| Self(Arc::new(Sent { chain, verdicts: Mutex::default() })))
     }
 
     /// The client's own, as DER.
     #[must_use]
     pub fn der(&self) -> &[u8] {
-        self.0.first().map_or(&[], |leaf| leaf)
+        self.0.chain.first().map_or(&[], |leaf| leaf)
     }
 
     /// SHA-256 of it.
@@ -48,11 +80,37 @@ impl ClientCertificate {
     }
 }
 
+impl Sent {
+    /// What `of` said at this second, or says now. A connection that carries many requests is verified once a
+    /// second, not for each.
+    fn verdict(
+        &self,
+        of: &Arc<dyn ClientCertVerifier>,
+        at: Time,
+        ask: impl FnOnce() -> Result<(), Unverified>,
+    ) -> Result<(), Unverified> {
+        let mut verdicts = self.verdicts.lock().unwrap_or_else(PoisonError::into_inner);
+        verdicts.retain(|one| one.at == at);
+        if let Some(known) = verdicts.iter().find(|one| Arc::ptr_eq(&one.of, of)) {
+            return known.said;
+        }
+        let said = ask();
+        verdicts.push(Verdict { of: Arc::clone(of), at, said });
+        said
+    }
+}
+
+impl fmt::Debug for Sent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sent").field("count", &self.chain.len()).finish_non_exhaustive()
+    }
+}
+
 /// Some authorities that sign certificates of clients.
 #[derive(Clone)]
 pub struct ClientAuthorities {
     verifier: Arc<dyn ClientCertVerifier>,
-    keys: Vec<[u8; 32]>,
+    certificates: Vec<CertificateDer<'static>>,
 }
 
 /// Why a certificate counts for nothing.
@@ -81,18 +139,18 @@ impl ClientAuthorities {
     /// # Errors
     /// The number, from 1, of the first that is no authority.
     pub fn of(certificates: &[CertificateDer<'static>]) -> Result<Self, usize> {
-        let (mut roots, mut keys) = (RootCertStore::empty(), Vec::new());
+        let mut roots = RootCertStore::empty();
         for (index, der) in certificates.iter().enumerate() {
             let number = index.saturating_add(1);
             let (_, certificate) = X509Certificate::from_der(der).map_err(|_| number)?;
             if !certificate.is_ca() {
                 return Err(number);
             }
-            keys.push(identity::sha256(certificate.public_key().raw));
             roots.add(der.clone()).map_err(|_| number)?;
         }
         let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), super::provider());
-        Ok(Self { verifier: builder.build().map_err(|_| certificates.len())?, keys })
+        let verifier = builder.build().map_err(|_| certificates.len())?;
+        Ok(Self { verifier, certificates: certificates.to_vec() })
     }
 
     /// Whether one of them vouches for `certificate` at `now`, for use by a client.
@@ -100,7 +158,11 @@ impl ClientAuthorities {
     /// # Errors
     /// See [`Unverified`].
     pub fn verify(&self, certificate: &ClientCertificate, now: Time) -> Result<(), Unverified> {
-        let (leaf, intermediates) = certificate.0.split_first().ok_or(Unverified::Foreign)?;
+        certificate.0.verdict(&self.verifier, now, || self.ask(&certificate.0.chain, now))
+    }
+
+    fn ask(&self, chain: &[CertificateDer<'static>], now: Time) -> Result<(), Unverified> {
+        let (leaf, intermediates) = chain.split_first().ok_or(Unverified::Foreign)?;
         let now = UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(now.unix()).unwrap_or(0)));
         let verified = self.verifier.verify_client_cert(leaf, intermediates, now);
         verified.map(|_| ()).map_err(|error| match error {
@@ -114,17 +176,34 @@ impl ClientAuthorities {
         })
     }
 
-    /// SHA-256 of the `SubjectPublicKeyInfo` of each.
+    /// Whether the certificates of the authority of `certificate`, which is DER, would be of these too: it
+    /// has the key of one of them, or one of them signed it.
     #[must_use]
-    pub fn keys(&self) -> &[[u8; 32]] {
-        &self.keys
+    pub fn cover(&self, certificate: &[u8]) -> bool {
+        let key = key_of(certificate);
+        self.certificates
+            .iter()
+            .any(|own| key.is_some() && key == key_of(own) || verify::signed(own, certificate))
+    }
+
+    /// Whether a certificate may be of both.
+    #[must_use]
+    pub fn overlap(&self, other: &Self) -> bool {
+        other.certificates.iter().any(|theirs| self.cover(theirs))
+            || self.certificates.iter().any(|own| other.cover(own))
     }
 }
 
 impl fmt::Debug for ClientAuthorities {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ClientAuthorities").field("count", &self.keys.len()).finish_non_exhaustive()
+        f.debug_struct("ClientAuthorities").field("count", &self.certificates.len()).finish_non_exhaustive()
     }
+}
+
+/// SHA-256 of the `SubjectPublicKeyInfo`.
+fn key_of(certificate: &[u8]) -> Option<[u8; 32]> {
+    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+    Some(identity::sha256(certificate.public_key().raw))
 }
 
 /// Why a file gives no authorities.
@@ -201,3 +280,6 @@ impl ClientCertVerifier for AnyCertificate {
         self.algorithms.supported_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -26,7 +26,7 @@ use client::AnyCertificate;
 use identity::Identity;
 
 /// The `[tls]` table.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TlsSettings {
     /// PEM: the service's certificate, then the intermediates that lead to its root.
@@ -55,7 +55,8 @@ impl TlsSettings {
     }
 }
 
-/// What new connections are served with. Those that are open keep what they began with.
+/// What new connections are served with. Those that are open keep the certificate that they began with;
+/// whose certificate a client must show is asked anew for each request.
 pub struct Tls {
     settings: TlsSettings,
     current: RwLock<Arc<Current>>,
@@ -67,7 +68,7 @@ pub struct Current {
     /// For the handshake.
     pub server: Arc<ServerConfig>,
     /// Whose certificate a client must show; none where it need not.
-    pub door: Option<ClientAuthorities>,
+    pub door: Option<Arc<ClientAuthorities>>,
     /// The latest notBefore over the service's chain.
     pub not_before: Time,
     /// The earliest notAfter over the service's chain.
@@ -114,7 +115,7 @@ impl Current {
         let provider = provider();
         let identity = Identity::read(&settings.certificate, &settings.key, &provider)?;
         let door = settings.client_ca.as_deref().map(ClientAuthorities::read).transpose();
-        let door = door.map_err(|problem| TlsError::ClientCa { problem })?;
+        let door = door.map_err(|problem| TlsError::ClientCa { problem })?.map(Arc::new);
         let verifier = Arc::new(AnyCertificate::new(&provider));
         let mut server = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&TLS13, &TLS12])?

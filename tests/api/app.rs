@@ -11,25 +11,26 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use countersign::app::{App, ClusterSettings, FailureLimits, RateLimits, RefusalLimits, ReviewLimits};
 use countersign::audit::{Origin, RequestId};
+use countersign::auth::AuthSettings;
 use countersign::auth::token::{self, Hold};
-use countersign::auth::{AuthSettings, Ways};
 use countersign::ca::throw_away;
 use countersign::caller::Caller;
 use countersign::clock::Clock;
-use countersign::http::{BodyTime, Peer};
+use countersign::http::{BodyTime, Door, Peer};
 use countersign::metrics::Metrics;
 use countersign::pki::name::ShortName;
 use countersign::policy::file::PolicyFile;
 use countersign::store::tokens::{Rotated, Rotation, TokenRecord};
 use countersign::store::{Store, StoreSettings};
 use countersign::time::{Lifetime, Time};
-use countersign::tls::ClientCertificate;
+use countersign::tls::{ClientAuthorities, ClientCertificate};
 use http_body_util::BodyExt as _;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use serde_json::Value;
 use tower::ServiceExt as _;
 
+use crate::company::Company;
 use crate::database::sqlite;
 use crate::openapi;
 use crate::postgres::{self, TestDatabase};
@@ -79,6 +80,7 @@ pub struct Client {
     router: Router,
     authorization: Option<String>,
     certificate: Option<ClientCertificate>,
+    door: Option<Door>,
     peer: Option<IpAddr>,
     headers: Vec<(String, String)>,
 }
@@ -131,7 +133,17 @@ impl TestApp {
     pub async fn with_one_cluster() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let ledger = ledger(folder.path()).await;
-        Self::with_clusters(folder, ledger, &["prod"], POLICIES, Limits::default(), NOON).await
+        let prod = cluster(folder.path(), "prod", NOON);
+        Self::with_clusters(folder, ledger, vec![prod], POLICIES, Limits::default(), NOON).await
+    }
+
+    /// A service with these clusters alone, each with the CA that signs for it.
+    pub async fn signing_with(cas: &[(&str, &Company)], policies: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = ledger(folder.path()).await;
+        let of = |(name, ca): &(&str, &Company)| cluster_of(folder.path(), name, ca);
+        let clusters = cas.iter().map(of).collect();
+        Self::with_clusters(folder, ledger, clusters, policies, Limits::default(), NOON).await
     }
 
     /// On SQLite, whatever the other tests run on: for what is done to the file behind its back.
@@ -149,19 +161,19 @@ impl TestApp {
         limits: Limits,
         begin: Time,
     ) -> Self {
-        Self::with_clusters(folder, (settings, database), &["prod", "test"], policies, limits, begin).await
+        let clusters = ["prod", "test"].map(|name| cluster(folder.path(), name, begin)).into();
+        Self::with_clusters(folder, (settings, database), clusters, policies, limits, begin).await
     }
 
     async fn with_clusters(
         folder: tempfile::TempDir,
         (settings, database): (StoreSettings, Option<TestDatabase>),
-        clusters: &[&str],
+        clusters: Vec<ClusterSettings>,
         policies: &str,
         limits: Limits,
         begin: Time,
     ) -> Self {
         let store = Store::open(&settings).await.unwrap();
-        let clusters = clusters.iter().map(|name| cluster(folder.path(), name, begin)).collect();
         let rows = PolicyFile::read(policies.as_bytes()).unwrap().policies;
         store.replace_policies(&rows, None, None, NOON, &operator()).await.unwrap();
         let app = App::start(clusters, store, Clock::fixed(begin), Metrics::default()).await.unwrap();
@@ -178,17 +190,16 @@ impl TestApp {
 
     /// The same; `settings` is given the folder for its files.
     pub async fn with_ways(policies: &str, settings: impl FnOnce(&Path) -> AuthSettings) -> Self {
-        Self::with_policies(policies).await.reached_by(settings)
+        Self::with_policies(policies).await.knowing(settings)
     }
 
-    /// The same service with more ways to authenticate.
-    pub fn reached_by(self, settings: impl FnOnce(&Path) -> AuthSettings) -> Self {
+    /// This one, before it is asked anything, with these ways too.
+    pub fn knowing(self, settings: impl FnOnce(&Path) -> AuthSettings) -> Self {
         let Self { app, folder, database, router } = self;
         drop(router);
         let app = Arc::into_inner(app).expect("nobody else has it");
-        let names: Vec<_> = app.state().served.clusters.keys().cloned().collect();
-        let app = Arc::new(app.with_ways(Ways::open(&settings(folder.path()), names).unwrap()));
-        app.check_ways().unwrap();
+        let ways = app.state().served.open_ways(&settings(folder.path())).unwrap();
+        let app = Arc::new(app.with_ways(ways));
         Self { router: countersign::http::router(Arc::clone(&app)), app, folder, database }
     }
 
@@ -220,7 +231,7 @@ impl TestApp {
     /// One without a credential.
     pub fn nobody(&self) -> Client {
         let router = self.router.clone();
-        Client { router, authorization: None, certificate: None, peer: None, headers: Vec::new() }
+        Client { router, authorization: None, certificate: None, door: None, peer: None, headers: Vec::new() }
     }
 
     /// One with whatever stands in `Authorization`.
@@ -352,15 +363,37 @@ impl Client {
         self.authorization.as_deref().unwrap()
     }
 
-    /// The same over TLS, with this PEM certificate shown in the handshake.
+    /// The same over TLS, with these PEM certificates shown in the handshake.
     pub fn showing(&self, pem: &str) -> Self {
-        let der = CertificateDer::from_pem_slice(pem.as_bytes()).unwrap();
-        Self { certificate: ClientCertificate::new(&[der]), ..self.clone() }
+        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
+        Self { certificate: ClientCertificate::new(&chain.unwrap()), ..self.clone() }
     }
 
     /// The same with the certificate of another.
     pub fn showing_of(&self, other: &Self) -> Self {
         Self { certificate: other.certificate.clone(), ..self.clone() }
+    }
+
+    /// The same over a listener that wants a certificate of this company.
+    pub fn behind(&self, company: &Company) -> Self {
+        let authorities = ClientAuthorities::read(&company.file("ca.pem")).unwrap();
+        Self { door: Some(Door(Arc::new(authorities))), ..self.clone() }
+    }
+
+    /// The same with everything that `other` shows beside it; none where both show something in the same
+    /// place. A header that both have is one.
+    pub fn beside(&self, other: &Self) -> Option<Self> {
+        let own = |name: &str| self.headers.iter().any(|(own, _)| own == name);
+        let more = other.headers.iter().filter(|(name, _)| !own(name)).cloned();
+        let clash = (self.authorization.is_some() && other.authorization.is_some())
+            || (self.certificate.is_some() && other.certificate.is_some());
+        (!clash).then(|| Self {
+            authorization: self.authorization.clone().or_else(|| other.authorization.clone()),
+            certificate: self.certificate.clone().or_else(|| other.certificate.clone()),
+            peer: self.peer.or(other.peer),
+            headers: self.headers.iter().cloned().chain(more).collect(),
+            ..self.clone()
+        })
     }
 
     /// The same with one more line in the head of every request.
@@ -412,6 +445,9 @@ impl Client {
         let mut request = request.extension(BodyTime(Duration::from_millis(100))).body(body).unwrap();
         if let Some(certificate) = &self.certificate {
             request.extensions_mut().insert(certificate.clone());
+        }
+        if let Some(door) = &self.door {
+            request.extensions_mut().insert(door.clone());
         }
         if let Some(peer) = self.peer {
             request.extensions_mut().insert(Peer(peer));
@@ -488,8 +524,18 @@ fn template(path: &str) -> String {
     paths.keys().find(|template| is(template)).cloned().unwrap_or_else(|| path.to_owned())
 }
 
-fn cluster(folder: &std::path::Path, name: &str, begin: Time) -> ClusterSettings {
+/// A cluster with a CA of its own.
+pub fn cluster(folder: &Path, name: &str, begin: Time) -> ClusterSettings {
     let (certificate, key) = throw_away::make(&format!("{name} CA"), begin.before(86_400)).unwrap();
+    cluster_with(folder, name, &certificate, &key)
+}
+
+/// A cluster for which this one signs.
+pub fn cluster_of(folder: &Path, name: &str, ca: &Company) -> ClusterSettings {
+    cluster_with(folder, name, &ca.certificate(), &ca.key())
+}
+
+fn cluster_with(folder: &Path, name: &str, certificate: &str, key: &str) -> ClusterSettings {
     let write = |file: String, text: &str| {
         use std::os::unix::fs::OpenOptionsExt as _;
         let path = folder.join(file);
@@ -501,9 +547,9 @@ fn cluster(folder: &std::path::Path, name: &str, begin: Time) -> ClusterSettings
     ClusterSettings {
         name: ShortName::parse(name).unwrap(),
         server: format!("https://{name}.example:6443"),
-        server_ca: write(format!("{name}-server.crt"), &certificate),
-        client_ca: write(format!("{name}.crt"), &certificate),
-        client_ca_key: write(format!("{name}.key"), &key),
+        server_ca: write(format!("{name}-server.crt"), certificate),
+        client_ca: write(format!("{name}.crt"), certificate),
+        client_ca_key: write(format!("{name}.key"), key),
         client_ca_key_password_file: None,
         namespace: None,
         default_ttl: Lifetime::from_seconds(8 * 3_600),

@@ -8,8 +8,9 @@ use countersign::auth::proxy::ProxySettings;
 use countersign::pki::name::ShortName;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
-    KeyPair, KeyUsagePurpose, SanType,
+    KeyPair, KeyUsagePurpose, SanType, SigningKey as _,
 };
+use x509_parser::prelude::{FromDer as _, X509Certificate};
 use x509_parser::time::ASN1Time;
 
 use crate::app::NOON;
@@ -39,10 +40,26 @@ fn named(name: &str) -> CertificateParams {
 
 /// A client's certificate as PEM.
 pub fn client(name: &str, names: Vec<SanType>, issuer: &Issuer<'_, KeyPair>) -> String {
-    let mut parameters = named(name);
+    signed(named(name), names, issuer)
+}
+
+fn signed(mut parameters: CertificateParams, names: Vec<SanType>, issuer: &Issuer<'_, KeyPair>) -> String {
     parameters.subject_alt_names = names;
     parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
     parameters.signed_by(&KeyPair::generate().unwrap(), issuer).unwrap().pem()
+}
+
+/// `AlgorithmIdentifier` (RFC 5758 section 3.2).
+const ECDSA_WITH_SHA256: [u8; 12] = [0x30, 10, 6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 2];
+
+fn der(tag: u8, content: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(content.len()).unwrap().to_be_bytes();
+    let head = match length {
+        [0, short] if short < 0x80 => vec![tag, short],
+        [0, byte] => vec![tag, 0x81, byte],
+        [high, low] => vec![tag, 0x82, high, low],
+    };
+    [head, content.to_vec()].concat()
 }
 
 /// A CA on disk that has nothing to do with any cluster.
@@ -53,14 +70,57 @@ pub struct Company {
 
 impl Company {
     pub fn new(name: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
         let (parameters, key) = (authority(name), KeyPair::generate().unwrap());
         let root = parameters.self_signed(&key).unwrap().pem();
-        std::fs::write(folder.path().join("ca.pem"), root).unwrap();
+        Self::on_disk(&root, Issuer::new(parameters, key))
+    }
+
+    /// One whose certificate this one signed.
+    pub fn below(&self, name: &str) -> Self {
+        let (parameters, key) = (authority(name), KeyPair::generate().unwrap());
+        let certificate = parameters.signed_by(&key, &self.issuer).unwrap().pem();
+        Self::on_disk(&certificate, Issuer::new(parameters, key))
+    }
+
+    /// Another certificate for the key of `other`, which is called `name`.
+    pub fn certificate_of(&self, other: &Self, name: &str) -> String {
+        authority(name).signed_by(other.issuer.key(), &self.issuer).unwrap().pem()
+    }
+
+    /// One whose certificate has a unique identifier (RFC 5280 section 4.1.2.8), which webpki does not read.
+    pub fn with_unique_identifier(name: &str) -> Self {
+        let (parameters, key) = (authority(name), KeyPair::generate().unwrap());
+        let certificate = parameters.self_signed(&key).unwrap();
+        let (_, read) = X509Certificate::from_der(certificate.der()).unwrap();
+        let (tbs, spki) = (read.tbs_certificate.as_ref(), read.public_key().raw);
+        // Behind the tag and a length in its long form.
+        let begin = 2 + usize::from(tbs[1] & 0x7f);
+        let end = tbs.windows(spki.len()).position(|part| part == spki).unwrap() + spki.len();
+        // subjectUniqueID [2] IMPLICIT BIT STRING.
+        let tbs = der(0x30, &[&tbs[begin..end], &[0x82, 2, 0, 1], &tbs[end..]].concat());
+        let signature = [vec![0], key.sign(&tbs).unwrap()].concat();
+        let whole = der(0x30, &[tbs, ECDSA_WITH_SHA256.to_vec(), der(0x03, &signature)].concat());
+        let pem = countersign::pki::pem::encode("CERTIFICATE", &whole);
+        Self::on_disk(&pem, Issuer::new(parameters, key))
+    }
+
+    fn on_disk(certificate: &str, issuer: Issuer<'static, KeyPair>) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("ca.pem"), certificate).unwrap();
         let mut options = std::fs::OpenOptions::new();
         let secret = options.write(true).create_new(true).mode(0o600).open(folder.path().join("secret"));
         std::io::Write::write_all(&mut secret.unwrap(), format!("{SECRET}\n").as_bytes()).unwrap();
-        Self { folder, issuer: Issuer::new(parameters, key) }
+        Self { folder, issuer }
+    }
+
+    /// The CA's certificate, as PEM.
+    pub fn certificate(&self) -> String {
+        std::fs::read_to_string(self.file("ca.pem")).unwrap()
+    }
+
+    /// Its key, as PEM.
+    pub fn key(&self) -> String {
+        self.issuer.key().serialize_pem()
     }
 
     pub fn file(&self, name: &str) -> PathBuf {
@@ -69,6 +129,13 @@ impl Company {
 
     pub fn client(&self, name: &str, names: Vec<SanType>) -> String {
         client(name, names, &self.issuer)
+    }
+
+    /// One that ended a second before the tests begin.
+    pub fn expired_client(&self, name: &str) -> String {
+        let mut parameters = named(name);
+        parameters.not_after = ASN1Time::from_timestamp(NOON.unix() - 1).unwrap().to_datetime();
+        signed(parameters, vec![], &self.issuer)
     }
 
     pub fn mtls(&self, name: &str, name_from: NameFrom) -> MtlsSettings {

@@ -123,6 +123,8 @@ async fn callers(seen: &mut Seen) {
     seen.refused("several_credentials", alice.showing(issued).get("/v1/whoami").await);
     let holder = app.nobody().showing(issued);
     seen.refused("renewal_only", holder.get("/v1/whoami").await);
+    let elsewhere = holder.clone().with_header("sec-fetch-site", "cross-site");
+    seen.refused("cross_site", renew::renew(&elsewhere, "/CN=alice").await);
     app.apply(&format!("{}{}", renew::POLICIES, renew::HOLDS)).await;
     seen.refused("not_renewable", renew::renew(&holder, "/CN=alice").await);
 }

@@ -5,9 +5,12 @@ use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use countersign::app::{FailureLimits, RateLimits};
+use countersign::auth::AuthSettings;
+use countersign::auth::mtls::NameFrom;
 use serde_json::Value;
 
 use crate::app::{Answer, Client, Limits, TestApp};
+use crate::company::Company;
 use crate::csr::csr;
 
 fn number(number: u32) -> NonZeroU32 {
@@ -153,6 +156,25 @@ async fn past_its_limit_an_address_gets_429_and_a_good_credential_is_let_in() {
     for _ in 0..20 {
         wrong(address("127.0.0.1")).get("/v1/whoami").await.refused(401, "unauthenticated");
     }
+}
+
+#[tokio::test]
+async fn what_shows_several_credentials_is_400_and_counted_with_what_fails() {
+    let ci = Company::new("CI");
+    let failures = FailureLimits { per_minute: NonZeroU32::new(5), ..Limits::default().failures };
+    let mtls = vec![ci.mtls("ci", NameFrom::Cn)];
+    let app = failing(failures).await.knowing(|_| AuthSettings { mtls, ..AuthSettings::default() });
+    let robot = ci.client("robot", vec![]);
+    let guessing = app.with_authorization("Bearer guess").showing(&robot).from(address("203.0.113.7"));
+    for _ in 0..5 {
+        guessing.get("/v1/whoami").await.refused(400, "several_credentials");
+    }
+    guessing.get("/v1/whoami").await.refused(429, "too_many_failed_authentications");
+    let events = failures_on_record(&app).await;
+    assert_eq!(events.len(), 1, "{events:?}");
+    let detail = &events[0]["detail"];
+    assert_eq!((&detail["reason"], &detail["count"]), (&"several_credentials".into(), &6.into()));
+    assert_eq!(detail["method"], "bearer");
 }
 
 async fn failures_on_record(app: &TestApp) -> Vec<Value> {

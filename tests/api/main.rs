@@ -16,6 +16,7 @@ mod check;
 mod company;
 mod csr;
 mod database;
+mod door;
 mod errors;
 mod hostile;
 mod issuer;

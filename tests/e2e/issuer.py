@@ -67,8 +67,7 @@ class Issuer:
 
     def rotate(self, kid: str, kind: str = "EC") -> None:
         """From now on this key alone is published."""
-        make = {"EC": lambda: ec.generate_private_key(ec.SECP256R1()), "RSA": lambda: rsa.generate_private_key(65537, 2048)}
-        self.keys = {kid: make[kind]()}
+        self.keys = {kid: new_key(kind)}
 
     def jwks(self) -> dict:
         return {"keys": [_jwk(kid, key) for kid, key in self.keys.items()]}
@@ -99,6 +98,10 @@ class Issuer:
             "groups_claim": "groups",
         }
         return {key: value for key, value in (table | changed).items() if value is not None}
+
+
+def new_key(kind: str = "EC"):
+    return ec.generate_private_key(ec.SECP256R1()) if kind == "EC" else rsa.generate_private_key(65537, 2048)
 
 
 def sign(kid: str, key, claims: dict) -> str:

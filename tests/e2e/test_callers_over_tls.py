@@ -1,5 +1,11 @@
 """Callers that a client certificate or a trusted proxy names, over real handshakes."""
 
+import http.client
+import json
+import ssl
+import time
+
+import authorities
 import pytest
 import requests_by_python as requests
 from conftest import ALICE, Known
@@ -146,16 +152,102 @@ def test_a_door_lets_nobody_in_without_its_certificate(make_server, company, tmp
     who(server, company["door"].client("laptop")).problem(401, "unauthenticated")
 
 
-def test_a_ca_that_signs_for_a_cluster_is_no_source(tmp_path, authority, company):
-    folder = tmp_path / "server"
+def test_a_door_shuts_on_an_open_connection(make_server, company, tmp_path):
+    leaf, door = company["service"].service(tmp_path / "tls"), tmp_path / "door.pem"
+    replace(door, company["door"].root.read_bytes())
+    tls = {"certificate": str(leaf.certificate), "key": str(leaf.key), "client_ca": str(door)}
+    server = make_server(start=False, tls=tls)
+    server.trust = ("--cacert", company["service"].root)
+    server.start()
+    context = ssl.create_default_context(cafile=company["service"].root)
+    laptop = company["door"].client("laptop", days=12 / 86_400)
+    context.load_cert_chain(laptop.certificate, laptop.key)
+    headers = dict([server.alice.read_text().strip().split(": ", 1)])
+
+    def connect() -> http.client.HTTPSConnection:
+        connection = http.client.HTTPSConnection("127.0.0.1", server.port, context=context, timeout=10)
+        assert ask(connection)[0] == 200
+        return connection
+
+    def ask(connection) -> tuple[int, dict]:
+        connection.request("GET", "/v1/whoami", headers=headers)
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read())
+
+    def shut(connection, stream) -> dict:
+        deadline = time.monotonic() + 20
+        while (asked := ask(connection))[0] == 200:
+            assert time.monotonic() < deadline, "it stays open"
+            time.sleep(0.2)
+        assert connection.sock is stream, "over the same connection"
+        assert asked[0] == 401, asked
+        return asked[1]
+
+    first = connect()
+    assert "expired" in shut(first, first.sock)["detail"]
+    lasting = company["door"].client("laptop")
+    context.load_cert_chain(lasting.certificate, lasting.key)
+    second = connect()
+    replace(door, company["stranger"].root.read_bytes())
+    assert "tls.client_ca" in shut(second, second.sock)["detail"]
+
+
+def refusal_of_source(folder, authority, ca, company) -> str:
+    """What `serve` says to a source `ci` that trusts this CA, beside a cluster with that authority."""
     leaf = company["service"].service(folder)
 
     class Own(Tables):
-        tables = f'[[auth.mtls]]\nname = "ci"\nca = "{authority.root}"\n\n'
+        tables = f'[[auth.mtls]]\nname = "ci"\nca = "{ca}"\n\n'
 
     tls = {"certificate": str(leaf.certificate), "key": str(leaf.key)}
     server = Own(folder, Cluster("prod", authority), tls=tls)
     ran = server.cli("serve", check=False)
-    refusal = ran.stderr.splitlines()[-1]
-    assert ran.returncode == 1 and "`ci`" in refusal and "`prod`" in refusal
-    assert "ci" in server.cli("config", "check", check=False).stderr
+    assert ran.returncode == 1
+    assert "`ci`" in server.cli("config", "check", check=False).stderr
+    assert "wrong: auth: auth source `ci`" in server.cli("check", check=False).stdout
+    return ran.stderr.splitlines()[-1]
+
+
+def test_a_ca_that_signs_for_a_cluster_is_no_source(tmp_path, authority, company):
+    refusal = refusal_of_source(tmp_path / "server", authority, authority.root, company)
+    assert "`ci`" in refusal and "`prod`" in refusal
+
+
+def test_a_root_above_a_cluster_s_ca_is_no_source_though_it_is_not_in_the_cluster_s_file(tmp_path, company):
+    authority = authorities.intermediate(tmp_path / "ca")
+    end = "-----END CERTIFICATE-----\n"
+    signing, root, _ = authority.certificate.read_text().split(end)
+    assert root
+    authority.certificate.write_text(signing + end)
+    refusal = refusal_of_source(tmp_path / "server", authority, authority.root, company)
+    assert "`ci`" in refusal and "`prod`" in refusal
+
+
+def test_both_checks_open_the_ways_to_authenticate(tmp_path, authority, company):
+    folder = tmp_path / "server"
+    leaf = company["service"].service(folder)
+
+    class Own(Tables):
+        tables = f"""
+[[auth.mtls]]
+name = "ci"
+ca = "{company["ci"].root}"
+
+[[auth.proxy]]
+name = "edge"
+addresses = ["127.0.0.1"]
+secret_header = "X-Proxy-Secret"
+secret_file = "secret"
+
+"""
+
+    server = Own(folder, Cluster("prod", authority), tls={"certificate": str(leaf.certificate), "key": str(leaf.key)})
+    replace(folder / "secret", SECRET.encode(), 0o600)
+    server.start().stop()
+    assert server.cli("config", "check").returncode == 0
+    assert server.cli("check").returncode == 0
+    replace(folder / "secret", SECRET.encode(), 0o644)
+    ran = server.cli("config", "check", check=False)
+    assert ran.returncode == 1 and "auth.proxy[0].secret_file" in ran.stderr
+    ran = server.cli("check", check=False)
+    assert ran.returncode == 1 and "wrong: auth: auth.proxy[0].secret_file" in ran.stdout

@@ -46,6 +46,16 @@ def test_pods_are_within_podsecurity_restricted():
         assert not any("hostPort" in port for port in container["ports"])
 
 
+def test_the_rules_for_keys_of_callers_are_comments_that_become_rules():
+    text = (DEPLOY / "kubernetes/service.yaml").read_text()
+    uncommented = re.sub(r"^    # (?=- |  )", "    ", text, flags=re.MULTILINE)
+    for manifest, ports in ((text, [53, 53, 5432]), (uncommented, [53, 53, 5432, 443, 6443])):
+        (policy,) = [one for one in yaml.safe_load_all(manifest) if one["kind"] == "NetworkPolicy"]
+        egress = policy["spec"]["egress"]
+        assert [port["port"] for rule in egress for port in rule["ports"]] == ports
+        assert all(rule["to"] for rule in egress)
+
+
 def test_keys_are_mounted_as_the_service_takes_them():
     deployment = of_kind("Deployment")
     pod = deployment["spec"]["template"]["spec"]

@@ -7,7 +7,7 @@ import authorities
 import pytest
 import requests_by_python as requests
 from curl import Answer, curl
-from issuer import CLUSTER_KEYS, DISCOVERY, KEYS, Issuer
+from issuer import CLUSTER_KEYS, DISCOVERY, KEYS, Issuer, new_key
 from issuer import sign as signed
 from server import Cluster
 
@@ -146,6 +146,26 @@ def test_nothing_that_a_token_names_is_ever_fetched(make, issuer):
     assert len(issuer.asked) == before
 
 
+def test_an_approver_on_the_command_line_sees_whether_the_person_was_proven(make_server, issuer):
+    portal = {
+        "name": "portal", "effect": "allow", "clusters": ["prod"], "callers": ["token:portal"], "on_behalf_of": ["*"],
+        "users": ["{on_behalf_of}"],
+    }  # fmt: skip
+    look = {"name": "look", "effect": "review", "clusters": ["prod"], "callers": ["token:portal"], "users": ["*"]}
+    rows = (portal, look | {"approvers": ["token:carol"]})
+    server = make_server(rows=rows, auth={"oidc": [issuer.settings(proves_persons=True)]})
+    header = server.token("portal", "requester", options=("--on-behalf-of",))
+    token = ("-H", f"On-Behalf-Of-Token: {issuer.token('alice')}")
+    for options, shown, listed in ((token, "true", "alice (proven)"), ((), "false", "alice (not proven)")):
+        csr = requests.request(requests.new_key(), "alice")
+        held = server.sign(header, csr, *options, on_behalf_of="alice")
+        assert held.status == 202, held.text
+        told = server.cli("request", "show", held.json()["id"]).stdout
+        assert "on_behalf_of\talice\n" in told and f"on_behalf_of_proof\t{shown}\n" in told
+        (line,) = [line for line in server.cli("request", "list").stdout.splitlines() if held.json()["id"] in line]
+        assert line.split("\t")[5:7] == ["token:portal", listed]
+
+
 def test_a_name_is_given_free_on_the_command_line(make, issuer):
     server = make()
     assert whoami(server, issuer.token()).status == 200
@@ -172,29 +192,54 @@ def test_a_configuration_that_is_not_safe_does_not_start(make, issuer, changed, 
     server = make(start=False)
     assert says in last_line(reconfigured(server, auth={"oidc": [issuer.settings(**changed)]}, roles=[]))
     assert says in server.cli("config", "check", check=False).stderr
+    ran = server.cli("check", check=False)
+    assert ran.returncode == 1 and says in ran.stdout + ran.stderr
 
 
-def test_two_issuers_with_one_key_do_not_start(make_server, issuer, tmp_path):
+def test_two_files_with_one_key_do_not_start(make_server, issuer, tmp_path):
     keys = tmp_path / "keys.json"
     keys.write_text(json.dumps(issuer.jwks()))
-    other = issuer.settings(name="other", issuer="https://other.example", jwks_file=str(keys), ca_file=None)
+    tables = [
+        issuer.settings(name=name, issuer=f"https://{name}.example", jwks_file=str(keys), ca_file=None)
+        for name in ("one", "two")
+    ]
     server = make_server(start=False)
-    assert "key in common" in last_line(reconfigured(server, auth={"oidc": [issuer.settings(), other]}))
+    assert "key in common" in last_line(reconfigured(server, auth={"oidc": tables}))
 
 
-def test_a_cluster_that_brings_the_key_of_another_source_is_closed(make_server, issuer, tmp_path, authority):
+def test_an_issuer_that_shows_the_key_of_another_keeps_nobody_from_starting(make_server, issuer, tmp_path):
+    hostile = Issuer(tmp_path / "hostile", issuer.authority)
+    issuer.keys["two"], hostile.keys["copy"] = new_key(), issuer.key()[1]
+    server = make_server(
+        rows=(OWN,), roles=[REQUESTERS], auth={"oidc": [hostile.settings(name="hostile"), issuer.settings()]}
+    )
+    assert "auth.oidc hostile and auth.oidc corp have a key in common" in curl(server.address("/readyz")).text
+    assert "verifies for neither" in server.log.read_text()
+    whoami(server, issuer.token()).problem(401)
+    copied = ("copy", issuer.key()[1])
+    whoami(server, hostile.token(key=copied)).problem(401)
+    assert whoami(server, issuer.token(key=("two", issuer.keys["two"]))).json()["caller"] == "oidc:corp:alice"
+    assert whoami(server, hostile.token()).json()["caller"] == "oidc:hostile:alice"
+    hostile.down()
+
+
+def test_a_key_that_a_cluster_shows_too_verifies_for_neither(make_server, issuer, tmp_path, authority):
     cluster = Issuer(tmp_path / "cluster", issuer.authority)
     table = {"cluster": "prod", "issuer": cluster.url, "server": cluster.url, "ca": str(cluster.ca_file), "audience": "countersign"}
+    table["algorithms"] = ["ES256"]
     cluster.trouble = "fails"
     server = make_server(
         Cluster("prod", authority), rows=(OWN,), roles=[REQUESTERS],
         auth={"oidc": [issuer.settings()], "kubernetes": [table]},
     )  # fmt: skip
-    cluster.keys, cluster.trouble = issuer.keys, ""
-    pod = cluster.claims(sub="system:serviceaccount:ci:builder")
-    time.sleep(5)
-    whoami(server, signed(*cluster.key(), pod)).problem(401)
+    assert whoami(server, issuer.token()).status == 200
+    own = cluster.key()
+    cluster.keys, cluster.trouble = {"own": own[1], **issuer.keys}, ""
+    account = {"namespace": "ci", "serviceaccount": {"name": "builder", "uid": "u"}}
+    pod = cluster.claims(sub="system:serviceaccount:ci:builder") | {"kubernetes.io": account}
+    wait_until(lambda: whoami(server, signed("own", own[1], pod)).status == 200, 30)
+    whoami(server, signed(*issuer.key(), pod)).problem(401)
     assert CLUSTER_KEYS in cluster.asked
     assert "key in common" in curl(server.address("/readyz")).text
-    assert whoami(server, issuer.token()).status == 200, "who had the key before goes on"
+    whoami(server, issuer.token()).problem(401)
     cluster.down()

@@ -1,53 +1,88 @@
 //! Callers who show a client certificate: one of ours, or one of another authority.
 
 use super::super::{App, AppError};
-use crate::auth::{AuthError, Credential, Identity, OwnCertificate, Principal, Roles};
+use crate::auth::{AuthError, Credential, Identity, OwnCertificate, Presented, Principal, Roles};
 use crate::caller::{Caller, CallerKind, Claims};
+use crate::store::Recorded;
 use crate::time::{Lifetime, Time};
 use crate::tls::{ClientCertificate, Unverified};
 
 /// Whose certificate a client showed.
-pub(super) enum Certified<'c> {
-    /// One of ours.
-    Own(&'c ClientCertificate),
+pub(super) enum Certified {
+    /// One of ours, as the ledger has it, and whether people reviewed it.
+    Own(Box<Recorded>, bool),
     /// That of a caller of `[[auth.mtls]]`, and the instant from which it no longer holds.
     Other(Caller, Time),
 }
 
 impl App {
-    /// Whose certificate it is.
-    pub(super) fn certified<'c>(
-        &self,
-        shown: &'c ClientCertificate,
-        now: Time,
-    ) -> Result<Certified<'c>, AuthError> {
-        let other = match self.ways.doors.certified(shown, now) {
-            Ok(source) => {
-                let (caller, until) = source.caller(shown)?;
-                return Ok(Certified::Other(caller, until));
-            }
-            Err(why) => why,
-        };
-        match (self.state().served.vouches(shown, now), other) {
-            (Ok(()), _) => Ok(Certified::Own(shown)),
-            (Err(Unverified::Expired), _) | (_, Unverified::Expired) => Err(AuthError::CertificateExpired),
-            (Err(Unverified::Foreign), Unverified::Foreign) => Err(AuthError::CertificateUnknown),
-        }
+    /// Whether `certificate` is of a CA that signs here, and valid now.
+    ///
+    /// # Errors
+    /// See [`Unverified`].
+    pub fn vouches(&self, certificate: &ClientCertificate) -> Result<(), Unverified> {
+        self.state().served.vouches(certificate, self.clock.now())
     }
 
-    /// The holder of a certificate that a CA of ours signed: if it is in the ledger, and as its cluster
-    /// stands today. It never has a role.
-    pub(super) async fn by_own_certificate(
+    /// Whose certificate a request shows, and what of the request is left for other ways to authenticate.
+    ///
+    /// A certificate of ours is not left: it is no caller of another source and no proxy's, whatever CA
+    /// above ours these trust. One that a CA of ours signed elsewhere, as kubeadm does for its
+    /// administrators, is nobody's: the ledger has no such certificate.
+    ///
+    /// # Errors
+    /// `LedgerUnavailable`.
+    pub(super) async fn certified<'p>(
+        &self,
+        presented: Presented<'p>,
+        now: Time,
+    ) -> Result<(Option<Result<Certified, AuthError>>, Presented<'p>), AppError> {
+        let Some(shown) = presented.certificate else { return Ok((None, presented)) };
+        let state = self.state();
+        let left = Presented { certificate: None, ..presented };
+        Ok(match state.served.vouches(shown, now) {
+            Ok(()) => {
+                let found = self.store.shown_certificate(shown.sha256()).await?;
+                let own = found.map(|(recorded, reviewed)| Certified::Own(Box::new(recorded), reviewed));
+                (Some(own.ok_or(AuthError::CertificateUnknown)), left)
+            }
+            // Looked at where another CA vouches for it, so that a stranger's costs nothing.
+            Err(why) if self.ways.doors.trust(shown, now) && state.served.has_signed(shown) => {
+                (Some(Err(refusal(why))), left)
+            }
+            Err(why) => (Some(self.of_a_source(shown, why, now)), presented),
+        })
+    }
+
+    /// The caller that a certificate names which is not of ours, and `why` it is not.
+    fn of_a_source(
         &self,
         shown: &ClientCertificate,
+        why: Unverified,
         now: Time,
-    ) -> Result<Principal, AppError> {
-        let found = self.store.shown_certificate(shown.sha256()).await?;
-        let (recorded, reviewed) = found.ok_or(AuthError::CertificateUnknown)?;
+    ) -> Result<Certified, AuthError> {
+        let source = match (self.ways.doors.certified(shown, now), why) {
+            (Ok(source), _) => source,
+            (Err(Unverified::Foreign), why) | (Err(why), _) => return Err(refusal(why)),
+        };
+        let (caller, until) = source.caller(shown)?;
+        Ok(Certified::Other(caller, until))
+    }
+
+    /// The holder of a certificate of ours, if it holds as its cluster stands today. It never has a role.
+    ///
+    /// # Errors
+    /// Why it does not.
+    pub(super) fn by_own_certificate(
+        &self,
+        recorded: &Recorded,
+        reviewed: bool,
+        now: Time,
+    ) -> Result<Principal, AuthError> {
         let state = self.state();
         let cluster = state.served.find(&recorded.cluster).ok_or(AuthError::CertificateUnknown)?;
         if cluster.authority.spki_sha256() != recorded.authority {
-            return Err(AuthError::CertificateUnknown.into());
+            return Err(AuthError::CertificateUnknown);
         }
         let own = OwnCertificate {
             serial: recorded.serial,
@@ -78,5 +113,12 @@ impl App {
         };
         self.recheck(&principal, &state, now)?;
         Ok(principal)
+    }
+}
+
+fn refusal(why: Unverified) -> AuthError {
+    match why {
+        Unverified::Expired => AuthError::CertificateExpired,
+        Unverified::Foreign => AuthError::CertificateUnknown,
     }
 }

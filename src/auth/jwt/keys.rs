@@ -212,10 +212,24 @@ impl KeySet {
         self.keys.iter().any(|key| key.fingerprint == *fingerprint)
     }
 
-    /// What tells its keys from others.
+    /// Whether it holds no key.
     #[must_use]
-    pub fn fingerprints(&self) -> BTreeSet<[u8; 32]> {
-        self.keys.iter().map(|key| key.fingerprint).collect()
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// Whether a key is in both.
+    #[must_use]
+    pub fn overlaps(&self, other: &Self) -> bool {
+        self.keys.iter().any(|key| other.holds(&key.fingerprint))
+    }
+
+    /// The keys of it that are in none of `others`.
+    #[must_use]
+    pub fn without<'k>(&self, others: impl Iterator<Item = &'k Self>) -> Self {
+        let taken: BTreeSet<_> = others.flat_map(|set| set.keys.iter().map(|key| key.fingerprint)).collect();
+        let own = self.keys.iter().filter(|key| !taken.contains(&key.fingerprint));
+        Self { keys: own.cloned().collect(), left_out: Vec::new() }
     }
 }
 
@@ -342,8 +356,10 @@ mod tests {
     fn a_key_is_the_same_whatever_it_is_called() {
         let (_, jwk) = ec_pair();
         let [one, two] = [jwk.clone(), with(jwk, "kid", json!("two"))].map(|jwk| set(&[jwk]).unwrap());
-        assert_eq!(one.fingerprints(), two.fingerprints());
-        assert!(one.holds(&two.keys[0].fingerprint));
-        assert_ne!(set(&[ec_pair().1]).unwrap().fingerprints(), one.fingerprints());
+        assert!(one.holds(&two.keys[0].fingerprint) && one.overlaps(&two));
+        assert!(one.without(std::iter::once(&two)).is_empty());
+        let other = set(&[ec_pair().1]).unwrap();
+        assert!(!one.overlaps(&other));
+        assert_eq!(one.without(std::iter::once(&other)), one);
     }
 }

@@ -48,8 +48,8 @@ pub enum JwtError {
     IssuerUnknown,
     #[error("no key of its source has its kid and its alg")]
     KeyUnknown,
-    #[error("its source is closed: {0}")]
-    SourceClosed(String),
+    #[error("the key of its kid is shown by another source too, so it verifies for neither")]
+    KeyShared,
     #[error("its signature does not verify")]
     Signature,
     #[error("its {0} is missing or not of the right type")]
@@ -87,7 +87,7 @@ impl JwtError {
             Self::AlgorithmUnknown | Self::AlgorithmNotAllowed => "jwt_algorithm",
             Self::IssuerUnknown => "jwt_issuer",
             Self::KeyUnknown => "jwt_key_unknown",
-            Self::SourceClosed(_) => "jwt_source_closed",
+            Self::KeyShared => "jwt_key_shared",
             Self::Signature => "jwt_signature",
             Self::Claim(_) => "jwt_claim",
             Self::Audience => "jwt_audience",

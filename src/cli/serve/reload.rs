@@ -26,6 +26,8 @@ const LOOK: Duration = Duration::from_secs(2);
 pub(super) struct Watched {
     /// The configuration file.
     path: PathBuf,
+    /// What it said at the start.
+    running: Config,
     tls_files: Marks,
     cluster_files: Marks,
     hang_up: Option<Signal>,
@@ -46,6 +48,7 @@ impl Watched {
     pub(super) fn new(path: &Path, config: &Config) -> Result<Self> {
         Ok(Self {
             path: path.to_owned(),
+            running: config.clone(),
             tls_files: Marks::of(config.tls.iter().flat_map(TlsSettings::files)),
             cluster_files: Marks::of(files(path, &config.clusters)),
             hang_up: Some(signal(SignalKind::hangup()).context("SIGHUP")?),
@@ -110,10 +113,7 @@ impl Reloader {
             Ok(None) => tracing::info!("the clusters were read again: nothing of them has changed"),
             Ok(Some(changes)) => {
                 self.app.metrics.reloaded("clusters", true);
-                tracing::info!(
-                    clusters.changes = changes,
-                    "the clusters were read again; of the configuration file, nothing else is before a restart"
-                );
+                tracing::info!(clusters.changes = changes, "the clusters were read again");
             }
             Err(error) => {
                 self.app.metrics.reloaded("clusters", false);
@@ -123,12 +123,24 @@ impl Reloader {
         }
     }
 
+    /// Says what of the configuration file is not what runs: nobody should take for revoked what goes on.
+    fn tell_waiting(&self, config: &Config) {
+        let waiting = self.watched.running.waiting(config);
+        if !waiting.is_empty() {
+            tracing::warn!(
+                config.sections = waiting.join(", "),
+                "these sections of the configuration file are not what runs: they wait for a restart"
+            );
+        }
+    }
+
     /// What has changed, as JSON.
     async fn try_clusters(&mut self) -> Result<Option<String>> {
         let path = self.watched.path.clone();
         let config = tokio::task::spawn_blocking(move || Config::read(&path)).await??;
         // Before they are read, so that a change in between is seen the next time.
         self.watched.cluster_files = Marks::of(files(&self.watched.path, &config.clusters));
+        self.tell_waiting(&config);
         let changes = self.app.reload_clusters(config.clusters, &operator::origin()?).await?;
         Ok(if changes.is_empty() { None } else { Some(serde_json::to_string(&changes)?) })
     }

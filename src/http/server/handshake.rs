@@ -9,33 +9,24 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::{LINGER, linger};
-use crate::clock::Clock;
 use crate::http::error::Problem;
 use crate::http::exchange::new_request_id;
-use crate::tls::{ClientAuthorities, ClientCertificate, Tls};
+use crate::tls::{ClientCertificate, Tls};
 
 /// What every TLS record of a handshake begins with (RFC 8446 section 5.1).
 const HANDSHAKE_RECORD: u8 = 22;
 
-/// What a client showed of itself.
-pub(super) struct Shown {
-    /// The certificate whose key it holds.
-    pub(super) certificate: Option<ClientCertificate>,
-    /// Whether that is one of the authorities that the listener wants one of, if it does.
-    pub(super) at_the_door: bool,
-}
-
-/// The connection once both sides have proved what they show, with the certificate that the client
-/// showed. None where it does not come to that within `time`: then it is closed.
+/// The connection once both sides have proved what they show, with the certificate whose key the client
+/// holds. None where it does not come to that within `time`: then it is closed.
 pub(super) async fn perform(
     stream: TcpStream,
     tls: &Tls,
     time: Duration,
-) -> Option<(TlsStream<TcpStream>, Shown)> {
+) -> Option<(TlsStream<TcpStream>, Option<ClientCertificate>)> {
     timeout(time, shake(stream, tls)).await.ok().flatten()
 }
 
-async fn shake(stream: TcpStream, tls: &Tls) -> Option<(TlsStream<TcpStream>, Shown)> {
+async fn shake(stream: TcpStream, tls: &Tls) -> Option<(TlsStream<TcpStream>, Option<ClientCertificate>)> {
     let mut first = [0];
     if stream.peek(&mut first).await.ok()? == 0 {
         return None;
@@ -47,8 +38,7 @@ async fn shake(stream: TcpStream, tls: &Tls) -> Option<(TlsStream<TcpStream>, Sh
         }
         return None;
     }
-    let current = tls.current();
-    let acceptor = TlsAcceptor::from(current.server.clone());
+    let acceptor = TlsAcceptor::from(tls.current().server.clone());
     let stream = match acceptor.accept(stream).await {
         Ok(stream) => stream,
         Err(error) => {
@@ -57,11 +47,7 @@ async fn shake(stream: TcpStream, tls: &Tls) -> Option<(TlsStream<TcpStream>, Sh
         }
     };
     let certificate = stream.get_ref().1.peer_certificates().and_then(ClientCertificate::new);
-    let vouched = |door: &ClientAuthorities| {
-        certificate.as_ref().is_some_and(|shown| door.verify(shown, Clock::System.now()).is_ok())
-    };
-    let at_the_door = current.door.as_ref().is_none_or(vouched);
-    Some((stream, Shown { certificate, at_the_door }))
+    Some((stream, certificate))
 }
 
 async fn refuse_plain(mut stream: TcpStream) {

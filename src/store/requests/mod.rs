@@ -156,6 +156,8 @@ pub struct HeldRequest {
     pub groups: Vec<String>,
     /// The person that a portal named.
     pub on_behalf_of: Option<String>,
+    /// Whose own token showed that this person is behind it, as the event says it.
+    pub proof: Option<serde_json::Value>,
     /// Why, in the requester's words.
     pub reason: Option<String>,
     /// As in [`crate::pki::key::KeyKind::as_str`].

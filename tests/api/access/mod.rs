@@ -6,6 +6,7 @@
 //! line of [`STRANGERS`] for each of its credentials that do not hold, and one of [`CALLERS`] for one
 //! that does.
 
+mod browsers;
 mod rules;
 mod ways;
 mod world;
@@ -69,6 +70,16 @@ const STRANGERS: &[(&str, Stranger)] = &[
     ("a pod's expired token", |world| ways::pod(&world.app, &with(&robot(), "exp", crate::app::NOON.unix()))),
     ("a pod's token of no cluster here", |world| ways::signed_in(&world.app, &robot())),
     ("a client certificate of somebody", |world| world.companies.foreigner(&world.app)),
+    ("a client certificate that has expired", |world| {
+        world.companies.former_device(&world.app, "only-admin")
+    }),
+    ("a certificate of ours that has expired", |world| world.past.clone()),
+    ("a certificate of ours whose key is blocked", |world| world.lost.clone()),
+    ("a certificate of a CA of ours that is not in the ledger", |world| world.unrecorded.clone()),
+    ("a subject whose name was given free and is another's", |world| world.former.clone()),
+    ("a proxy's word with another certificate of its CA", |world| {
+        world.companies.gated_by_another(&world.app, "only-admin", &ROLES)
+    }),
     ("a proxy's word without its secret", |world| {
         ways::through_proxy(&world.app, "only-admin", &ROLES, "0123456789abcdef0123456789abcdeF")
     }),
@@ -104,6 +115,9 @@ const CALLERS: &[(&str, Caller)] = &[
     }),
     ("a client certificate", |world, name, _| Box::pin(ready(world.companies.device(&world.app, name)))),
     ("a trusted proxy", |world, name, roles| Box::pin(ready(ways::proxied(&world.app, name, roles)))),
+    ("a proxy with a certificate", |world, name, roles| {
+        Box::pin(ready(world.companies.gated(&world.app, name, roles)))
+    }),
 ];
 
 fn named(route: &Route) -> String {
@@ -147,6 +161,38 @@ async fn what_does_not_hold_opens_nothing() {
     }
     let events = world.auditor.get("/v1/audit?limit=1").await.expect(200);
     assert_eq!(events["items"][0]["number"], world.newest, "nobody changed anything");
+}
+
+/// Every way to show two callers in one request. Two of one kind take the same place in it.
+async fn pairs(world: &World) -> Vec<(String, Client)> {
+    let mut all = vec![("a certificate of ours", world.certificate().clone())];
+    for (kind, caller) in CALLERS {
+        all.push((kind, caller(world, "only-admin-twice", &ROLES).await));
+    }
+    all.push(("a wrong token", world.wrong_secret.clone()));
+    let mut pairs = Vec::new();
+    for (number, (one, first)) in all.iter().enumerate() {
+        for (other, second) in all.iter().skip(number + 1) {
+            if let Some(both) = first.beside(second) {
+                pairs.push((format!("{one}, {other}"), both));
+            }
+        }
+    }
+    pairs
+}
+
+#[tokio::test]
+async fn two_credentials_in_one_request_are_400_on_every_route() {
+    let world = World::new().await;
+    let pairs = pairs(&world).await;
+    assert_eq!(pairs.len(), 4 * 4 + 3, "four bearers with four others, and a proxy with three certificates");
+    for route in ROUTES.iter().filter(|route| route.access != Access::Open) {
+        for (what, both) in &pairs {
+            let answer = world.ask(both, rule(route)).await;
+            assert_eq!(answer.status, 400, "{}: {what}: {}", named(route), answer.text());
+            assert_eq!(answer.json()["code"], "several_credentials", "{}: {what}", named(route));
+        }
+    }
 }
 
 #[tokio::test]

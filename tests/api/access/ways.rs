@@ -16,6 +16,7 @@ use crate::issuer::{IDP, Issuer, OTHER, claims, with};
 pub struct Companies {
     devices: Company,
     edge: Company,
+    gate: Company,
     /// One that nobody knows.
     foreign: Company,
 }
@@ -25,6 +26,7 @@ impl Companies {
         Self {
             devices: Company::new("Devices"),
             edge: Company::new("Edge"),
+            gate: Company::new("Gate"),
             foreign: Company::new("Foreign"),
         }
     }
@@ -35,6 +37,7 @@ impl Companies {
             let callers = [
                 format!("group:corp:{role}"),
                 format!("group:edge:{role}"),
+                format!("group:gate:{role}"),
                 format!("sa:test:{role}:*"),
                 format!("proxy:devices:only-{role}*"),
             ];
@@ -44,7 +47,7 @@ impl Companies {
             oidc: vec![toml::from_str(&corp(folder)).unwrap()],
             kubernetes: service_accounts::clusters(folder, &[("test", &*OTHER)]),
             mtls: vec![self.devices.mtls("devices", NameFrom::Cn)],
-            proxies: vec![self.edge.proxy_with_secret("edge")],
+            proxies: vec![self.edge.proxy_with_secret("edge"), self.gate.proxy("gate")],
             roles: ROLES.iter().map(bound).collect(),
             ..AuthSettings::default()
         }
@@ -53,6 +56,21 @@ impl Companies {
     /// The holder of a client certificate.
     pub fn device(&self, app: &TestApp, name: &str) -> Client {
         app.nobody().showing(&self.devices.client(name, vec![]))
+    }
+
+    /// The holder of one that has expired.
+    pub fn former_device(&self, app: &TestApp, name: &str) -> Client {
+        app.nobody().showing(&self.devices.expired_client(name))
+    }
+
+    /// Who comes through the proxy that is known by its certificate.
+    pub fn gated(&self, app: &TestApp, name: &str, roles: &[&str]) -> Client {
+        named(app.nobody().showing(&self.gate.client("proxy.example", vec![])), name, roles)
+    }
+
+    /// The same through another that has a certificate of the same company.
+    pub fn gated_by_another(&self, app: &TestApp, name: &str, roles: &[&str]) -> Client {
+        named(app.nobody().showing(&self.gate.client("another.example", vec![])), name, roles)
     }
 
     /// The holder of a certificate of a company that nobody knows.
@@ -97,6 +115,10 @@ pub fn proxied(app: &TestApp, name: &str, roles: &[&str]) -> Client {
 
 /// The same with this word for the proxy's secret.
 pub fn through_proxy(app: &TestApp, name: &str, roles: &[&str], secret: &str) -> Client {
-    let from = app.nobody().at_address("10.0.0.7").with_header("x-proxy-secret", secret);
-    from.with_header("x-forwarded-user", name).with_header("x-forwarded-groups", &roles.join(","))
+    named(app.nobody().at_address("10.0.0.7").with_header("x-proxy-secret", secret), name, roles)
+}
+
+/// The same client with what a proxy says of who it is.
+fn named(client: Client, name: &str, roles: &[&str]) -> Client {
+    client.with_header("x-forwarded-user", name).with_header("x-forwarded-groups", &roles.join(","))
 }

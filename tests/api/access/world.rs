@@ -10,6 +10,8 @@ use super::rules::Rule;
 use super::ways::{self, Companies};
 use crate::app::{Answer, Client, TestApp};
 use crate::csr::{Key, csr};
+use crate::issuer::with;
+use crate::routes::renew::signed_behind_the_back;
 
 /// Alice may have `dev`, and `ops` once carol approves. Neither bob nor dave has anything to do with it. Certificates
 /// renew themselves.
@@ -42,6 +44,12 @@ pub struct World {
     pub expired: Client,
     pub revoked: Client,
     pub replaced: Client,
+    /// Who holds a certificate of ours that has expired, whose key is blocked, that the ledger does not have.
+    pub past: Client,
+    pub lost: Client,
+    pub unrecorded: Client,
+    /// A subject whose name was given free, and is another's now.
+    pub former: Client,
     /// The header of a good token.
     pub authorization: String,
     /// The number of the last event.
@@ -71,11 +79,19 @@ impl World {
         let revoked = app.revoke_new("revoked").await;
         let replaced = app.client("replaced", every, true).await;
         app.rotate("replaced", 0).await;
+        app.at(-3_600);
+        let past = alice.sign("?cluster=prod&ttl=10m", csr("/CN=alice/O=dev")).await.expect(201);
+        app.at(0);
+        let lost_key = Key::p256();
+        let lost = alice.sign("?cluster=prod", lost_key.csr("/CN=alice/O=dev")).await.expect(201);
+        let former = given_free(&app, &admin).await;
         let key = Key::p256();
         let issued = alice.sign("?cluster=prod", key.csr("/CN=alice/O=dev")).await.expect(201);
         let of_bob = bob.sign("?cluster=prod", csr("/CN=bob/O=dev")).await.expect(201);
         let showing = |issued: &Value| app.nobody().showing(issued["certificate"].as_str().unwrap());
         let (certificate, other_certificate) = (showing(&issued), showing(&of_bob));
+        let (past, lost) = (showing(&past), showing(&lost));
+        let unrecorded = app.nobody().showing(&signed_behind_the_back(&app, "alice"));
         alice.sign("?cluster=prod", csr("/CN=alice/O=root")).await.refused(403, "policy_denied");
         let held = async || {
             let held = alice.sign("?cluster=prod", csr("/CN=alice/O=ops")).await.expect(202);
@@ -85,8 +101,10 @@ impl World {
         let path = format!("/v1/requests/{approved}/approve");
         carol.send(Method::POST, &path, &[], Vec::new()).await.expect(200);
         let blocked = "ab".repeat(32);
-        let (path, reason) = (format!("/v1/blocked-keys/{blocked}"), br#"{"reason": "lost"}"#.to_vec());
-        admin.send(Method::PUT, &path, &[], reason).await.expect(201);
+        for key in [&blocked, &lost_key.spki_sha256()] {
+            let (path, reason) = (format!("/v1/blocked-keys/{key}"), br#"{"reason": "lost"}"#.to_vec());
+            admin.send(Method::PUT, &path, &[], reason).await.expect(201);
+        }
         let events = auditor.get("/v1/audit?limit=1").await.expect(200);
         let forged = forged(alice.authorization());
         Self {
@@ -110,10 +128,19 @@ impl World {
             expired,
             revoked,
             replaced,
+            past,
+            lost,
+            unrecorded,
+            former,
             pending,
             approved,
             blocked,
         }
+    }
+
+    /// Who holds what alice was issued.
+    pub fn certificate(&self) -> &Client {
+        &self.certificate
     }
 
     /// Whose things a rule speaks of.
@@ -158,13 +185,29 @@ impl World {
 
     /// Whether the rule's route wants a role that this caller has not. Nothing is changed by asking.
     pub async fn lacks_role(&self, client: &Client, rule: &Rule) -> bool {
-        let harmless = Rule { body: "", if_match: false, ..*rule };
-        let destroys = rule.method == "DELETE";
-        let harmless = if destroys { Rule { query: "?no=such", ..harmless } } else { harmless };
-        let answer = self.ask(client, &harmless).await;
+        let answer = self.harmlessly(client, rule).await;
         assert_ne!(answer.status, 401, "{} {}: {}", rule.method, rule.path, answer.text());
         answer.status == 403 && answer.json()["code"] == "role_missing"
     }
+
+    /// Asks so that nothing is changed, whoever it is.
+    pub async fn harmlessly(&self, client: &Client, rule: &Rule) -> Answer {
+        let harmless = Rule { body: "", if_match: false, ..*rule };
+        let destroys = rule.method == "DELETE";
+        let harmless = if destroys { Rule { query: "?no=such", ..harmless } } else { harmless };
+        self.ask(client, &harmless).await
+    }
+}
+
+/// A subject of the identity provider after an admin gave its name free, and another took it.
+async fn given_free(app: &TestApp, admin: &Client) -> Client {
+    let every = ways::person("moved", &super::ROLES);
+    let (former, next) = (ways::signed_in(app, &every), ways::signed_in(app, &with(&every, "sub", "next")));
+    former.get("/v1/whoami").await.expect(200);
+    let path = "/v1/identities/oidc:corp:moved";
+    assert_eq!(admin.send(Method::DELETE, path, &[], Vec::new()).await.status, 204);
+    next.get("/v1/whoami").await.expect(200);
+    former
 }
 
 fn bearer(random: &[u8; token::RANDOM_OCTETS]) -> String {

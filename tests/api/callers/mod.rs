@@ -1,6 +1,7 @@
 //! Callers that are no API tokens.
 
 mod forged_tokens;
+mod held_with_proof;
 mod identities;
 mod oidc;
 mod on_behalf_of;

@@ -6,7 +6,7 @@ use countersign::auth::AuthSettings;
 use countersign::http::Access;
 use serde_json::json;
 
-use super::{POLICIES, app, holder, settings};
+use super::{POLICIES, app, corp, holder, settings};
 use crate::app::TestApp;
 use crate::csr::Key;
 use crate::issuer::{IDP, alice, claims, with, without};
@@ -116,6 +116,16 @@ async fn a_claim_that_is_not_required_may_be_missing() {
     let whoami =
         holder(&app, &without(&without(&alice(), "groups"), "team")).get("/v1/whoami").await.expect(200);
     assert_eq!(whoami["groups"], json!([]));
+}
+
+#[tokio::test]
+async fn with_a_key_file_no_ca_file_is_read() {
+    let both = |folder: &Path| {
+        let corp = format!("{}ca_file = \"/nowhere/idp-ca.pem\"\n", corp(folder));
+        AuthSettings { oidc: vec![toml::from_str(&corp).unwrap()], ..AuthSettings::default() }
+    };
+    let app = TestApp::with_ways(POLICIES, both).await;
+    assert_eq!(holder(&app, &alice()).get("/v1/whoami").await.expect(200)["caller"], "oidc:corp:alice");
 }
 
 #[tokio::test]

@@ -20,8 +20,8 @@ policies:
       groups: ["{on_behalf_of.groups}"] }
 "#;
 
-/// The source `corp`, which proves persons.
-fn proving(folder: &Path) -> AuthSettings {
+/// The source of [`super::settings`], which proves persons.
+pub fn proving(folder: &Path) -> AuthSettings {
     let mut settings = settings(folder);
     settings.oidc.iter_mut().for_each(|source| source.proves_persons = true);
     settings
@@ -90,6 +90,25 @@ async fn without_the_token_nothing_that_wants_proof_is_given() {
     let token = person(&alice());
     sign(&portal, "", Some(&token), "/CN=alice/O=admins").await.refused(403, "policy_denied");
     sign(&portal, "", Some(&token), "/CN=bob/O=dev").await.refused(403, "policy_denied");
+}
+
+#[tokio::test]
+async fn a_refusal_says_whether_the_person_was_proven() {
+    let app = app().await;
+    let portal = app.portal().await;
+    let token = person(&alice());
+    sign(&portal, "", Some(&token), "/CN=alice/O=admins").await.refused(403, "policy_denied");
+    sign(&portal, "&on_behalf_of=alice", None, "/CN=alice/O=admins").await.refused(403, "policy_denied");
+    sign(&portal, "&on_behalf_of=bob", Some(&token), "/CN=bob").await.refused(403, "proof_not_accepted");
+    sign(&portal, "", Some(&token), "/CN=alice/CN=bob").await.expect(422);
+    let rows = portal.get("/v1/refusals").await.expect(200)["items"].as_array().unwrap().clone();
+    let proven: Vec<_> = rows.iter().map(|row| row["on_behalf_of_proof"].as_bool().unwrap()).collect();
+    assert_eq!(proven, [true, false, false, true]);
+    let csv = portal.get("/v1/refusals?format=csv").await;
+    let head = csv.text().lines().next().unwrap();
+    assert!(head.contains(",on_behalf_of,on_behalf_of_proof,reason,"), "{head}");
+    let users = app.auditor().await.get("/v1/users/alice").await.expect(200);
+    assert_eq!(users["latest_refusals"][1]["on_behalf_of_proof"], true);
 }
 
 #[tokio::test]
@@ -182,7 +201,7 @@ async fn a_dry_run_takes_no_name_for_the_person() {
 
 #[tokio::test]
 async fn tries_of_tokens_in_dry_runs_are_bounded_too() {
-    let app = TestApp::with_refusals(2).await.reached_by(proving);
+    let app = TestApp::with_refusals(2).await.knowing(proving);
     let portal = app.portal().await;
     let wrong = person(&with(&alice(), "aud", "grafana"));
     for expected in [403, 403, 429] {
@@ -190,28 +209,3 @@ async fn tries_of_tokens_in_dry_runs_are_bounded_too() {
         assert_eq!(answer.status.as_u16(), expected, "{}", answer.text());
     }
 }
-
-#[tokio::test]
-async fn what_was_approved_for_nobody_is_collected_for_nobody() {
-    let review = format!("{POLICIES}{OWN_REVIEWED}");
-    let app = TestApp::with_ways(&review, proving).await;
-    let (portal, bob) = (app.portal().await, app.approver("bob").await);
-    let held = portal.sign("?cluster=prod", Key::p256().csr("/CN=portal/O=ops")).await.expect(202);
-    let path = format!("/v1/requests/{}", held["id"].as_str().unwrap());
-    let post = axum::http::Method::POST;
-    bob.send(post.clone(), &format!("{path}/approve"), &[], Vec::new()).await.expect(200);
-    let token = person(&claims("bob", "77"));
-    let headers = [("on-behalf-of-token", token.as_str())];
-    let collect = format!("{path}/certificate");
-    let refused = portal.send(post.clone(), &collect, &headers, Vec::new()).await;
-    refused.refused(403, "proof_not_accepted");
-    assert_eq!(portal.get(&path).await.expect(200)["status"], "approved", "it is not void for that");
-    let issued = portal.send(post, &collect, &[], Vec::new()).await.expect(201);
-    assert_eq!(issued["on_behalf_of"], json!(null));
-}
-
-/// What the portal may have for itself once somebody has looked.
-const OWN_REVIEWED: &str = r#"
-  - { name: own, effect: allow, clusters: [prod], callers: ["token:portal"], users: [portal], groups: [ops] }
-  - { name: look, effect: review, clusters: [prod], callers: ["token:portal"], users: [portal], groups: [ops], approvers: ["token:bob"] }
-"#;

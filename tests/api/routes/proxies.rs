@@ -1,12 +1,14 @@
 //! Callers of `[[auth.mtls]]` and `[[auth.proxy]]`, whom roles of the configuration let in.
 
+use std::sync::Arc;
+
 use countersign::auth::mtls::{MtlsSettings, NameFrom};
 use countersign::auth::proxy::ProxySettings;
 use countersign::auth::{AuthSettings, RoleBinding, Ways};
 use countersign::pki::name::ShortName;
 use rcgen::SanType;
 
-use crate::app::{Client, TestApp};
+use crate::app::{Client, NOON, TestApp, cluster, cluster_of, operator};
 use crate::company::{Company, SECRET};
 use crate::csr::csr;
 
@@ -109,11 +111,47 @@ async fn an_authority_that_signs_for_a_cluster_is_none_of_callers() {
     let app = TestApp::new().await;
     let ca = app.folder.path().join("prod.crt");
     let source = MtlsSettings { name: ShortName::parse("ci").unwrap(), ca, name_from: NameFrom::Cn };
-    let names: Vec<_> = app.app.state().served.clusters.keys().cloned().collect();
-    let ways = Ways::open(&settings(vec![source], vec![]), names).unwrap();
-    let cluster = app.app.state().served.find("prod").unwrap().clone();
-    let error = ways.doors.check_cluster("prod", &cluster.authority.chain_keys()).unwrap_err();
+    let error = app.app.state().served.open_ways(&settings(vec![source], vec![])).unwrap_err();
     assert!(error.contains("ci") && error.contains("prod"), "{error}");
+}
+
+#[tokio::test]
+async fn an_authority_that_signed_a_cluster_s_ca_is_none_of_callers_though_no_file_names_both() {
+    let root = Company::new("Root");
+    let signing = root.below("Cluster");
+    let app = TestApp::signing_with(&[("prod", &signing)], POLICIES).await;
+    for auth in
+        [settings(vec![root.mtls("ci", NameFrom::Cn)], vec![]), settings(vec![], vec![root.proxy("ci")])]
+    {
+        let error = app.app.state().served.open_ways(&auth).unwrap_err();
+        assert!(error.contains("`ci`") && error.contains("`prod`"), "{error}");
+    }
+    let sibling = root.below("CI");
+    let beside = settings(vec![sibling.mtls("ci", NameFrom::Cn)], vec![]);
+    app.app.state().served.open_ways(&beside).unwrap();
+}
+
+#[tokio::test]
+async fn a_cluster_whose_ca_an_authority_of_callers_signed_is_not_taken_at_a_reload() {
+    let root = Company::new("Root");
+    let app = TestApp::with_auth(&settings(vec![root.mtls("ci", NameFrom::Cn)], vec![]), POLICIES).await;
+    let added = cluster_of(app.folder.path(), "new", &root.below("Cluster"));
+    let error = app.app.reload_clusters(vec![added], &operator()).await.unwrap_err().to_string();
+    assert!(error.contains("`ci`") && error.contains("`new`"), "{error}");
+    assert!(app.app.state().served.find("new").is_none() && app.app.state().served.find("prod").is_some());
+}
+
+#[tokio::test]
+async fn a_cluster_that_comes_later_has_neither_the_name_nor_the_authority_of_a_source() {
+    let ci = Company::new("CI");
+    let app = TestApp::with_auth(&settings(vec![ci.mtls("ci", NameFrom::Cn)], vec![]), POLICIES).await;
+    let (folder, before) = (app.folder.path(), app.app.state());
+    let reload = async |cluster| app.app.reload_clusters(vec![cluster], &operator()).await;
+    let error = reload(cluster(folder, "ci", NOON)).await.unwrap_err().to_string();
+    assert!(error.contains("`ci`") && error.contains("restart"), "{error}");
+    assert!(Arc::ptr_eq(&app.app.state(), &before), "what held goes on");
+    let changes = reload(cluster(folder, "next", NOON)).await.unwrap();
+    assert_eq!((changes.added.len(), changes.removed.len()), (1, 2));
 }
 
 #[tokio::test]
@@ -124,8 +162,11 @@ async fn a_source_has_a_name_and_an_authority_of_its_own() {
     assert!(open(vec![ci.mtls("prod", NameFrom::Cn)], vec![]).unwrap_err().contains("name of a cluster"));
     let twice = vec![ci.mtls("ci", NameFrom::Cn), ci.mtls("ci", NameFrom::Dns)];
     assert!(open(twice, vec![]).unwrap_err().contains("two ways"));
-    let shared = open(vec![ci.mtls("ci", NameFrom::Cn)], vec![ci.proxy("sso")]);
-    assert!(shared.unwrap_err().contains("trust one CA"));
+    let below = ci.below("SSO");
+    for of_proxy in [ci.proxy("sso"), below.proxy("sso")] {
+        let shared = open(vec![ci.mtls("ci", NameFrom::Cn)], vec![of_proxy]);
+        assert!(shared.unwrap_err().contains("trust one CA"));
+    }
 }
 
 // Proxies.
@@ -217,6 +258,56 @@ async fn a_proxy_with_a_secret_is_believed_from_its_address_only() {
     ] {
         who(&client, &headers).await.refused(401, "unauthenticated");
     }
+}
+
+#[tokio::test]
+async fn what_a_proxy_is_not_believed_is_audited_as_a_proxy_s_and_told_to_nobody() {
+    let (app, proxy, colleague) = behind().await;
+    let inside = app.nobody().at_address("10.0.0.7");
+    let (secret, wrong) =
+        (("x-proxy-secret", SECRET), ("x-proxy-secret", "0123456789abcdef0123456789abcdeF"));
+    let untold = who(&app.nobody(), &[]).await.refused(401, "unauthenticated");
+    for (client, headers) in [
+        (&inside, vec![ALICE[0], wrong]),
+        (&inside, vec![wrong]),
+        (&inside, vec![ALICE[0], secret, secret]),
+        (&app.nobody().at_address("10.0.1.7"), vec![ALICE[0], secret]),
+        (&inside, vec![ALICE[0]]),
+        (&inside, vec![secret]),
+    ] {
+        let refused = who(client, &headers).await.refused(401, "unauthenticated");
+        assert_eq!(refused["detail"], untold["detail"], "{headers:?}");
+    }
+    who(&colleague, &ALICE).await.refused(401, "unauthenticated");
+    who(&proxy, &[ALICE[1]]).await.refused(401, "unauthenticated");
+    who(&app.with_authorization("Bearer x").showing_of(&proxy), &[ALICE[1]])
+        .await
+        .refused(401, "unauthenticated");
+    who(&app.with_authorization("Bearer x"), &ALICE).await.refused(401, "unauthenticated");
+    app.app.write_notes().await;
+    let list = app.auditor().await.get("/v1/audit?kind=authentication.failed").await.expect(200);
+    let told = |event: &serde_json::Value| {
+        let detail = &event["detail"];
+        let word = |name: &str| detail[name].as_str().unwrap().to_owned();
+        (word("method"), word("reason"), detail["count"].as_u64().unwrap(), event["address"].clone())
+    };
+    let mut told: Vec<_> = list["items"].as_array().unwrap().iter().map(told).collect();
+    told.sort_by_key(|one| format!("{one:?}"));
+    let none = serde_json::Value::Null;
+    let row =
+        |method: &str, reason: &str, count, address| (method.to_owned(), reason.to_owned(), count, address);
+    assert_eq!(
+        told,
+        [
+            row("bearer", "malformed", 1, none.clone()),
+            row("none", "missing", 1, none.clone()),
+            row("proxy", "certificate_unknown", 1, none.clone()),
+            row("proxy", "missing", 2, "10.0.0.7".into()),
+            row("proxy", "proxy_headers", 2, none),
+            row("proxy", "proxy_secret", 1, "10.0.1.7".into()),
+            row("proxy", "proxy_secret", 3, "10.0.0.7".into()),
+        ]
+    );
 }
 
 #[tokio::test]

@@ -1,12 +1,15 @@
 //! `POST /v1/renew`, and what a certificate of ours opens elsewhere: nothing.
 
 use axum::http::Method;
+use countersign::auth::AuthSettings;
+use countersign::auth::mtls::NameFrom;
 use countersign::http::{Access, ROUTES};
 use rcgen::{Issuer, KeyPair};
 use serde_json::Value;
 
 use crate::app::{Answer, Client, NOON, TestApp};
-use crate::company::{authority, client};
+use crate::callers::binding;
+use crate::company::{Company, authority, client};
 use crate::csr::{Key, csr};
 
 /// alice and a portal may have certificates, and certificates of prod renew themselves.
@@ -43,7 +46,7 @@ async fn held(subject: &str) -> (TestApp, Value, Client) {
 }
 
 /// A certificate that the CA of prod signed and that this service did not.
-fn signed_behind_the_back(app: &TestApp, user: &str) -> String {
+pub fn signed_behind_the_back(app: &TestApp, user: &str) -> String {
     let key = std::fs::read_to_string(app.folder.path().join("prod.key")).unwrap();
     let ca = authority("prod CA");
     client(user, vec![], &Issuer::new(ca, KeyPair::from_pem(&key).unwrap()))
@@ -132,6 +135,19 @@ async fn an_expired_a_foreign_and_an_unknown_certificate_are_401() {
 }
 
 #[tokio::test]
+async fn a_certificate_that_is_not_in_the_ledger_is_as_if_it_were_not_there() {
+    let app = TestApp::with_policies(POLICIES).await;
+    let administrator = app.nobody().showing(&signed_behind_the_back(&app, "kubernetes-admin"));
+    administrator.get("/v1/whoami").await.refused(401, "unauthenticated");
+    let alice = app.alice().await.showing_of(&administrator);
+    assert_eq!(alice.get("/v1/whoami").await.expect(200)["caller"], "token:alice");
+    post(&alice, "/v1/sign?cluster=prod", csr("/CN=alice")).await.expect(201);
+    renew(&alice, "/CN=alice").await.refused(403, "certificate_required");
+    let wrong = app.with_authorization("Bearer cs1_wrong").showing_of(&administrator);
+    wrong.get("/v1/whoami").await.refused(401, "unauthenticated");
+}
+
+#[tokio::test]
 async fn a_certificate_of_ours_opens_nothing_but_renewal() {
     let app = TestApp::with_policies(POLICIES).await;
     let alice = app.alice().await;
@@ -154,6 +170,72 @@ async fn a_certificate_of_ours_opens_nothing_but_renewal() {
     let both = alice.showing(pem(&issued));
     both.get("/v1/certificates").await.refused(400, "several_credentials");
     renew(&both, "/CN=alice").await.refused(400, "several_credentials");
+}
+
+#[tokio::test]
+async fn a_ca_by_which_no_client_can_be_verified_ends_no_other_cluster_s_renewals() {
+    let (prod, odd) = (Company::new("prod"), Company::with_unique_identifier("odd"));
+    let app = TestApp::signing_with(&[("prod", &prod), ("odd", &odd)], POLICIES).await;
+    let alice = app.alice().await;
+    let issued = alice.sign("?cluster=prod", csr("/CN=alice/O=dev")).await.expect(201);
+    renew(&app.nobody().showing(pem(&issued)), "/CN=alice/O=dev").await.expect(201);
+    let issued = alice.sign("?cluster=odd", csr("/CN=alice/O=dev")).await.expect(201);
+    renew(&app.nobody().showing(pem(&issued)), "/CN=alice/O=dev").await.refused(401, "unauthenticated");
+}
+
+#[tokio::test]
+async fn a_certificate_of_ours_that_cannot_be_verified_here_is_no_other_s_either() {
+    let (root, odd) = (Company::new("Root"), Company::with_unique_identifier("odd"));
+    let auth = AuthSettings { mtls: vec![root.mtls("mesh", NameFrom::Cn)], ..AuthSettings::default() };
+    let app = TestApp::signing_with(&[("prod", &odd)], POLICIES).await.knowing(|_| auth);
+    let issued = app.alice().await.sign("?cluster=prod", csr("/CN=alice/O=dev")).await.expect(201);
+    // The root signed the cluster's key, too, in a certificate that stands in no file.
+    let chain = format!("{}{}", pem(&issued), root.certificate_of(&odd, "odd"));
+    app.nobody().showing(&chain).get("/v1/whoami").await.refused(401, "unauthenticated");
+    // Such a path does lead to the root.
+    let beside = Company::new("beside");
+    let chain = format!("{}{}", beside.client("alice", vec![]), root.certificate_of(&beside, "beside"));
+    let known = app.nobody().showing(&chain).get("/v1/whoami").await.expect(200);
+    assert_eq!(known["caller"], "proxy:mesh:alice");
+}
+
+/// A certificate of ours for `user`, with what leads from it to a root that no file of the cluster names.
+async fn issued_far_below(root: &Company, user: &str, auth: AuthSettings) -> (TestApp, Client) {
+    let middle = root.below("Middle");
+    let signing = middle.below("Cluster");
+    let app = TestApp::signing_with(&[("prod", &signing)], POLICIES).await.knowing(|_| auth);
+    let (query, subject) = (format!("?cluster=prod&on_behalf_of={user}"), format!("/CN={user}/O=dev"));
+    let issued = app.portal().await.sign(&query, csr(&subject)).await.expect(201);
+    let chain = format!("{}{}{}", pem(&issued), signing.certificate(), middle.certificate());
+    let holder = app.nobody().showing(&chain);
+    (app, holder)
+}
+
+#[tokio::test]
+async fn a_certificate_of_ours_is_no_caller_of_a_source_that_trusts_a_ca_above_ours() {
+    let root = Company::new("Root");
+    let roles = vec![binding("admin", &["proxy:mesh:*"])];
+    let auth = AuthSettings { mtls: vec![root.mtls("mesh", NameFrom::Cn)], roles, ..AuthSettings::default() };
+    let (app, holder) = issued_far_below(&root, "ops", auth).await;
+    holder.get("/v1/tokens").await.refused(403, "renewal_only");
+    assert_eq!(renew(&holder, "/CN=ops/O=dev").await.expect(201)["requested_by"], "cert:prod:ops");
+    app.at(3_601);
+    holder.get("/v1/tokens").await.refused(401, "unauthenticated");
+    app.at(0);
+    let workload = app.nobody().showing(&root.client("workload", vec![]));
+    assert_eq!(workload.get("/v1/whoami").await.expect(200)["caller"], "proxy:mesh:workload");
+}
+
+#[tokio::test]
+async fn a_certificate_of_ours_is_no_proxy_s_though_a_proxy_s_ca_is_above_ours() {
+    let root = Company::new("Root");
+    let auth = AuthSettings { proxies: vec![root.proxy("sso")], ..AuthSettings::default() };
+    let (app, holder) = issued_far_below(&root, "proxy.example", auth).await;
+    let olga = [("x-forwarded-user", "olga")];
+    holder.send(Method::GET, "/v1/whoami", &olga, Vec::new()).await.refused(403, "renewal_only");
+    let proxy = app.nobody().showing(&root.client("proxy.example", vec![]));
+    let known = proxy.send(Method::GET, "/v1/whoami", &olga, Vec::new()).await.expect(200);
+    assert_eq!(known["caller"], "proxy:sso:olga");
 }
 
 #[tokio::test]
