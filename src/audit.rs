@@ -32,6 +32,8 @@ pub enum EventKind {
     TokenCreated,
     /// An API token was revoked.
     TokenRevoked,
+    /// An API token has a new secret.
+    TokenRotated,
     /// A key is never certified again.
     KeyBlocked,
     /// A blocked key may be certified again.
@@ -42,6 +44,12 @@ pub enum EventKind {
     RetentionChanged,
     /// Records that were kept for long enough were deleted.
     LedgerPruned,
+    /// A caller's name was shown for the first time, and is its subject's from now on.
+    IdentityBound,
+    /// Such a name was given free.
+    IdentityReleased,
+    /// A caller was authenticated; those of one credential and address within an hour are one event.
+    Authenticated,
     /// An auditor read records of others; reads of a minute are one event.
     LedgerRead,
     /// A request that is allowed waits for people.
@@ -58,21 +66,29 @@ pub enum EventKind {
     RequestCollected,
     /// What was approved was no longer what would be signed.
     RequestVoided,
+    /// The list of clusters was read again, and is another.
+    ClustersReloaded,
+    /// Somebody showed no credential, or none that holds; those of a minute and an address are one event.
+    AuthenticationFailed,
 }
 
 impl EventKind {
     /// Every kind, for readers of the log.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 24] = [
         Self::CertificateIssued,
         Self::RequestRefused,
         Self::PolicyReplaced,
         Self::TokenCreated,
         Self::TokenRevoked,
+        Self::TokenRotated,
         Self::KeyBlocked,
         Self::KeyUnblocked,
         Self::ClockAccepted,
         Self::RetentionChanged,
         Self::LedgerPruned,
+        Self::IdentityBound,
+        Self::IdentityReleased,
+        Self::Authenticated,
         Self::LedgerRead,
         Self::RequestHeld,
         Self::RequestApproved,
@@ -81,6 +97,8 @@ impl EventKind {
         Self::RequestLapsed,
         Self::RequestCollected,
         Self::RequestVoided,
+        Self::ClustersReloaded,
+        Self::AuthenticationFailed,
     ];
 
     /// As it is written in the log and in the database.
@@ -92,11 +110,15 @@ impl EventKind {
             Self::PolicyReplaced => "policy.replaced",
             Self::TokenCreated => "token.created",
             Self::TokenRevoked => "token.revoked",
+            Self::TokenRotated => "token.rotated",
             Self::KeyBlocked => "key.blocked",
             Self::KeyUnblocked => "key.unblocked",
             Self::ClockAccepted => "clock.accepted",
             Self::RetentionChanged => "retention.changed",
             Self::LedgerPruned => "ledger.pruned",
+            Self::IdentityBound => "identity.bound",
+            Self::IdentityReleased => "identity.released",
+            Self::Authenticated => "authentication.succeeded",
             Self::LedgerRead => "ledger.read",
             Self::RequestHeld => "request.held",
             Self::RequestApproved => "request.approved",
@@ -105,6 +127,8 @@ impl EventKind {
             Self::RequestLapsed => "request.lapsed",
             Self::RequestCollected => "request.collected",
             Self::RequestVoided => "request.voided",
+            Self::ClustersReloaded => "clusters.reloaded",
+            Self::AuthenticationFailed => "authentication.failed",
         }
     }
 

@@ -86,6 +86,18 @@ pub struct Caller {
     /// What else its credential says; only what its configured source vouches for. API tokens make
     /// no claims.
     pub claims: Claims,
+    /// The person for whom it asks, where that person's own token came with the request.
+    pub proven: Option<Proven>,
+}
+
+/// A person whom a caller names, known by a token of that person's own. One source proves persons, so
+/// none is named here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proven {
+    /// The name, as the source spells it.
+    pub name: String,
+    /// The groups that the token shows.
+    pub groups: Vec<String>,
 }
 
 impl Caller {
@@ -93,7 +105,8 @@ impl Caller {
     #[must_use]
     pub fn token(name: &ShortName) -> Self {
         let name = name.to_string();
-        Self { kind: CallerKind::Token, source: None, name, groups: Vec::new(), claims: Claims::new() }
+        let (groups, claims) = (Vec::new(), Claims::new());
+        Self { kind: CallerKind::Token, source: None, name, groups, claims, proven: None }
     }
 
     /// Reads `token:NAME`, `oidc:SOURCE:NAME`, `sa:CLUSTER:NAMESPACE:NAME`, `cert:CLUSTER:USER` or
@@ -122,7 +135,8 @@ impl Caller {
             return Err(wrong());
         }
         let name = name.to_owned();
-        Ok(Self { kind, source: Some(source), name, groups: Vec::new(), claims: Claims::new() })
+        let (groups, claims) = (Vec::new(), Claims::new());
+        Ok(Self { kind, source: Some(source), name, groups, claims, proven: None })
     }
 
     /// Whether its credential tells to which groups of `source` it belongs: one that lists none may

@@ -1,7 +1,9 @@
 //! The configuration file: TOML, the environment over it, every path resolved.
 
+mod auth;
 mod limits;
 mod review;
+mod sections;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -10,15 +12,18 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use toml::{Table, Value};
 
+use self::auth::AuthTable;
 use self::limits::LimitsTable;
 use self::review::ReviewTable;
 use crate::app::cluster::ClusterSettings;
-use crate::app::{RefusalLimits, ReviewLimits};
+use crate::app::{FailureLimits, RateLimits, RefusalLimits, ReviewLimits};
+use crate::auth::{AuthSettings, Network, RoleBinding};
 use crate::http::Limits;
 use crate::store::StoreSettings;
 use crate::store::retention::LEAST_RETENTION;
 use crate::telemetry::{self, LogFormat};
 use crate::time::Lifetime;
+use crate::tls::TlsSettings;
 
 /// Begins every environment variable that overrides a key. Two underscores, because Kubernetes
 /// itself sets `COUNTERSIGN_PORT` beside a Service of that name.
@@ -29,6 +34,8 @@ const ENVIRONMENT_PREFIX: &str = "COUNTERSIGN__";
 pub struct Config {
     /// Where the API listens.
     pub listen: SocketAddr,
+    /// What the API is served over; plain HTTP if absent.
+    pub tls: Option<TlsSettings>,
     /// Where metrics are served; nowhere if absent.
     pub metrics_listen: Option<SocketAddr>,
     /// Where the ledger is.
@@ -37,10 +44,16 @@ pub struct Config {
     pub databases: BTreeMap<String, StoreSettings>,
     /// What is signed for.
     pub clusters: Vec<ClusterSettings>,
+    /// Who may call, and as what.
+    pub auth: AuthSettings,
     /// What connections may hold.
     pub connections: Limits,
     /// How many refusals of one caller are recorded.
     pub refusals: RefusalLimits,
+    /// How many requests come in a second.
+    pub rates: RateLimits,
+    /// What failed authentications cost.
+    pub failures: FailureLimits,
     /// What held requests may hold.
     pub review: ReviewLimits,
     /// How long records are kept after they ended; for ever if absent.
@@ -61,6 +74,7 @@ struct File {
     metrics_listen: Option<SocketAddr>,
     #[serde(default)]
     insecure_http: bool,
+    tls: Option<TlsSettings>,
     database: String,
     database_password_file: Option<PathBuf>,
     #[serde(default)]
@@ -68,6 +82,12 @@ struct File {
     retention: Option<Lifetime>,
     #[serde(default)]
     clusters: Vec<ClusterSettings>,
+    #[serde(default)]
+    auth: AuthTable,
+    #[serde(default)]
+    roles: Vec<RoleBinding>,
+    #[serde(default)]
+    trusted_proxies: Vec<Network>,
     #[serde(default)]
     limits: LimitsTable,
     #[serde(default)]
@@ -135,11 +155,12 @@ impl Config {
 
 impl File {
     fn checked(self, folder: &Path) -> Result<Config, String> {
-        for (key, address) in [("listen", Some(self.listen)), ("metrics_listen", self.metrics_listen)] {
+        let api = self.tls.is_none().then_some(self.listen);
+        for (key, address) in [("listen", api), ("metrics_listen", self.metrics_listen)] {
             if address.is_some_and(|address| !address.ip().is_loopback()) && !self.insecure_http {
                 return Err(format!(
-                    "{key}: plain HTTP is for loopback only, because tokens would cross the network in the clear; put \
-                     a TLS proxy in front and set insecure_http = true"
+                    "{key}: plain HTTP is for loopback only, because tokens would cross the network in the clear; set \
+                     [tls], or put a TLS proxy in front and set insecure_http = true"
                 ));
             }
         }
@@ -153,6 +174,11 @@ impl File {
         for (index, cluster) in self.clusters.iter().enumerate() {
             cluster.check().map_err(|error| format!("clusters[{index}]: {error}"))?;
         }
+        if self.tls.is_none() {
+            self.auth.check_without_tls()?;
+        }
+        let auth = self.auth.with(self.roles, self.trusted_proxies, folder);
+        auth.check(self.clusters.iter().map(|cluster| cluster.name.clone()))?;
         if self.retention.is_some_and(|retention| retention < LEAST_RETENTION) {
             return Err(format!(
                 "retention: is at least {LEAST_RETENTION}; without this key records are kept for ever"
@@ -161,12 +187,16 @@ impl File {
         telemetry::check(&self.log).map_err(|error| format!("log: {error}"))?;
         Ok(Config {
             listen: self.listen,
+            tls: self.tls.map(|tls| tls.resolved_from(folder)),
             metrics_listen: self.metrics_listen,
             store,
             databases,
             clusters: self.clusters.into_iter().map(|cluster| cluster.resolved_from(folder)).collect(),
+            auth,
             connections: self.limits.connections(),
             refusals: self.limits.refusals(),
+            rates: self.limits.rates(),
+            failures: self.limits.failures(),
             review: self.review.limits().map_err(|error| format!("review.{error}"))?,
             retention: self.retention,
             log_format: self.log_format,
@@ -300,6 +330,18 @@ mod tests {
     }
 
     #[test]
+    fn tls_needs_no_word_for_any_address_but_the_metrics_do() {
+        let open = GOOD.replace("127.0.0.1:9000", "0.0.0.0:9000");
+        let text = format!("{open}\n[tls]\ncertificate = \"tls.crt\"\nkey = \"/run/tls.key\"\n");
+        let tls = parse(&text, &[]).unwrap().tls.unwrap();
+        assert_eq!(tls.certificate, Path::new("/etc/countersign/tls.crt"));
+        assert_eq!((tls.key.as_path(), tls.client_ca), (Path::new("/run/tls.key"), None));
+        let error = parse(&text, &[("METRICS_LISTEN", "0.0.0.0:9090")]).unwrap_err();
+        assert!(error.contains("metrics_listen"), "{error}");
+        assert!(parse(&text.replace("\nkey =", "\nkeys ="), &[]).unwrap_err().contains("tls"));
+    }
+
+    #[test]
     fn a_database_of_no_known_engine_is_refused() {
         for database in ["", "sqlite:", "mysql://x", "countersign.db", "postgres://x"] {
             let error = parse(&GOOD.replace("sqlite:ledger.db", database), &[]).unwrap_err();
@@ -332,6 +374,15 @@ mod tests {
         for wrong in ["refusals_burst = 0", "refusals_per_minute = -1", "refusals = 3"] {
             let error = parse(&format!("{GOOD}\n[limits]\n{wrong}"), &[]).unwrap_err();
             assert!(error.contains("limits"), "{wrong}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_role_is_bound_to_callers_of_a_configured_source_only() {
+        for callers in ["oidc:corp:*", "group:corp:dev", "token:portal", "cert:prod:alice", "*"] {
+            let text = format!("{GOOD}\n[[roles]]\nrole = \"requester\"\ncallers = [\"{callers}\"]");
+            let error = parse(&text, &[]).unwrap_err();
+            assert!(error.starts_with("roles[0].callers[0]: "), "{error}");
         }
     }
 

@@ -101,6 +101,7 @@ pub fn certificates(texts: &mut Texts, now: Time) -> Result<CertificateFilter, W
         group: texts.take("group")?,
         cluster: texts.short_name("cluster")?,
         caller: texts.caller()?,
+        own: None,
         on_behalf_of: texts.take("on_behalf_of")?,
         policy: texts.short_name("policy")?,
         serial: texts.read("serial", serial)?,
@@ -144,6 +145,7 @@ pub fn refusals(texts: &mut Texts, is_code: impl Fn(&str) -> bool) -> Result<Ref
         group: texts.take("group")?,
         cluster: texts.short_name("cluster")?,
         caller: texts.caller()?,
+        own: None,
         on_behalf_of: texts.take("on_behalf_of")?,
         policy: texts.short_name("policy")?,
         code: texts.read("code", known)?,
@@ -298,6 +300,7 @@ fn number(text: &str) -> Result<i64, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::Own;
 
     const NOW: Time = Time::from_unix(7);
 
@@ -327,6 +330,8 @@ mod tests {
         assert!(texts.0.is_empty(), "{texts:?}");
         assert_eq!(filter.sha256, Some([0xab; 32]));
         assert_eq!(filter.status, Some((CertificateStatus::Active, NOW)));
+        // Whose they are is no filter that anybody asks for.
+        let filter = CertificateFilter { own: Some(Own::of(Vec::new())), ..filter };
         assert!(!format!("{filter:?}").contains("None"), "{filter:?}");
     }
 
@@ -338,6 +343,7 @@ mod tests {
         );
         assert_eq!(all.0.len(), REFUSALS.len());
         let filter = refusals(&mut all, |code| code == "x").unwrap();
+        let filter = RefusalFilter { own: Some(Own::of(Vec::new())), ..filter };
         assert!(!format!("{filter:?}").contains("None"), "{filter:?}");
         assert!(refusals(&mut texts("code=y"), |code| code == "x").is_err());
         let mut all = texts(

@@ -19,6 +19,7 @@
 //! - [`kubeconfig`]: renders one. Pure.
 //! - [`clock`]: the one place that reads the time of day.
 //! - [`ca`]: loads a client CA, and is the only place that signs and that encodes a certificate.
+//! - [`tls`]: the service's own certificate, and what clients show in the handshake.
 //! - [`audit`]: what an event is.
 //! - [`store`]: the ledger; the only place that names sqlx and the only one that makes a `Recorded`.
 //! - [`replay`]: decisions of the ledger, taken again under a policy set.
@@ -51,3 +52,4 @@ pub mod replay;
 pub mod store;
 pub mod telemetry;
 pub mod time;
+pub mod tls;

@@ -51,6 +51,23 @@ struct CodeLabels {
     code: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReloadLabels {
+    what: &'static str,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabels {
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LimitLabels {
+    rate: &'static str,
+    of: &'static str,
+}
+
 /// Every count of the process.
 #[derive(Debug)]
 pub struct Metrics {
@@ -61,11 +78,17 @@ pub struct Metrics {
     issued: Family<ClusterLabels, Counter>,
     refused: Family<CodeLabels, Counter>,
     not_recorded: Counter,
+    limited: Family<LimitLabels, Counter>,
+    failed: Family<ReasonLabels, Counter>,
+    failures_not_audited: Counter,
+    logins_not_audited: Counter,
     queue_length: Gauge,
     reads_not_audited: Counter,
     pending: Gauge,
     ca_not_after: Family<ClusterLabels, Gauge>,
     started: Gauge,
+    tls_not_after: Gauge,
+    reloads: Family<ReloadLabels, Counter>,
 }
 
 impl Default for Metrics {
@@ -78,13 +101,20 @@ impl Default for Metrics {
             issued: Family::default(),
             refused: Family::default(),
             not_recorded: Counter::default(),
+            limited: Family::default(),
+            failed: Family::default(),
+            failures_not_audited: Counter::default(),
+            logins_not_audited: Counter::default(),
             queue_length: Gauge::default(),
             reads_not_audited: Counter::default(),
             pending: Gauge::default(),
             ca_not_after: Family::default(),
             started: Gauge::default(),
+            tls_not_after: Gauge::default(),
+            reloads: Family::default(),
         };
         metrics.register_requests();
+        metrics.register_callers();
         metrics.register_ledger();
         metrics.register_process();
         metrics
@@ -130,6 +160,27 @@ impl Metrics {
         self.not_recorded.inc();
     }
 
+    /// A request, to sign or another, came past the limit of its caller, or of all.
+    pub fn limited(&self, signing: bool, of_all: bool) {
+        let rate = if signing { "signing" } else { "reading" };
+        self.limited.get_or_create(&LimitLabels { rate, of: if of_all { "all" } else { "caller" } }).inc();
+    }
+
+    /// A request showed no credential, or none that holds, for this one of few reasons.
+    pub fn authentication_failed(&self, reason: &'static str) {
+        self.failed.get_or_create(&ReasonLabels { reason }).inc();
+    }
+
+    /// So many failed authentications leave no event.
+    pub fn failures_not_audited(&self, count: u64) {
+        self.failures_not_audited.inc_by(count);
+    }
+
+    /// So many authentications leave no event.
+    pub fn logins_not_audited(&self, count: u64) {
+        self.logins_not_audited.inc_by(count);
+    }
+
     /// This many requests wait for the ledger's writer.
     pub fn writer_queue(&self, length: usize) {
         self.queue_length.set(i64::try_from(length).unwrap_or(i64::MAX));
@@ -145,8 +196,25 @@ impl Metrics {
         self.pending.set(count);
     }
 
-    /// The instant at which the CA of a configured cluster expires. To be told once for each
-    /// cluster, at the start.
+    /// The instant at which the service's own TLS certificate expires.
+    pub fn tls_not_after(&self, not_after: Time) {
+        self.tls_not_after.set(not_after.unix());
+    }
+
+    /// Files that changed were read again: those of `tls` or of `clusters`. What was wrong was left
+    /// where it is, and what held goes on.
+    pub fn reloaded(&self, what: &'static str, taken: bool) {
+        let outcome = if taken { "taken" } else { "refused" };
+        self.reloads.get_or_create(&ReloadLabels { what, outcome }).inc();
+    }
+
+    /// A cluster is configured no more.
+    pub fn ca_gone(&self, cluster: &str) {
+        self.ca_not_after.remove(&ClusterLabels { cluster: cluster.to_owned() });
+    }
+
+    /// The instant at which the CA of a configured cluster expires. To be told for each cluster
+    /// whenever its files were read.
     pub fn ca_not_after(&self, cluster: &str, not_after: Time) {
         let labels = ClusterLabels { cluster: cluster.to_owned() };
         self.ca_not_after.get_or_create(&labels).set(not_after.unix());
@@ -181,6 +249,30 @@ impl Metrics {
             "countersign_http_request_duration_seconds",
             "How long HTTP requests took",
             self.request_seconds.clone(),
+        );
+    }
+
+    fn register_callers(&mut self) {
+        let registry = &mut self.registry;
+        registry.register(
+            "countersign_requests_limited",
+            "Requests past a limit, by what they asked for and whose limit it was",
+            self.limited.clone(),
+        );
+        registry.register(
+            "countersign_authentications_failed",
+            "Requests without a credential that holds, by reason",
+            self.failed.clone(),
+        );
+        registry.register(
+            "countersign_failed_authentications_not_audited",
+            "Failed authentications of which the audit log has no event",
+            self.failures_not_audited.clone(),
+        );
+        registry.register(
+            "countersign_authentications_not_audited",
+            "Authentications of which the audit log has no event",
+            self.logins_not_audited.clone(),
         );
     }
 
@@ -226,6 +318,16 @@ impl Metrics {
             self.ca_not_after.clone(),
         );
         registry.register(
+            "countersign_tls_not_after_seconds",
+            "When the service's own TLS certificate expires, in seconds since 1970; 0 without TLS",
+            self.tls_not_after.clone(),
+        );
+        registry.register(
+            "countersign_reloads",
+            "Changed files that were read again, by what they are and whether they were taken",
+            self.reloads.clone(),
+        );
+        registry.register(
             "process_start_time_seconds",
             "When the process started, in seconds since 1970",
             self.started.clone(),
@@ -264,8 +366,15 @@ mod tests {
         metrics.issued("prod");
         metrics.refused("policy_denied");
         metrics.refusal_not_recorded();
+        metrics.limited(true, false);
+        metrics.authentication_failed("wrong");
+        metrics.failures_not_audited(3);
+        metrics.logins_not_audited(4);
         metrics.writer_queue(7);
         metrics.pending_requests(3);
+        metrics.tls_not_after(Time::from_unix(1_900_000_000));
+        metrics.reloaded("tls", true);
+        metrics.reloaded("clusters", false);
         metrics.started(Time::from_unix(1_700_000_000));
         for line in [
             "countersign_http_requests_total{route=\"/v1/sign\",method=\"POST\",status=\"201\"} 1",
@@ -274,9 +383,16 @@ mod tests {
             "countersign_certificates_issued_total{cluster=\"prod\"} 1",
             "countersign_refusals_total{code=\"policy_denied\"} 1",
             "countersign_refusals_not_recorded_total 1",
+            "countersign_requests_limited_total{rate=\"signing\",of=\"caller\"} 1",
+            "countersign_authentications_failed_total{reason=\"wrong\"} 1",
+            "countersign_failed_authentications_not_audited_total 3",
+            "countersign_authentications_not_audited_total 4",
             "countersign_ledger_queue_length 7",
             "countersign_requests_pending 3",
             "countersign_ca_not_after_seconds{cluster=\"prod\"} 1800000000",
+            "countersign_tls_not_after_seconds 1900000000",
+            "countersign_reloads_total{what=\"tls\",outcome=\"taken\"} 1",
+            "countersign_reloads_total{what=\"clusters\",outcome=\"refused\"} 1",
             "process_start_time_seconds 1700000000",
             concat!("countersign_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
         ] {

@@ -40,18 +40,17 @@ fn every_route_says_who_may_come_in() {
     for route in ROUTES {
         let operation = &operations[&(route.method.to_owned(), route.path.to_owned())];
         if route.access == Access::Open {
-            assert_eq!(operation["security"], serde_json::json!([]), "{}", route.path);
             assert!(operation.get("x-roles").is_none(), "{}", route.path);
         } else {
-            assert!(operation.get("security").is_none(), "{}", route.path);
             assert_eq!(words(&operation["x-roles"]), route.access.roles(), "{}", route.path);
             assert!(operation["responses"].get("401").is_some(), "{}", route.path);
         }
-        // Who lacks the role is refused, which is recorded, until there are too many refusals.
+        // Who lacks the role is refused, and a certificate of ours wherever nothing is renewed; and every
+        // caller has a limit, as have those that are none.
         for status in ["403", "429"] {
             assert_eq!(
                 operation["responses"].get(status).is_some(),
-                !route.access.roles().is_empty(),
+                route.access != Access::Open,
                 "{} {status}",
                 route.path
             );
@@ -60,6 +59,39 @@ fn every_route_says_who_may_come_in() {
         let asks_ledger = operation["responses"].get("503").is_some();
         assert!(asks_ledger || route.access == Access::Open, "{}", route.path);
     }
+}
+
+/// Which schemes open an operation; none where nothing is asked.
+fn schemes(security: &Value) -> Vec<&str> {
+    let wanted = security.as_array().unwrap().iter().map(|one| one.as_object().unwrap());
+    wanted.flat_map(|one| one.keys().map(String::as_str)).collect()
+}
+
+#[test]
+fn every_route_says_by_which_credential() {
+    let operations = operations();
+    let all: Vec<_> = schemes(&document()["security"]);
+    assert_eq!(all, ["token", "certificate"]);
+    for route in ROUTES {
+        let security = operations[&(route.method.to_owned(), route.path.to_owned())].get("security");
+        let expected = match route.access {
+            Access::Open => Some(vec![]),
+            Access::Renewal => Some(vec!["certificate"]),
+            _ => None,
+        };
+        assert_eq!(security.map(schemes), expected, "{} {}", route.method, route.path);
+    }
+}
+
+#[test]
+fn every_scheme_of_security_is_defined_and_used() {
+    let document = document();
+    let defined: BTreeSet<_> =
+        document["components"]["securitySchemes"].as_object().unwrap().keys().map(String::as_str).collect();
+    let operations = operations();
+    let own = operations.values().filter_map(|operation| operation.get("security"));
+    let used: BTreeSet<_> = own.chain([&document["security"]]).flat_map(schemes).collect();
+    assert_eq!(defined, used);
 }
 
 #[test]
@@ -123,7 +155,7 @@ fn every_reference_leads_somewhere() {
 #[test]
 fn no_object_of_ours_takes_unknown_members() {
     let document = document();
-    let open = ["LedgerFacts", "HeldFacts"];
+    let open = ["LedgerFacts", "HeldFacts", "TokenFacts"];
     for (name, schema) in document["components"]["schemas"].as_object().unwrap() {
         if schema.get("properties").is_some() && !open.contains(&name.as_str()) {
             let closed = schema["additionalProperties"] == false || schema["unevaluatedProperties"] == false;
@@ -195,8 +227,9 @@ fn ledger() -> Value {
         "not_after": "2026-06-01T17:00:00Z", "asked_ttl": "8h",
         "credential_id": format!("X509SHA256={}", "ab".repeat(32)), "fingerprint_sha256": "ab".repeat(32),
         "key_kind": "p-256", "spki_sha256": "cd".repeat(32), "policies": ["dev"], "policy_revision": 1,
-        "requested_by": "token:portal", "requester_groups": [], "on_behalf_of": null, "reason": null,
-        "request_id": "00".repeat(16), "client_request_id": null, "address": "127.0.0.1",
+        "requested_by": "token:portal", "requester_groups": [], "on_behalf_of": null, "on_behalf_of_proof": false,
+        "reason": null, "request_id": "00".repeat(16), "client_request_id": null, "address": "127.0.0.1",
+        "renewed_from": null,
     })
 }
 

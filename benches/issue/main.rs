@@ -5,12 +5,14 @@
 //! - [`repetition`]: the service over HTTP, with [`client`] as the load and [`service`] as the thing
 //!   under test.
 //! - [`writer`]: recording alone.
+//! - [`fairness`]: one caller at full speed, and another beside it.
 //! - [`results`], [`targets`]: medians over repetitions, which alternate so that a noisy minute does
 //!   not fall on one of them; [`table`], [`chart`]: how they are shown.
 
 mod chart;
 mod client;
 mod database;
+mod fairness;
 mod floor;
 mod machine;
 mod material;
@@ -31,6 +33,7 @@ use clap::{Parser, ValueEnum};
 use rustix::process::Pid;
 
 use database::{Engine, Postgres};
+use fairness::FairnessRow;
 use floor::Floor;
 use machine::Machine;
 use material::CaKey;
@@ -46,6 +49,7 @@ const END: &str = "<!-- to here -->\n";
     name = "bench/run",
     about = "Measures what a certificate costs, beside what its signatures alone cost"
 )]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 struct Arguments {
     /// About a minute: one second for each load, one repetition. The numbers are rough
     #[arg(long)]
@@ -53,6 +57,9 @@ struct Arguments {
     /// Where the ledger is
     #[arg(long, default_value = "both")]
     engine: Engines,
+    /// Only one caller beside another
+    #[arg(long)]
+    fairness: bool,
     /// How long each load is measured
     #[arg(long, default_value_t = 5)]
     seconds: u64,
@@ -102,6 +109,11 @@ fn measure(arguments: &Arguments, scratch: &Path) -> Result<Results> {
     let machine = Machine::look(scratch)?;
     let bench = bench(arguments, scratch, machine.cores)?;
     let cases = cases(arguments.engine, scratch)?;
+    if arguments.fairness {
+        let fairness = fairness(&bench, &cases)?;
+        let targets = targets::all(&[], &[], &fairness);
+        return Ok(Results { fairness, targets, ..Results::none(machine, &bench) });
+    }
     let (repetitions, slice, records) = if arguments.quick { (1, 100, 3_000) } else { (3, 250, 8_000) };
     let (mut floors, mut runs, mut writers) =
         (Vec::new(), vec![Vec::new(); cases.len()], vec![Vec::new(); cases.len()]);
@@ -123,6 +135,7 @@ fn measure(arguments: &Arguments, scratch: &Path) -> Result<Results> {
     let measured = cases.iter().zip(&writers).filter(|(_, writers)| !writers.is_empty());
     let writers: Vec<WriterRow> =
         measured.map(|(case, writers)| WriterRow::new(case.engine, writers)).collect();
+    let fairness = fairness(&bench, &cases)?;
     Ok(Results {
         version: env!("CARGO_PKG_VERSION"),
         machine,
@@ -130,10 +143,20 @@ fn measure(arguments: &Arguments, scratch: &Path) -> Result<Results> {
         repetitions,
         floor,
         syncs: syncs(&bench, &cases)?,
-        targets: targets::all(&cases_rows, &writers),
+        targets: targets::all(&cases_rows, &writers, &fairness),
         cases: cases_rows,
         writers,
+        fairness,
     })
+}
+
+fn fairness(bench: &Bench, cases: &[Case]) -> Result<Vec<FairnessRow>> {
+    let usual = cases.iter().filter(|case| case.ca == CaKey::P256);
+    let of = |case: &Case| {
+        say(&format!("one caller beside another, {}", case.engine.as_str()));
+        bench.fairness(case, &format!("fairness-{}", case.engine.as_str()).to_ascii_lowercase())
+    };
+    usual.map(of).collect()
 }
 
 fn bench(arguments: &Arguments, scratch: &Path, cores: u32) -> Result<Bench> {

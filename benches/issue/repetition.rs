@@ -166,7 +166,8 @@ impl Bench {
         Ok((f64::from(u32::try_from(grown)?) / f64::from(issued), issued))
     }
 
-    fn prepare(&self, case: &Case, name: &str) -> Result<Service> {
+    /// A service that is not started, in a folder of its own.
+    pub fn prepare(&self, case: &Case, name: &str) -> Result<Service> {
         let postgres = self.postgres.as_ref().filter(|_| case.engine == Engine::Postgres);
         Service::prepare(&self.folder.join(name), &self.binary, &case.files, postgres)
     }

@@ -3,10 +3,11 @@
 use serde::Serialize;
 
 use crate::database::Engine;
+use crate::fairness::FairnessRow;
 use crate::floor::Cost;
 use crate::machine::Machine;
 use crate::material::CaKey;
-use crate::repetition::{CLIENTS, Case, Measured, Repetition};
+use crate::repetition::{Bench, CLIENTS, Case, Measured, Repetition};
 use crate::statistics::{median, ratio, rounded};
 use crate::targets::Target;
 use crate::writer::Writers;
@@ -22,6 +23,7 @@ pub struct Results {
     pub cases: Vec<CaseRow>,
     pub syncs: Vec<SyncRow>,
     pub writers: Vec<WriterRow>,
+    pub fairness: Vec<FairnessRow>,
     pub targets: Vec<Target>,
 }
 
@@ -87,6 +89,24 @@ pub struct WriterRow {
     pub sign_cpu_us: f64,
     /// CPU microseconds of recording in a group, without the database's own processes.
     pub record_cpu_us: f64,
+}
+
+impl Results {
+    /// Of nothing yet.
+    pub fn none(machine: Machine, bench: &Bench) -> Self {
+        Self {
+            version: env!("CARGO_PKG_VERSION"),
+            machine,
+            seconds_per_load: bench.window.as_secs_f64(),
+            repetitions: 0,
+            floor: Vec::new(),
+            cases: Vec::new(),
+            syncs: Vec::new(),
+            writers: Vec::new(),
+            fairness: Vec::new(),
+            targets: Vec::new(),
+        }
+    }
 }
 
 impl FloorRow {

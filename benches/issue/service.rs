@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What everybody is allowed here.
 pub const POLICIES: &str = "policies:\n  - { name: people, effect: allow, clusters: [bench], callers: \
-     [\"token:load\"], users: [\"u*\"], groups: [dev, viewers], max_ttl: 8h }\n";
+     [\"token:load\", \"token:other\"], users: [\"u*\"], groups: [dev, viewers], max_ttl: 8h }\n";
 
 /// A folder with everything that the service needs, and the process while it runs.
 pub struct Service {
@@ -98,8 +98,18 @@ impl Service {
         Memory::of(self.pid()?)
     }
 
+    /// The token of another caller, who may have the same.
+    pub fn other_token(&self) -> Result<String> {
+        database::run(self.command().args(["token", "create", "other", "--role", "requester"]))
+    }
+
     /// What a client sends for each of these CSRs: as `curl --data-binary` does.
     pub fn requests(&self, csrs: &[Vec<u8>]) -> Rc<Requests> {
+        Requests::new(self.written(&self.token, csrs))
+    }
+
+    /// The same, as the caller of this token writes it.
+    pub fn written(&self, token: &str, csrs: &[Vec<u8>]) -> Vec<Vec<u8>> {
         let request = |csr: &Vec<u8>| {
             let body = material::pem(csr);
             format!(
@@ -107,12 +117,17 @@ impl Service {
                  Authorization: Bearer {}\r\nContent-Type: application/x-www-form-urlencoded\r\n\
                  Content-Length: {}\r\n\r\n{body}",
                 self.address,
-                self.token,
+                token,
                 body.len(),
             )
             .into_bytes()
         };
-        Requests::new(csrs.iter().map(request).collect())
+        csrs.iter().map(request).collect()
+    }
+
+    /// The caller of the load.
+    pub fn token(&self) -> &str {
+        &self.token
     }
 
     fn pid(&self) -> Result<Pid> {

@@ -29,6 +29,8 @@ pub fn render(results: &Results) -> String {
     section(&mut text, "Syncs for a certificate", &["engine", "clients", "syncs each"], syncs(results));
     let heads = ["engine", "one row in a transaction, records/s", "group commit, records/s", "times"];
     section(&mut text, "The writer alone, 64 tasks", &heads, writers(results));
+    let heads = ["engine", "alone, p99 ms", "beside, p99 ms", "times", "at full speed /s", "the other /s"];
+    section(&mut text, "One caller beside another at full speed", &heads, fairness(results));
     let heads = [
         "CA, engine",
         "floor",
@@ -124,6 +126,20 @@ fn writers(results: &Results) -> Vec<Vec<String>> {
         ]
     };
     results.writers.iter().map(row).collect()
+}
+
+fn fairness(results: &Results) -> Vec<Vec<String>> {
+    let row = |row: &crate::fairness::FairnessRow| {
+        vec![
+            row.engine.as_str().to_owned(),
+            format!("{:.2}", row.alone_p99_ms),
+            format!("{:.2}", row.beside_p99_ms),
+            format!("{:.2}", row.times),
+            format!("{:.0}", row.full_speed_per_second),
+            format!("{:.0}", row.other_per_second),
+        ]
+    };
+    results.fairness.iter().map(row).collect()
 }
 
 /// What the parts cost by themselves; the rest is what is left of the whole.

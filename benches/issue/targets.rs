@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::database::Engine;
+use crate::fairness::FairnessRow;
 use crate::material::CaKey;
 use crate::results::{CaseRow, WriterRow};
 
@@ -16,7 +17,7 @@ pub struct Target {
 }
 
 /// All that were measured.
-pub fn all(cases: &[CaseRow], writers: &[WriterRow]) -> Vec<Target> {
+pub fn all(cases: &[CaseRow], writers: &[WriterRow], fairness: &[FairnessRow]) -> Vec<Target> {
     let mut targets: Vec<Target> = cases.iter().filter_map(cpu).collect();
     targets.extend(writers.iter().map(writer));
     let usual = cases.iter().filter(|case| case.ca == CaKey::P256);
@@ -24,6 +25,7 @@ pub fn all(cases: &[CaseRow], writers: &[WriterRow]) -> Vec<Target> {
     targets.extend(most("resident memory when idle", cases, |case| case.idle_mb, 30.0));
     targets.extend(most("resident memory under load", cases, |case| case.peak_mb, 100.0));
     targets.extend(usual.map(bytes));
+    targets.extend(fairness.iter().map(beside));
     targets
 }
 
@@ -62,6 +64,15 @@ fn latency(case: &CaseRow) -> Option<Target> {
         measured: format!("{measured:.1} ms"),
         met: measured <= 25.0,
     })
+}
+
+fn beside(row: &FairnessRow) -> Target {
+    Target {
+        what: format!("p99 of one caller beside another at full speed, {}", row.engine.as_str()),
+        wanted: "at most twice its own".to_owned(),
+        measured: format!("{:.2} times", row.times),
+        met: row.times <= 2.0,
+    }
 }
 
 fn bytes(case: &CaseRow) -> Target {

@@ -138,7 +138,9 @@ impl Signer {
             allowance: Allowance::default(),
             seen,
             idempotency: None,
+            renews: None,
             collects: None,
+            proof: None,
         })
     }
 }

@@ -12,9 +12,10 @@ use crate::kubeconfig::ClusterEntry;
 use crate::pki::name::ShortName;
 use crate::policy::{ClusterRules, Clusters};
 use crate::time::{Lifetime, Time};
+use crate::tls::ClientAuthorities;
 
 /// One `[[clusters]]` table of the configuration file.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClusterSettings {
     /// Its name here, in kubeconfigs and in policy rows.
@@ -43,6 +44,9 @@ pub struct ClusterSettings {
     /// Whether rows may give node and bootstrap identities.
     #[serde(default)]
     pub node_identities: bool,
+    /// How long a certificate may be renewed, counted from when the first of its chain was issued.
+    #[serde(default = "max_renew")]
+    pub max_renew: Lifetime,
     /// Clusters that trust one CA key name one group; a claim must then be allowed on all of them.
     pub trust_group: Option<ShortName>,
 }
@@ -52,6 +56,10 @@ fn default_ttl() -> Lifetime {
 }
 
 fn max_ttl() -> Lifetime {
+    Lifetime::from_seconds(24 * 3_600)
+}
+
+fn max_renew() -> Lifetime {
     Lifetime::from_seconds(24 * 3_600)
 }
 
@@ -66,6 +74,13 @@ impl ClusterSettings {
         self
     }
 
+    /// Every file that these settings name.
+    #[must_use]
+    pub fn files(&self) -> Vec<PathBuf> {
+        let files = [&self.server_ca, &self.client_ca, &self.client_ca_key];
+        files.into_iter().chain(&self.client_ca_key_password_file).cloned().collect()
+    }
+
     /// Checks what can be checked without a file.
     ///
     /// # Errors
@@ -75,7 +90,9 @@ impl ClusterSettings {
         if let Some(namespace) = &self.namespace {
             check_namespace(namespace).map_err(|reason| self.wrong("namespace", reason))?;
         }
-        for (key, ttl) in [("default_ttl", self.default_ttl), ("max_ttl", self.max_ttl)] {
+        let lifetimes =
+            [("default_ttl", self.default_ttl), ("max_ttl", self.max_ttl), ("max_renew", self.max_renew)];
+        for (key, ttl) in lifetimes {
             if ttl < Lifetime::LEAST || ttl > Lifetime::MOST {
                 return Err(self.wrong(key, "is under 10 minutes or over 10 years"));
             }
@@ -132,13 +149,32 @@ pub struct Cluster {
     pub namespace: Option<String>,
     pub default_ttl: Lifetime,
     pub max_ttl: Lifetime,
+    /// How long a chain of renewals lives.
+    pub max_renew: Lifetime,
     pub authority: Arc<Authority>,
     /// Whether the CA that signs here is also the one by which clients trust the API server.
     pub shares_server_ca: bool,
     rules: ClusterRules,
+    /// As they were when the files were read.
+    settings: ClusterSettings,
 }
 
 impl Cluster {
+    /// Whether settings and files of the other say the same.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.settings == other.settings
+            && self.server_ca_pem == other.server_ca_pem
+            && self.authority.chain_pem() == other.authority.chain_pem()
+    }
+
+    /// What clients who show a certificate of this cluster are verified by: its CA, and nothing above it. None
+    /// where the TLS library is stricter than what reads CAs here, as with a unique identifier (RFC 5280
+    /// section 4.1.2.8).
+    #[must_use]
+    pub fn anchor(&self) -> Option<ClientAuthorities> {
+        ClientAuthorities::of(&[self.authority.certificate_der().to_vec().into()]).ok()
+    }
+
     /// Reads and checks the files of one cluster.
     ///
     /// # Errors
@@ -157,14 +193,16 @@ impl Cluster {
         Ok(Self {
             shares_server_ca: holds_certificate(&server_ca_pem, authority.certificate_der()),
             kubeconfig_entry: ClusterEntry::new(&settings.name, &settings.server, &server_ca_pem),
-            name: settings.name,
-            server: settings.server,
+            name: settings.name.clone(),
+            server: settings.server.clone(),
             server_ca_pem,
-            namespace: settings.namespace,
+            namespace: settings.namespace.clone(),
             default_ttl: settings.default_ttl,
             max_ttl: settings.max_ttl,
+            max_renew: settings.max_renew,
             authority: Arc::new(authority),
             rules,
+            settings,
         })
     }
 }

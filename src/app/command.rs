@@ -1,7 +1,10 @@
 //! What is asked of `POST /v1/sign`, and what comes of it.
 
+use std::borrow::Cow;
+
 use crate::audit::Origin;
 use crate::auth::Principal;
+use crate::caller::Caller;
 use crate::pki::name::{Name, ShortName};
 use crate::policy::explain::ClaimExplained;
 use crate::policy::{Ask, Decision};
@@ -9,6 +12,7 @@ use crate::store::{HeldId, HeldRequest, Recorded};
 use crate::time::{Lifetime, Time};
 
 use super::evaluate::LifetimeExplained;
+use super::proof::{PersonProof, PersonToken};
 
 /// A wish to sign, as it came in.
 #[derive(Clone, Debug)]
@@ -21,11 +25,48 @@ pub struct SignCommand {
     /// Between [`Lifetime::LEAST`] and [`Lifetime::MOST`].
     pub ttl: Option<Lifetime>,
     pub on_behalf_of: Option<String>,
+    /// The token of the person whom it names, or who is named by it alone. Taken when it is read.
+    pub person_token: Option<PersonToken>,
+    /// What came of it.
+    pub proof: Option<PersonProof>,
     pub reason: Option<String>,
     pub idempotency_key: Option<String>,
     pub dry_run: bool,
     /// The held request whose certificate is collected.
     pub collects: Option<HeldId>,
+    /// Whose token that one came with: the same person's is wanted again.
+    pub held_proof: Option<serde_json::Value>,
+}
+
+impl SignCommand {
+    /// A wish of `principal` for this CSR; nothing else is asked.
+    #[must_use]
+    pub fn of(principal: Principal, origin: Origin, csr: Vec<u8>) -> Self {
+        Self {
+            principal,
+            origin,
+            csr,
+            cluster: None,
+            ttl: None,
+            on_behalf_of: None,
+            person_token: None,
+            proof: None,
+            reason: None,
+            idempotency_key: None,
+            dry_run: false,
+            collects: None,
+            held_proof: None,
+        }
+    }
+
+    /// The caller, with the person who stands behind the request.
+    pub(super) fn caller(&self) -> Cow<'_, Caller> {
+        let own = &self.principal.caller;
+        match &self.proof {
+            None => Cow::Borrowed(own),
+            Some(proof) => Cow::Owned(Caller { proven: Some(proof.proven.clone()), ..own.clone() }),
+        }
+    }
 }
 
 /// What came of it. The warnings are for the requester; the ledger does not keep them.

@@ -15,12 +15,31 @@ use crate::time::Time;
 pub enum AppError {
     #[error(transparent)]
     Unauthenticated(AuthError),
+    #[error("this request shows several credentials: send one, in Authorization or as a client certificate")]
+    SeveralCredentials,
+    #[error(
+        "a certificate of this service opens POST /v1/renew and nothing else: send a token, or use another way in"
+    )]
+    RenewalOnly,
+    #[error(
+        "a renewal needs the certificate that is renewed: show it in the TLS handshake, as curl does with --cert and --key"
+    )]
+    CertificateRequired,
+    #[error("this certificate is not renewed: {0}")]
+    NotRenewable(String),
+    #[error(
+        "a page of another site made this request, and the browser added the credential by itself: use a page of this \
+         service's own address, a program that is no browser, or a token"
+    )]
+    CrossSite,
     #[error("this needs the role {0}: ask an administrator for a token that has it")]
     RoleMissing(&'static str),
     #[error(
         "this caller may not name another person: leave on_behalf_of out, or use a token made with --on-behalf-of"
     )]
     OnBehalfOfNotAllowed,
+    #[error("the token in On-Behalf-Of-Token is not accepted: {0}")]
+    ProofNotAccepted(&'static str),
     #[error("say which cluster: add cluster=NAME, one of {0}")]
     ClusterRequired(String),
     #[error("there is no cluster `{}`: it is one of {known}", asked.escape_debug())]
@@ -96,6 +115,22 @@ pub enum AppError {
          correct what is asked for, and try again in {retry_after} s"
     )]
     TooManyRefusals { retry_after: u32 },
+    #[error(
+        "{} more requests in a second than may come: try again in {retry_after} s",
+        if *of_all { "all callers together make" } else { "this caller makes" }
+    )]
+    RateLimited { of_all: bool, retry_after: u32 },
+    #[error(
+        "too many requests without a credential that holds came from this address: try again in {retry_after} s; one \
+         with a good credential is let in at once"
+    )]
+    TooManyFailures { retry_after: u32 },
+    #[error("{0}")]
+    TokenNotAllowed(String),
+    #[error("{0}")]
+    TokenExists(String),
+    #[error("this token is revoked, and stays so: make another, under another name")]
+    TokenRevoked,
     #[error("the ledger does not answer, so no certificate was sent: try again in a moment")]
     LedgerUnavailable,
     #[error("too many requests wait for the ledger, so no certificate was sent: try again in a moment")]
@@ -121,8 +156,14 @@ impl AppError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Unauthenticated(_) => "unauthenticated",
+            Self::SeveralCredentials => "several_credentials",
+            Self::RenewalOnly => "renewal_only",
+            Self::CertificateRequired => "certificate_required",
+            Self::NotRenewable(_) => "not_renewable",
+            Self::CrossSite => "cross_site",
             Self::RoleMissing(_) => "role_missing",
             Self::OnBehalfOfNotAllowed => "on_behalf_of_not_allowed",
+            Self::ProofNotAccepted(_) => "proof_not_accepted",
             Self::ClusterRequired(_) => "cluster_required",
             Self::ClusterUnknown { .. } => "cluster_unknown",
             Self::ParameterInvalid(_) => "parameter_invalid",
@@ -153,6 +194,11 @@ impl AppError {
             Self::IfMatchRequired => "if_match_required",
             Self::PolicyInvalid(_) => "policy_invalid",
             Self::TooManyRefusals { .. } => "too_many_refusals",
+            Self::RateLimited { .. } => "rate_limited",
+            Self::TooManyFailures { .. } => "too_many_failed_authentications",
+            Self::TokenNotAllowed(_) => "token_not_allowed",
+            Self::TokenExists(_) => "token_exists",
+            Self::TokenRevoked => "token_revoked",
             Self::LedgerUnavailable => "ledger_unavailable",
             Self::LedgerBusy => "ledger_busy",
             Self::SigningBusy => "signing_busy",
@@ -167,7 +213,12 @@ impl AppError {
     pub fn is_refusal(&self) -> bool {
         match self {
             Self::RoleMissing(_)
+            | Self::CrossSite
+            | Self::RenewalOnly
+            | Self::CertificateRequired
+            | Self::NotRenewable(_)
             | Self::OnBehalfOfNotAllowed
+            | Self::ProofNotAccepted(_)
             | Self::Csr(_)
             | Self::PolicyDenied { .. }
             | Self::NameLooksReserved(_)
@@ -176,6 +227,7 @@ impl AppError {
             | Self::KeyOwned
             | Self::IdempotencyKeyReused
             | Self::ApprovalNotAllowed(_)
+            | Self::TokenNotAllowed(_)
             | Self::PolicyInvalid(_) => true,
             Self::Body(error) => error.is_about_the_csr(),
             _ => false,

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::auth::Principal;
-use crate::caller::{Caller, CallerGroup, CallerKind};
+use crate::caller::{Caller, CallerGroup, CallerKind, Claims, Proven};
 use crate::pki::key::KeyKind;
 use crate::pki::name::{Name, ShortName};
 use crate::policy::explain::{ClaimExplained, Lifespan};
 use crate::policy::{
-    Ask, Audience, Clusters, Explanation, Moment, PolicySet, Question, SetBy, Spent, Verdict, Violation,
+    Ask, Audience, Clusters, Explanation, Moment, PolicySet, Question, SetBy, Spent, SupposedProof, Verdict,
+    Violation,
 };
 use crate::store::{Counted, Store, StoreError};
 use crate::time::{Lifetime, Time};
@@ -20,8 +21,8 @@ use super::{App, AppError, State};
 
 /// As in a CSR.
 const MOST_GROUPS: usize = 100;
-/// Of who is not here, so that they cannot be counted.
-const MOST_CALLER_GROUPS: usize = 1_000;
+/// Of who is not here, so that they cannot be counted: of groups, and of claims with their values.
+const MOST_SHOWN: usize = 1_000;
 
 /// What is asked, as it came in.
 #[derive(Clone, Debug, Default)]
@@ -30,6 +31,8 @@ pub struct EvaluateCommand {
     pub caller: Option<String>,
     /// What the credential of `caller` would show.
     pub caller_groups: Vec<String>,
+    /// And what it would claim.
+    pub caller_claims: Claims,
     pub user: String,
     pub groups: Vec<String>,
     /// None: the only one that there is.
@@ -37,6 +40,9 @@ pub struct EvaluateCommand {
     /// Between [`Lifetime::LEAST`] and [`Lifetime::MOST`].
     pub ttl: Option<Lifetime>,
     pub on_behalf_of: Option<String>,
+    /// That the named person's own token comes with it. For an auditor or an admin: whoever else supposes
+    /// it could learn what a person's groups would open.
+    pub proof: Option<SupposedProof>,
     /// A kind of key; none for P-256.
     pub key: Option<String>,
 }
@@ -64,7 +70,7 @@ impl Supposed {
         let (groups, warnings) = groups(&command.groups)?;
         let person = command.on_behalf_of.as_deref().map(|text| name("on_behalf_of", text));
         Ok(Self {
-            caller,
+            caller: Caller { proven: proven(command)?, ..caller },
             cluster: cluster(command.cluster.as_deref(), rules)?,
             user: name("user", &command.user)?,
             groups,
@@ -101,17 +107,32 @@ impl Supposed {
     }
 }
 
-/// The caller that `command` names, with the groups that it would show.
+/// The caller `text`, with the groups that it would show and what it would claim.
 ///
 /// # Errors
 /// `ParameterInvalid`.
-pub fn named_caller(text: &str, groups: &[String]) -> Result<Caller, AppError> {
+pub fn named_caller(text: &str, command: &EvaluateCommand) -> Result<Caller, AppError> {
     let caller = Caller::parse(text).map_err(|error| invalid("caller", &error))?;
-    if groups.len() > MOST_CALLER_GROUPS {
-        return Err(invalid("caller_groups", &format!("at most {MOST_CALLER_GROUPS} are read")));
-    }
+    let (groups, claims) = (&command.caller_groups, command.caller_claims.clone());
+    few("caller_groups", groups.len())?;
+    few("caller_claims", claims.values().fold(claims.len(), |sum, values| sum.saturating_add(values.len())))?;
     let read = |text: &String| CallerGroup::parse(text).map_err(|reason| invalid("caller_groups", &reason));
-    Ok(Caller { groups: groups.iter().map(read).collect::<Result<_, _>>()?, ..caller })
+    Ok(Caller { groups: groups.iter().map(read).collect::<Result<_, _>>()?, claims, ..caller })
+}
+
+/// The named person, where a token of that person's own is supposed.
+fn proven(command: &EvaluateCommand) -> Result<Option<Proven>, AppError> {
+    let Some(proof) = &command.proof else { return Ok(None) };
+    few("proof.groups", proof.groups.len())?;
+    let proven = proof.of(command.on_behalf_of.as_deref());
+    proven.map(Some).map_err(|reason| invalid("proof", &reason))
+}
+
+fn few(field: &str, count: usize) -> Result<(), AppError> {
+    if count > MOST_SHOWN {
+        return Err(invalid(field, &format!("at most {MOST_SHOWN} are read")));
+    }
+    Ok(())
 }
 
 /// A decision with its reasons, as it goes out.
@@ -127,6 +148,7 @@ pub struct Evaluation {
     caller: String,
     caller_groups: Vec<String>,
     on_behalf_of: Option<String>,
+    on_behalf_of_proof: bool,
     cluster: String,
     user: String,
     groups: Vec<String>,
@@ -218,6 +240,7 @@ impl Evaluation {
             caller: supposed.caller.to_string(),
             caller_groups: supposed.caller.groups.iter().map(ToString::to_string).collect(),
             on_behalf_of: supposed.on_behalf_of.as_ref().map(ToString::to_string),
+            on_behalf_of_proof: supposed.caller.proven.is_some(),
             cluster: supposed.cluster.to_string(),
             user: supposed.user.to_string(),
             groups: supposed.groups.iter().map(ToString::to_string).collect(),
@@ -287,7 +310,7 @@ impl App {
     /// an auditor or an admin asks for anyone and sees every row.
     ///
     /// # Errors
-    /// `RoleMissing` where a requester names another caller; `OnBehalfOfNotAllowed` where it may name
+    /// `RoleMissing` where a requester names another caller or supposes a proof; `OnBehalfOfNotAllowed` where it may name
     /// nobody; `ParameterInvalid` and what [`Supposed::read`] says; `LedgerUnavailable`.
     pub async fn evaluate(
         &self,
@@ -298,37 +321,40 @@ impl App {
         let now = self.clock.now();
         let reader = principal.roles.admin || principal.roles.auditor;
         let caller = asked_caller(principal, reader, command)?;
+        if command.proof.is_some() && !reader {
+            return Err(AppError::RoleMissing("auditor or admin"));
+        }
         let own = caller == principal.caller;
         if own && !reader && command.on_behalf_of.is_some() && !principal.on_behalf_of {
             return Err(AppError::OnBehalfOfNotAllowed);
         }
-        let mut supposed = Supposed::read(command, caller, &self.rules)?;
+        let mut supposed = Supposed::read(command, caller, &state.served.rules)?;
         if reader {
             supposed.warnings.extend(token_warnings(&state, &supposed, now));
         }
         let audience = if reader { Audience::Reader } else { Audience::Requester };
-        let spent = used_up(&self.store, &state.policies, &self.rules, &supposed, now).await?;
-        self.explained(Arc::clone(&state.policies), supposed, now, spent, audience).await
+        let spent = used_up(&self.store, &state.policies, &state.served.rules, &supposed, now).await?;
+        self.explained(&state, supposed, now, spent, audience).await
     }
 
     /// The reasons of a dry run that would have been signed or held, for its requester.
     pub(super) async fn explained_preview(
         &self,
-        policies: Arc<PolicySet>,
+        state: &State,
         caller: &Caller,
         ask: &Ask,
         now: Time,
         spent: Vec<Spent>,
     ) -> Result<(Option<LifetimeExplained>, Vec<ClaimExplained>), AppError> {
         let supposed = Supposed::of(ask, caller);
-        let evaluation = self.explained(policies, supposed, now, spent, Audience::Requester).await?;
+        let evaluation = self.explained(state, supposed, now, spent, Audience::Requester).await?;
         Ok((evaluation.lifetime, evaluation.claims))
     }
 
     /// One at a time and beside the requests that are signed: the work grows with the policy set.
     async fn explained(
         &self,
-        policies: Arc<PolicySet>,
+        state: &State,
         supposed: Supposed,
         now: Time,
         spent: Vec<Spent>,
@@ -337,7 +363,7 @@ impl App {
         let broken = |_| AppError::Internal("explaining broke off".to_owned());
         let turn = Arc::clone(&self.explaining).acquire_owned().await;
         let turn = turn.map_err(|_| AppError::Internal("nothing is explained any more".to_owned()))?;
-        let rules = Arc::clone(&self.rules);
+        let (policies, rules) = (Arc::clone(&state.policies), Arc::clone(&state.served.rules));
         let working = tokio::task::spawn_blocking(move || {
             // Held until the work is done, also where nobody waits for it any more.
             let _turn = turn;
@@ -372,14 +398,17 @@ pub async fn used_up(
     }
 }
 
-/// Who is asked about. What the groups of the one who asks are is known.
+/// Who is asked about. What the one who asks shows is known.
 fn asked_caller(principal: &Principal, reader: bool, command: &EvaluateCommand) -> Result<Caller, AppError> {
     let own = principal.caller.to_string();
     match command.caller.as_deref() {
-        Some(text) if reader => named_caller(text, &command.caller_groups),
+        Some(text) if reader => named_caller(text, command),
         Some(text) if text != own => Err(AppError::RoleMissing("auditor or admin")),
         _ if !command.caller_groups.is_empty() => {
             Err(invalid("caller_groups", "they are for a caller that is named: yours are known"))
+        }
+        _ if !command.caller_claims.is_empty() => {
+            Err(invalid("caller_claims", "they are for a caller that is named: yours are known"))
         }
         _ => Ok(principal.caller.clone()),
     }

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use crate::auth;
 use crate::ca::Signed;
 use crate::caller::Caller;
 use crate::pki::csr::{self, CertRequest};
@@ -10,13 +9,14 @@ use crate::pki::name::{Name, ShortName};
 use crate::pki::serial::Serial;
 use crate::policy::{Approved, Ask, Decision, Evidence, Moment, Spent};
 use crate::random;
-use crate::store::{Allowance, Counted, Issuance, RecordError, Recorded, RefusalError};
+use crate::store::{Allowance, Collects, Counted, Issuance, RecordError, Recorded, RefusalError};
 use crate::time::Time;
 
 use super::command::{Preview, SignCommand, SignOutcome};
+use super::proof::PersonProof;
 use super::refuse::Wish;
 use super::retry::{self, Claimed};
-use super::{ATTEMPTS, App, AppError, CLOCK_TOLERANCE, State};
+use super::{ATTEMPTS, App, AppError, CLOCK_TOLERANCE, State, renewal};
 
 /// Why an attempt gave no certificate.
 pub(super) enum Stopped {
@@ -55,9 +55,15 @@ impl App {
     ///
     /// # Errors
     /// Every refusal and failure of [`AppError`]. Nothing that was signed has left when it is one.
-    pub async fn sign(&self, command: SignCommand) -> Result<SignOutcome, AppError> {
+    pub async fn sign(&self, mut command: SignCommand) -> Result<SignOutcome, AppError> {
+        let proven = self.prove(&mut command).await;
         let addressed = self.addressed(&command)?;
-        let ask = match self.read_ask(&command, &addressed).await {
+        let _turn = self.turns.take(&command.origin.caller).await;
+        let read = match proven {
+            Ok(()) => self.read_ask(&command, &addressed).await,
+            Err(error) => Err(error),
+        };
+        let ask = match read {
             Ok(ask) => ask,
             Err(error) => {
                 let wish = Wish::unread(&command, addressed);
@@ -83,7 +89,15 @@ impl App {
 
     /// The cluster and the person that are named: what is wrong with them is a 400, whatever the CSR is like.
     pub(super) fn addressed(&self, command: &SignCommand) -> Result<Addressed, AppError> {
-        let cluster = self.cluster(command.cluster.as_deref())?.name.clone();
+        let renewed = renewal::shown(&command.principal).map(|own| own.cluster.as_str());
+        if let (Some(own), Some(asked)) = (renewed, command.cluster.as_deref())
+            && own != asked
+        {
+            let text = format!("cluster: this certificate is for {own}, and is renewed there");
+            return Err(AppError::ParameterInvalid(text));
+        }
+        let asked = renewed.or(command.cluster.as_deref());
+        let cluster = self.state().served.cluster(asked)?.name.clone();
         let on_behalf_of = command.on_behalf_of.as_deref().map(Name::parse).transpose();
         let on_behalf_of =
             on_behalf_of.map_err(|error| AppError::ParameterInvalid(format!("on_behalf_of: {error}")))?;
@@ -92,7 +106,7 @@ impl App {
 
     /// From foreign bytes to what is decided on.
     async fn read_ask(&self, command: &SignCommand, addressed: &Addressed) -> Result<Ask, AppError> {
-        if !command.principal.roles.requester {
+        if !command.principal.roles.requester && renewal::shown(&command.principal).is_none() {
             return Err(AppError::RoleMissing("requester"));
         }
         let Addressed { cluster, on_behalf_of } = addressed.clone();
@@ -103,6 +117,7 @@ impl App {
             let csr = command.csr.clone();
             self.signers.run(move || CertRequest::parse(&csr)).await??
         };
+        renewal::check_names(&command.principal, &request)?;
         Ok(Ask { cluster, request, ttl: command.ttl, on_behalf_of })
     }
 
@@ -125,7 +140,7 @@ impl App {
         let evidence = self.evidence(command, now).await?;
         let limited = self.decide_within_limits(state, command, ask, now, evidence.as_ref()).await?;
         if command.dry_run {
-            return self.preview(state, &command.principal.caller, limited, now).await;
+            return self.preview(state, &command.caller(), limited, now).await;
         }
         let approved = match limited.decision {
             Decision::Approved(approved) => approved,
@@ -133,14 +148,16 @@ impl App {
         };
         let warnings = approved.warnings().to_vec();
         let issuance = Issuance {
-            signed: self.signed(approved).await?,
+            signed: self.signed(state, approved).await?,
             at: now,
             origin: command.origin.clone(),
             reason: command.reason.clone(),
             allowance: limited.allowance,
             seen: state.snapshot.revisions,
             idempotency,
-            collects: command.collects,
+            renews: renewal::renews(&command.principal),
+            collects: command.collects.map(|id| Collects { id, own: command.principal.identity.own.clone() }),
+            proof: command.proof.as_ref().map(PersonProof::record),
         };
         match self.store.record(issuance).await {
             Ok(recorded) => {
@@ -181,8 +198,7 @@ impl App {
         if owner.is_some_and(|owner| owner != request.user().as_str()) {
             return Err(AppError::KeyOwned.into());
         }
-        let policies = Arc::clone(&state.policies);
-        let explained = self.explained_preview(policies, caller, decision.ask(), now, spent).await?;
+        let explained = self.explained_preview(state, caller, decision.ask(), now, spent).await?;
         Ok(SignOutcome::Previewed(Box::new(Preview::of(&decision, explained))))
     }
 
@@ -223,16 +239,19 @@ impl App {
         if ask.on_behalf_of.is_some() && !command.principal.on_behalf_of {
             return Err(AppError::OnBehalfOfNotAllowed);
         }
-        auth::recheck(&command.principal, &state.snapshot.tokens, moment.now)?;
+        self.recheck(&command.principal, state, moment.now)?;
+        state.served.cluster(Some(ask.cluster.as_str()))?;
+        self.recheck_proof(command, state, moment.now)?;
         if state.snapshot.blocked_keys.contains(&ask.request.key().spki_sha256()) {
             return Err(AppError::KeyBlocked);
         }
-        let (policies, caller) = (&state.policies, &command.principal.caller);
+        let (policies, caller) = (&state.policies, command.caller());
         let decision = match evidence {
-            None => policies.decide_without(&self.rules, caller, ask, moment.now, moment.spent),
-            Some(evidence) => policies.decide_reviewed(&self.rules, caller, ask, moment, evidence),
+            None => policies.decide_without(&state.served.rules, &caller, ask, moment.now, moment.spent),
+            Some(evidence) => policies.decide_reviewed(&state.served.rules, &caller, ask, moment, evidence),
         };
-        decision.map_err(|refused| AppError::from(*refused))
+        let decision = decision.map_err(|refused| AppError::from(*refused))?;
+        renewal::limited(&command.principal, state, decision, moment.now)
     }
 
     /// Records a refusal under the state that it was decided on; other failures pass.
@@ -253,8 +272,8 @@ impl App {
 
     /// Signs, on a thread of its own where it takes long: an RSA signature would hold up every
     /// other request.
-    async fn signed(&self, approved: Approved) -> Result<Signed, AppError> {
-        let cluster = self.cluster(Some(approved.cluster().as_str()))?;
+    async fn signed(&self, state: &State, approved: Approved) -> Result<Signed, AppError> {
+        let cluster = state.served.cluster(Some(approved.cluster().as_str()))?;
         let serial = Serial::from_random(random::octets()?);
         if cluster.authority.is_quick() {
             return Ok(cluster.authority.sign(approved, serial)?);

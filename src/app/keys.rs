@@ -1,7 +1,7 @@
 //! Blocking keys and letting them go.
 
 use crate::audit::Origin;
-use crate::auth::{self, Principal};
+use crate::auth::Principal;
 use crate::store::StoreError;
 use crate::store::keys::BlockedKey;
 
@@ -70,7 +70,7 @@ impl App {
         for _ in 0..ATTEMPTS {
             let state = self.refresh().await?;
             let now = self.clock.now();
-            auth::recheck(principal, &state.snapshot.tokens, now)?;
+            self.recheck(principal, &state, now)?;
             let seen = Some(state.snapshot.revisions.tokens);
             let changed = match change {
                 Change::Block(reason) => self.store.block_key_if(key, reason, seen, now, origin).await,

@@ -1,38 +1,52 @@
 //! The use cases: what the service does, without saying how it is asked.
 
+mod callers;
 pub mod check;
 pub mod cluster;
 pub mod command;
 pub mod error;
 pub mod evaluate;
+pub mod exports;
+pub mod failures;
+pub mod identities;
 pub mod issue;
 pub mod keys;
+mod limiter;
+mod logins;
 pub mod policies;
+pub mod proof;
+pub mod rates;
 pub mod reading;
 pub mod reads;
 mod refusal_cap;
 mod refuse;
+mod renewal;
 pub mod requests;
 mod retry;
+pub mod served;
 mod signers;
+mod token_uses;
+pub mod tokens;
+mod turns;
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::Semaphore;
 
-use crate::auth::{self, AuthError, Principal};
+use crate::auth::{AuthError, Ways};
 use crate::clock::Clock;
 use crate::metrics::Metrics;
-use crate::pki::name::ShortName;
 use crate::policy::{Clusters, PolicySet};
 use crate::store::{Health, Snapshot, Store, StoreError};
 use crate::time::{Lifetime, Time};
 pub use cluster::{Cluster, ClusterSettings};
 pub use error::AppError;
+pub use failures::FailureLimits;
+pub use rates::{Rate, RateLimits};
 pub use refusal_cap::RefusalLimits;
 pub use requests::ReviewLimits;
+pub use served::Served;
 use signers::Signers;
 
 /// How far this machine's clock may stand behind the newest record, in seconds.
@@ -42,14 +56,9 @@ pub const CLOCK_TOLERANCE: i64 = 60;
 /// check and record.
 const ATTEMPTS: u32 = 3;
 
-/// How many exports run at once: the ledger's other readers keep connections of their own.
-const EXPORTS: usize = 2;
-
-/// How many counts run at once, for the same reason. Not among the exports, which slow clients hold up.
+/// How many counts run at once: the ledger's other readers keep connections of their own. Not among the
+/// exports, which slow clients hold up.
 const COUNTS: usize = 1;
-
-/// The least time between two looks into the ledger for a token that is not known here.
-const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
 
 /// The policy set and the credentials that hold at one revision, compiled.
 pub struct State {
@@ -57,22 +66,26 @@ pub struct State {
     pub policies: Arc<PolicySet>,
     /// Why the stored set is not `policies`, which then allows nothing.
     pub broken_policies: Option<String>,
+    /// What is signed for.
+    pub served: Arc<Served>,
 }
 
 impl State {
     /// What holds after `held`. Tokens and blocked keys hold at once, whatever the rows are like: a
     /// set that this version or configuration does not understand allows nothing.
-    fn after(held: &Self, snapshot: Snapshot, rules: &Clusters) -> Self {
+    fn after(held: &Self, snapshot: Snapshot) -> Self {
+        let served = Arc::clone(&held.served);
         if snapshot.revisions.policy == held.snapshot.revisions.policy {
             let policies = Arc::clone(&held.policies);
-            return Self { snapshot, policies, broken_policies: held.broken_policies.clone() };
+            return Self { snapshot, policies, broken_policies: held.broken_policies.clone(), served };
         }
-        match compile(&snapshot, rules) {
-            Ok(policies) => Self { snapshot, policies: Arc::new(policies), broken_policies: None },
+        match compile(&snapshot, &served.rules) {
+            Ok(policies) => Self { snapshot, policies: Arc::new(policies), broken_policies: None, served },
             Err(error) => {
                 tracing::error!(%error, "nothing is issued under this policy set");
-                let nothing = PolicySet::none(snapshot.revisions.policy, rules);
-                Self { snapshot, policies: Arc::new(nothing), broken_policies: Some(error.to_string()) }
+                let nothing = PolicySet::none(snapshot.revisions.policy, &served.rules);
+                let broken_policies = Some(error.to_string());
+                Self { snapshot, policies: Arc::new(nothing), broken_policies, served }
             }
         }
     }
@@ -80,22 +93,27 @@ impl State {
 
 /// Everything that a request needs.
 pub struct App {
-    pub clusters: BTreeMap<ShortName, Cluster>,
-    pub rules: Arc<Clusters>,
     pub store: Store,
     pub clock: Clock,
     pub metrics: Metrics,
     state: RwLock<Arc<State>>,
-    refusal_cap: refusal_cap::RefusalCap,
+    ways: Ways,
+    bindings: callers::Bindings,
+    refusal_cap: limiter::Keyed<String>,
+    rates: rates::Rates,
+    failures: failures::Failures,
     in_flight: retry::InFlight,
     signers: Signers,
+    turns: Arc<turns::Turns>,
     last_look: Mutex<Option<Instant>>,
     refreshing: tokio::sync::Mutex<()>,
     /// Each export takes one of these until its client has it all.
-    pub exports: Arc<Semaphore>,
+    pub exports: Arc<exports::Exports>,
     /// Each count takes one of these.
     pub counting: Semaphore,
     reads: reads::Reads,
+    token_uses: token_uses::TokenUses,
+    logins: logins::Logins,
     /// Who explains a decision takes it; there is one.
     explaining: Arc<Semaphore>,
     review_limits: ReviewLimits,
@@ -124,48 +142,63 @@ impl App {
         clock: Clock,
         metrics: Metrics,
     ) -> Result<Self, StartError> {
-        let (clusters, rules) = cluster::load_all(settings)?;
-        for cluster in clusters.values() {
-            let authority = &cluster.authority;
-            let (key, certificate) = (authority.spki_sha256(), authority.certificate_der());
-            store.register_authority(cluster.name.as_str(), key, certificate, clock.now()).await?;
-            metrics.ca_not_after(cluster.name.as_str(), authority.not_after());
-            if cluster.shares_server_ca {
-                tracing::warn!(
-                    cluster.name = %cluster.name,
-                    "the client CA is also the server CA: whoever holds its key can also be the API server"
-                );
-            }
-        }
+        let served = Arc::new(Served::load(settings)?);
+        served.register(&store, &metrics, clock.now()).await?;
         let snapshot = store.snapshot().await?;
-        let policies = Arc::new(compile(&snapshot, &rules)?);
-        let state = RwLock::new(Arc::new(State { snapshot, policies, broken_policies: None }));
+        let policies = Arc::new(compile(&snapshot, &served.rules)?);
+        let state = RwLock::new(Arc::new(State { snapshot, policies, broken_policies: None, served }));
         metrics.started(clock.now());
         Ok(Self {
-            clusters,
-            rules: Arc::new(rules),
             store,
             clock,
             metrics,
             state,
-            refusal_cap: refusal_cap::RefusalCap::new(RefusalLimits::default()),
+            ways: Ways::default(),
+            bindings: callers::Bindings::default(),
+            refusal_cap: RefusalLimits::default().cap(),
+            rates: rates::Rates::new(RateLimits::default()),
+            failures: failures::Failures::new(FailureLimits::default()),
             in_flight: retry::InFlight::default(),
             signers: Signers::start()?,
+            turns: Arc::default(),
             last_look: Mutex::new(None),
             refreshing: tokio::sync::Mutex::new(()),
-            exports: Arc::new(Semaphore::new(EXPORTS)),
+            exports: Arc::default(),
             counting: Semaphore::new(COUNTS),
             reads: reads::Reads::default(),
+            token_uses: token_uses::TokenUses::default(),
+            logins: logins::Logins::default(),
             explaining: Arc::new(Semaphore::new(1)),
             review_limits: ReviewLimits::default(),
             waiting: Semaphore::new(requests::WAITING),
         })
     }
 
+    /// The same with more ways to authenticate than tokens.
+    #[must_use]
+    pub fn with_ways(mut self, ways: Ways) -> Self {
+        self.ways = ways;
+        self
+    }
+
     /// The same with other limits for recorded refusals.
     #[must_use]
     pub fn with_refusal_limits(mut self, limits: RefusalLimits) -> Self {
-        self.refusal_cap = refusal_cap::RefusalCap::new(limits);
+        self.refusal_cap = limits.cap();
+        self
+    }
+
+    /// The same with other limits for how often requests come.
+    #[must_use]
+    pub fn with_rate_limits(mut self, limits: RateLimits) -> Self {
+        self.rates = rates::Rates::new(limits);
+        self
+    }
+
+    /// The same with other limits for failed authentications.
+    #[must_use]
+    pub fn with_failure_limits(mut self, limits: FailureLimits) -> Self {
+        self.failures = failures::Failures::new(limits);
         self
     }
 
@@ -174,45 +207,6 @@ impl App {
     pub fn with_review_limits(mut self, limits: ReviewLimits) -> Self {
         self.review_limits = limits;
         self
-    }
-
-    /// The caller behind the value of `Authorization`.
-    ///
-    /// # Errors
-    /// `Unauthenticated`, in words that tell an unknown credential from a wrong one to nobody.
-    pub async fn authenticate(&self, authorization: Option<&str>) -> Result<Principal, AppError> {
-        let now = self.clock.now();
-        let found = auth::authenticate(authorization, &self.state().snapshot.tokens, now);
-        if found != Err(AuthError::Unknown) || !self.may_look_for_token() {
-            return Ok(found?);
-        }
-        let fresh = self.refresh().await?;
-        Ok(auth::authenticate(authorization, &fresh.snapshot.tokens, now)?)
-    }
-
-    /// Whether an unknown token is worth a look into the ledger: it may have just been made by
-    /// another process. Seldom, so that guessing does not become a load.
-    fn may_look_for_token(&self) -> bool {
-        let mut last = self.last_look.lock().unwrap_or_else(PoisonError::into_inner);
-        let due = last.is_none_or(|last| last.elapsed() >= BETWEEN_LOOKS);
-        if due {
-            *last = Some(Instant::now());
-        }
-        due
-    }
-
-    /// The cluster of that name, or the only one.
-    pub(super) fn cluster(&self, asked: Option<&str>) -> Result<&Cluster, AppError> {
-        let known = || self.clusters.keys().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        match asked {
-            None if self.clusters.len() > 1 => Err(AppError::ClusterRequired(known())),
-            None => self.clusters.values().next().ok_or_else(|| AppError::Internal("no cluster".to_owned())),
-            Some(asked) => {
-                self.clusters.values().find(|cluster| cluster.name.as_str() == asked).ok_or_else(|| {
-                    AppError::ClusterUnknown { asked: asked.chars().take(64).collect(), known: known() }
-                })
-            }
-        }
     }
 
     /// What holds now, as far as this process has seen.
@@ -233,8 +227,7 @@ impl App {
             return Ok(held);
         }
         let snapshot = self.store.snapshot().await?;
-        let rules = Arc::clone(&self.rules);
-        let fresh = tokio::task::spawn_blocking(move || State::after(&held, snapshot, &rules)).await;
+        let fresh = tokio::task::spawn_blocking(move || State::after(&held, snapshot)).await;
         let fresh =
             Arc::new(fresh.map_err(|_| AppError::Internal("compiling the policies broke off".to_owned()))?);
         let mut place = self.state.write().unwrap_or_else(PoisonError::into_inner);
@@ -246,14 +239,17 @@ impl App {
     /// is told, but does not take the others out of service.
     pub async fn readiness(&self) -> Readiness {
         let now = self.clock.now();
+        let state = self.state();
+        let clusters = &state.served.clusters;
         let mut problems: Vec<String> =
-            self.clusters.values().filter_map(|cluster| ca_problem(cluster, now)).collect();
-        let some_ca_signs = problems.len() < self.clusters.len();
+            clusters.values().filter_map(|cluster| ca_problem(cluster, now)).collect();
+        let some_ca_signs = problems.len() < clusters.len();
         let ledger = match self.store.health().await {
             Err(_) => Some("the ledger does not answer".to_owned()),
             Ok(health) => clock_problem(&health, now),
         };
-        let policies = self.state().broken_policies.clone();
+        problems.extend(self.ways.issuers.problems());
+        let policies = state.broken_policies.clone();
         let ready = some_ca_signs && ledger.is_none() && policies.is_none();
         problems.extend(ledger);
         problems.extend(policies);
@@ -286,8 +282,24 @@ fn compile(snapshot: &Snapshot, rules: &Clusters) -> Result<PolicySet, StartErro
     })
 }
 
+impl AppError {
+    /// Why the request has no caller, where that is what it says; also where it shows too many, which is no 401
+    /// and tries credentials all the same.
+    #[must_use]
+    pub fn authentication(&self) -> Option<AuthError> {
+        match self {
+            Self::Unauthenticated(error) => Some(*error),
+            Self::SeveralCredentials => Some(AuthError::SeveralCredentials),
+            _ => None,
+        }
+    }
+}
+
 impl From<AuthError> for AppError {
     fn from(error: AuthError) -> Self {
+        if error == AuthError::SeveralCredentials {
+            return Self::SeveralCredentials;
+        }
         Self::Unauthenticated(error)
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::audit::Origin;
-use crate::auth::{self, Principal};
+use crate::auth::Principal;
 use crate::pki::name::ShortName;
 use crate::policy::{Difference, PolicyRow, PolicySet};
 use crate::replay::{self, Drift, Options, Sets, report::Plan};
@@ -187,7 +187,7 @@ impl App {
         let (path, question) = ("/v1/policies/plan", format!("replay={replay}"));
         self.reads.note(origin, path, &question, self.clock.now(), &self.metrics);
         let difference = Difference::between(&state.snapshot.rows, &rows);
-        let sets = Sets::new(planned, Arc::clone(&state.policies), &self.rules, self.clock.now());
+        let sets = Sets::new(planned, Arc::clone(&state.policies), &state.served.rules, self.clock.now());
         let options = Options { replay, shown: SHOWN };
         Ok(replay::plan(&self.store, sets, difference, options, |_| {}).await?)
     }
@@ -198,7 +198,7 @@ impl App {
     /// `LedgerUnavailable`.
     pub async fn drift(&self, now: Time) -> Result<Drift, AppError> {
         let state = self.refresh().await?;
-        Ok(Drift::new(Arc::clone(&state.policies), &self.rules, now))
+        Ok(Drift::new(Arc::clone(&state.policies), &state.served.rules, now))
     }
 
     /// `rows` as a set of their own, checked as rows that somebody writes.
@@ -206,7 +206,7 @@ impl App {
     /// # Errors
     /// `PolicyInvalid` with everything that is wrong.
     pub(super) async fn compiled(&self, rows: Vec<PolicyRow>) -> Result<PolicySet, AppError> {
-        let rules = Arc::clone(&self.rules);
+        let rules = Arc::clone(&self.state().served.rules);
         tokio::task::spawn_blocking(move || PolicySet::compile(0, rows, &rules))
             .await
             .map_err(|_| AppError::Internal("compiling the policies broke off".to_owned()))?
@@ -225,7 +225,7 @@ impl App {
         for _ in 0..ATTEMPTS {
             let state = self.refresh().await?;
             let now = self.clock.now();
-            auth::recheck(principal, &state.snapshot.tokens, now)?;
+            self.recheck(principal, &state, now)?;
             let expected = Expected { seen, tokens: Some(state.snapshot.revisions.tokens) };
             match self.store.edit_policies(edit.clone(), expected, now, origin).await {
                 Err(StoreError::Stale) => {}

@@ -8,7 +8,9 @@ use crate::filters::Both;
 use crate::pki::serial::Serial;
 use crate::store::stats::{By, Counts};
 use crate::store::users::UserSummary;
-use crate::store::{CertificateFilter, CertificateStatus, Order, Recorded, Refusal, RefusalFilter, Span};
+use crate::store::{
+    CertificateFilter, CertificateStatus, Order, Own, Recorded, Refusal, RefusalFilter, Span,
+};
 use crate::time::Time;
 
 use super::{App, AppError};
@@ -44,18 +46,19 @@ impl App {
         principal: &Principal,
         mut wanted: Wanted,
     ) -> Result<Option<Wanted>, AppError> {
-        let (caller, cluster) = match &mut wanted {
+        let (caller, own, cluster) = match &mut wanted {
             Wanted::Certificates(filter, _) | Wanted::Drifted(filter, ..) => {
-                (&mut filter.caller, filter.cluster.as_deref())
+                (&mut filter.caller, &mut filter.own, filter.cluster.as_deref())
             }
-            Wanted::Refusals(filter, _) => (&mut filter.caller, filter.cluster.as_deref()),
+            Wanted::Refusals(filter, _) => (&mut filter.caller, &mut filter.own, filter.cluster.as_deref()),
             Wanted::Events(_) if principal.roles.auditor => return Ok(Some(wanted)),
             Wanted::Events(_) => return Err(AppError::RoleMissing("auditor")),
         };
         self.check_cluster(cluster).await?;
-        match Scope::of(principal, caller.take())? {
+        match Scope::of(principal, caller.as_deref())? {
             Scope::Nothing => return Ok(None),
-            Scope::Of(own) => *caller = own,
+            Scope::All => {}
+            Scope::Own(theirs) => (*caller, *own) = (None, Some(theirs)),
         }
         Ok(Some(wanted))
     }
@@ -91,17 +94,14 @@ impl App {
     /// # Errors
     /// `NotFound` where there is nothing; `RoleMissing`; `LedgerUnavailable`.
     pub async fn user(&self, principal: &Principal, user: &str, now: Time) -> Result<User, AppError> {
-        let own = match Scope::of(principal, None)? {
-            Scope::Of(own) => own,
-            Scope::Nothing => None,
-        };
-        let summary = self.store.user_summary(user, own.as_deref()).await?;
+        let own = Scope::of(principal, None)?.own();
+        let summary = self.store.user_summary(user, own.as_ref()).await?;
         if summary.certificates == 0 && summary.refusals == 0 {
             return Err(AppError::NotFound("there is no record of this user".to_owned()));
         }
         let live = CertificateFilter {
             user: Some(user.to_owned()),
-            caller: own.clone(),
+            own: own.clone(),
             status: Some((CertificateStatus::Active, now)),
             ..CertificateFilter::default()
         };
@@ -109,7 +109,7 @@ impl App {
         let mut live = self.store.certificates(&live, span).await?;
         let live_is_complete = live.len() <= usize::try_from(SHOWN).unwrap_or(usize::MAX);
         live.truncate(usize::try_from(SHOWN).unwrap_or(usize::MAX));
-        let refused = RefusalFilter { user: Some(user.to_owned()), caller: own, ..RefusalFilter::default() };
+        let refused = RefusalFilter { user: Some(user.to_owned()), own, ..RefusalFilter::default() };
         let refusals = self.store.refusals(&refused, Span { limit: LATEST, ..span }).await?;
         Ok(User { summary, live, live_is_complete, refusals })
     }
@@ -126,12 +126,9 @@ impl App {
         cluster: Option<&str>,
     ) -> Result<Recorded, AppError> {
         self.check_cluster(cluster).await?;
-        let own = match Scope::of(principal, None)? {
-            Scope::Of(own) => own,
-            Scope::Nothing => return Err(nowhere(serial)),
-        };
+        let own = Scope::of(principal, None)?.own();
         let mut found = self.store.certificates_by_serial(serial).await?;
-        found.retain(|one| own.as_ref().is_none_or(|own| one.origin.caller == *own));
+        found.retain(|one| own.as_ref().is_none_or(|own| own.holds(&one.origin.caller, one.number)));
         found.retain(|one| cluster.is_none_or(|cluster| one.cluster == cluster));
         match (found.pop(), found.is_empty()) {
             (Some(one), true) => Ok(one),
@@ -144,7 +141,8 @@ impl App {
     /// like an empty ledger.
     pub(super) async fn check_cluster(&self, asked: Option<&str>) -> Result<(), AppError> {
         let Some(asked) = asked else { return Ok(()) };
-        let Err(unknown) = self.cluster(Some(asked)) else { return Ok(()) };
+        let state = self.state();
+        let Err(unknown) = state.served.cluster(Some(asked)) else { return Ok(()) };
         if self.store.knows_cluster(asked).await? { Ok(()) } else { Err(unknown) }
     }
 
@@ -157,7 +155,8 @@ impl App {
             return Ok(Value::Array(Vec::new()));
         }
         let state = self.refresh().await?;
-        let permissions = state.policies.permissions(&self.rules, &principal.caller, self.clock.now());
+        let permissions =
+            state.policies.permissions(&state.served.rules, &principal.caller, self.clock.now());
         serde_json::to_value(permissions).map_err(|error| AppError::Internal(error.to_string()))
     }
 }
@@ -168,22 +167,34 @@ fn nowhere(serial: Serial) -> AppError {
 
 /// The part of the ledger that a caller may see of what it asks for.
 enum Scope {
-    /// The records of this caller, or of all.
-    Of(Option<String>),
+    /// What it asks for.
+    All,
+    /// Its own records.
+    Own(Own),
     /// It asks for another's.
     Nothing,
 }
 
 impl Scope {
     /// An auditor sees what it asks for, a requester its own.
-    fn of(principal: &Principal, asked: Option<String>) -> Result<Self, AppError> {
+    fn of(principal: &Principal, asked: Option<&str>) -> Result<Self, AppError> {
         if principal.roles.auditor {
-            return Ok(Self::Of(asked));
+            return Ok(Self::All);
         }
         if !principal.roles.requester {
             return Err(AppError::RoleMissing("auditor"));
         }
-        let own = principal.caller.to_string();
-        Ok(if asked.is_none_or(|asked| asked == own) { Self::Of(Some(own)) } else { Self::Nothing })
+        let own = principal.identity.own.clone();
+        Ok(match asked {
+            None => Self::Own(own),
+            Some(asked) => own.under(asked).map_or(Self::Nothing, Self::Own),
+        })
+    }
+
+    fn own(self) -> Option<Own> {
+        match self {
+            Self::Own(own) => Some(own),
+            Self::All | Self::Nothing => None,
+        }
     }
 }

@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 
 use serde_json::{Value, json};
 
-use crate::audit::Origin;
+use crate::audit::{EventKind, Origin};
 use crate::metrics::Metrics;
 use crate::time::Time;
 
@@ -99,7 +99,15 @@ impl super::App {
         }
     }
 
-    /// Writes what was noted. To be called once a minute, and at the end.
+    /// Writes everything that is only noted meanwhile. To be called once a minute, and at the end.
+    pub async fn write_notes(&self) {
+        self.write_reads().await;
+        self.write_failures().await;
+        self.write_token_uses().await;
+        self.write_logins().await;
+    }
+
+    /// Writes who read what.
     pub async fn write_reads(&self) {
         let noted = self.reads.take();
         let count = noted.iter().map(|(_, _, count)| count).sum();
@@ -107,7 +115,7 @@ impl super::App {
         if reads.is_empty() {
             return;
         }
-        if let Err(error) = self.store.record_reads(reads, self.clock.now()).await {
+        if let Err(error) = self.store.record_notes(EventKind::LedgerRead, reads, self.clock.now()).await {
             self.metrics.reads_not_audited(count);
             tracing::error!(%error, reads = count, "reads of the ledger could not be audited");
         }

@@ -9,6 +9,7 @@ use crate::time::Lifetime;
 
 use super::command::SignCommand;
 use super::issue::Addressed;
+use super::proof::PersonProof;
 use super::{ATTEMPTS, App, AppError, State};
 
 /// The longest text that a record keeps of what a request said, in bytes.
@@ -21,6 +22,7 @@ pub(super) struct Wish {
     user: Option<String>,
     groups: Vec<String>,
     on_behalf_of: Option<String>,
+    proof: Option<serde_json::Value>,
     reason: Option<String>,
     key: Option<(String, [u8; 32])>,
     ttl: Option<Lifetime>,
@@ -63,6 +65,7 @@ impl Wish {
             user: Some(request.user.clone()),
             groups: request.groups.clone(),
             on_behalf_of: request.on_behalf_of.clone(),
+            proof: request.proof.clone(),
             reason: None,
             key: Some((request.key_kind.clone(), request.spki_sha256)),
             ttl: request.asked_ttl,
@@ -72,6 +75,7 @@ impl Wish {
 
     fn of(command: &SignCommand) -> Self {
         Self {
+            proof: command.proof.as_ref().map(PersonProof::record),
             reason: command.reason.as_deref().map(bounded),
             ttl: command.ttl,
             recorded: !command.dry_run,
@@ -84,10 +88,15 @@ impl App {
     /// Records the refusal of a request that came to no decision, and gives back what to answer:
     /// `error`, or why it could not be recorded.
     pub(super) async fn refuse(&self, origin: &Origin, wish: &Wish, error: AppError) -> AppError {
-        if !wish.recorded || !error.is_refusal() {
+        // A dry run is not recorded, but nobody is to try a person's token out by it.
+        let is_counted = wish.recorded || matches!(error, AppError::ProofNotAccepted(_));
+        if !is_counted || !error.is_refusal() {
             return error;
         }
         if let Err(error) = self.count_refusal(origin) {
+            return error;
+        }
+        if !wish.recorded {
             return error;
         }
         let mut state = self.state();
@@ -148,6 +157,7 @@ impl App {
             user: wish.user,
             groups: wish.groups,
             on_behalf_of: wish.on_behalf_of,
+            proof: wish.proof,
             reason: wish.reason,
             key_kind,
             spki_sha256,

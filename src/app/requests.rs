@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::audit::Origin;
-use crate::auth::{self, Principal};
+use crate::auth::Principal;
 use crate::policy::{Approver, Evidence, Held, Objection, review};
 use crate::random;
 use crate::store::requests::{Hold, RequestToHold, Said, Word};
@@ -14,6 +14,7 @@ use crate::time::{Lifetime, Time};
 
 use super::command::{SignCommand, SignOutcome};
 use super::issue::Stopped;
+use super::proof::{PersonProof, PersonToken};
 use super::refuse::Wish;
 use super::{ATTEMPTS, App, AppError, State};
 
@@ -67,7 +68,7 @@ impl App {
         let Some(id) = command.collects else { return Ok(None) };
         let found = self.store.request_with_evidence(id, now).await?;
         let (request, evidence) = found.ok_or_else(nowhere)?;
-        if request.origin.caller != command.origin.caller {
+        if !command.principal.identity.own.holds(&request.origin.caller, request.number) {
             return Err(nowhere());
         }
         match request.state {
@@ -75,7 +76,7 @@ impl App {
             HeldState::Pending => return Err(AppError::RequestNotApproved),
             closed => return Err(AppError::RequestClosed(closed)),
         }
-        if self.cluster(Some(&request.cluster))?.authority.spki_sha256() != request.authority {
+        if self.state().served.cluster(Some(&request.cluster))?.authority.spki_sha256() != request.authority {
             let why = "another CA signs for this cluster now";
             self.store.void_request(id, why, None, now, &command.origin).await?;
             return Err(AppError::RequestVoided);
@@ -105,16 +106,18 @@ impl App {
         let most = self.review_limits.pending_per_caller;
         let wish = RequestToHold {
             id: HeldId(random::octets()?),
-            authority: self.cluster(Some(held.ask().cluster.as_str()))?.authority.spki_sha256(),
+            authority: state.served.cluster(Some(held.ask().cluster.as_str()))?.authority.spki_sha256(),
             held,
             csr: command.csr.clone(),
             at: now,
             origin: command.origin.clone(),
             owner: command.principal.owner.clone(),
+            own: command.principal.identity.own.clone(),
             reason: command.reason.clone(),
             lapses_at: now.after(self.review_limits.lapse),
             most_pending: most,
             seen: state.snapshot.revisions,
+            proof: command.proof.as_ref().map(PersonProof::record),
             idempotency,
         };
         match self.store.hold(wish).await {
@@ -128,7 +131,7 @@ impl App {
     }
 
     /// Issues the certificate of an approved request, decided again; or gives it back, where it was
-    /// collected before. What was refused today is void.
+    /// collected before. What was refused today is void, but for the person's token.
     ///
     /// # Errors
     /// `NotFound`, `RequestNotApproved`, `RequestClosed`, `RequestVoided`; else as for [`App::sign`].
@@ -137,9 +140,11 @@ impl App {
         principal: &Principal,
         origin: &Origin,
         id: HeldId,
+        person_token: Option<PersonToken>,
     ) -> Result<SignOutcome, AppError> {
         let now = self.clock.now();
-        let own = |request: &HeldRequest| request.origin.caller == origin.caller;
+        let own =
+            |request: &HeldRequest| principal.identity.own.holds(&request.origin.caller, request.number);
         let request = self.store.request(id, now).await?.filter(own).ok_or_else(nowhere)?;
         let csr = match (request.state, request.csr) {
             (HeldState::Collected, _) => return self.collected(request.certificate, now).await,
@@ -148,16 +153,14 @@ impl App {
             (closed, _) => return Err(AppError::RequestClosed(closed)),
         };
         let command = SignCommand {
-            principal: principal.clone(),
-            origin: origin.clone(),
-            csr,
             cluster: Some(request.cluster),
             ttl: request.asked_ttl,
             on_behalf_of: request.on_behalf_of,
+            person_token,
             reason: request.reason,
-            idempotency_key: None,
-            dry_run: false,
             collects: Some(id),
+            held_proof: request.proof,
+            ..SignCommand::of(principal.clone(), origin.clone(), csr)
         };
         let outcome = self.sign(command).await;
         match &outcome {
@@ -166,6 +169,8 @@ impl App {
                 let request = self.store.request(id, now).await?.ok_or_else(nowhere)?;
                 self.collected(request.certificate, now).await
             }
+            // Another token may be a better one.
+            Err(AppError::ProofNotAccepted(_)) => outcome,
             Err(error) if error.is_refusal() => {
                 self.store.void_request(id, "it is refused today", None, now, origin).await?;
                 outcome
@@ -197,11 +202,14 @@ impl App {
         self.check_cluster(filter.cluster.as_deref()).await?;
         let roles = principal.roles;
         if !roles.auditor && !roles.approver {
-            let own = principal.caller.to_string();
-            if filter.caller.as_ref().is_some_and(|asked| *asked != own) {
+            let own = principal.identity.own.clone();
+            filter.own = match filter.caller.take() {
+                None => Some(own),
+                Some(asked) => own.under(&asked),
+            };
+            if filter.own.is_none() {
                 return Ok(RequestPage { requests: Vec::new(), next: None });
             }
-            filter.caller = Some(own);
         }
         let wanted = usize::try_from(span.limit).unwrap_or(usize::MAX);
         let mut page = RequestPage { requests: Vec::new(), next: None };
@@ -245,11 +253,14 @@ impl App {
         for _ in 0..ATTEMPTS {
             let state = self.refresh().await?;
             let now = self.clock.now();
-            auth::recheck(principal, &state.snapshot.tokens, now)?;
+            self.recheck(principal, &state, now)?;
             let word = Word {
                 id,
                 approver: Approver::Caller(principal.caller.clone()),
-                credential: Some((principal.token_id.clone(), principal.owner.clone())),
+                credential: principal
+                    .credential
+                    .token_id()
+                    .map(|id| (id.to_owned(), principal.owner.clone())),
                 seen_tokens: Some(state.snapshot.revisions.tokens),
                 comment: comment.clone(),
                 at: now,
@@ -278,12 +289,17 @@ impl App {
         origin: &Origin,
         id: HeldId,
     ) -> Result<(), AppError> {
+        let found = self.store.request(id, self.clock.now()).await?;
+        let own = |request: HeldRequest| principal.identity.own.holds(&request.origin.caller, request.number);
+        if !found.is_some_and(own) {
+            return Err(nowhere());
+        }
         for _ in 0..ATTEMPTS {
             let state = self.refresh().await?;
             let now = self.clock.now();
-            auth::recheck(principal, &state.snapshot.tokens, now)?;
+            self.recheck(principal, &state, now)?;
             let seen = state.snapshot.revisions.tokens;
-            match self.store.withdraw_request(id, seen, now, origin).await {
+            match self.store.withdraw_request(id, &principal.identity.own, seen, now, origin).await {
                 Err(StoreError::Stale) => {}
                 Err(error) => return Err(error.into()),
                 Ok(None) => return Err(nowhere()),
@@ -352,7 +368,7 @@ impl App {
 
 fn may_see(principal: &Principal, request: &HeldRequest) -> bool {
     let roles = principal.roles;
-    let own = roles.requester && request.origin.caller == principal.caller.to_string();
+    let own = roles.requester && principal.identity.own.holds(&request.origin.caller, request.number);
     let asked = || review::concerns(request.reviews.iter(), &Approver::Caller(principal.caller.clone()));
     roles.auditor || own || (roles.approver && asked())
 }

@@ -11,7 +11,8 @@ use crate::store::{HeldRequest, HeldState, Idempotency, Kept, Recorded};
 use crate::time::Time;
 
 use super::command::SignCommand;
-use super::{App, AppError};
+use super::proof::PersonProof;
+use super::{App, AppError, renewal};
 
 /// The keys of requests that this process is working on, by caller.
 #[derive(Clone, Debug, Default)]
@@ -52,20 +53,25 @@ pub(super) enum Claimed {
 pub(super) fn idempotency(command: &SignCommand, ask: &Ask) -> Option<Idempotency> {
     let key = command.idempotency_key.clone().filter(|_| !command.dry_run)?;
     let groups: Vec<&str> = ask.request.groups().iter().map(Name::as_str).collect();
+    // Another certificate that is shown is another wish, also where its holder has the same name.
+    let route = renewal::shown(&command.principal)
+        .map_or_else(|| "POST /v1/sign".to_owned(), |own| format!("POST /v1/renew {}", own.serial));
+    let proof = command.proof.as_ref().map(PersonProof::record);
     let wish = serde_json::json!([
-        "POST /v1/sign",
+        route,
         ask.request.key().spki_sha256(),
         ask.request.user().as_str(),
         groups,
         ask.cluster,
         ask.ttl.map(crate::time::Lifetime::seconds),
         ask.on_behalf_of.as_ref().map(Name::as_str),
+        proof,
         command.reason,
     ]);
     let digest = digest::digest(&digest::SHA256, wish.to_string().as_bytes());
     let mut fingerprint = [0; 32];
     fingerprint.copy_from_slice(digest.as_ref());
-    Some(Idempotency { key, fingerprint })
+    Some(Idempotency { key: command.principal.identity.idempotency_key(key), fingerprint })
 }
 
 impl App {

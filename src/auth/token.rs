@@ -23,10 +23,51 @@ use aws_lc_rs::digest::{SHA256, digest};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
+use crate::time::Lifetime;
+
 /// What every token begins with.
 pub const PREFIX: &str = "cs1_";
 /// How many random octets [`mint`] takes.
 pub const RANDOM_OCTETS: usize = 40;
+
+/// How long tokens and their replaced secrets last.
+#[derive(Clone, Copy, Debug)]
+pub struct Hold;
+
+impl Hold {
+    /// Where nothing is asked: 90 days.
+    pub const USUAL: Lifetime = Lifetime::from_seconds(90 * 86_400);
+    /// The longest that a token lasts: one year.
+    pub const LONGEST: Lifetime = Lifetime::from_seconds(365 * 86_400);
+    /// How long a replaced secret goes on where nothing is asked: one hour.
+    pub const USUAL_GRACE: Lifetime = Lifetime::from_seconds(3_600);
+    /// The longest that it does: seven days.
+    pub const LONGEST_GRACE: Lifetime = Lifetime::from_seconds(7 * 86_400);
+
+    /// How long a token lasts that is to last for `asked`.
+    ///
+    /// # Errors
+    /// A sentence that says between what it must be.
+    pub fn lifetime(asked: Option<Lifetime>) -> Result<Lifetime, String> {
+        let lifetime = asked.unwrap_or(Self::USUAL);
+        if lifetime.seconds() == 0 || lifetime > Self::LONGEST {
+            return Err(format!("expires {lifetime}: a token lasts between one second and 365d"));
+        }
+        Ok(lifetime)
+    }
+
+    /// How long a replaced secret goes on that is to go on for `asked`.
+    ///
+    /// # Errors
+    /// A sentence that says how long at most.
+    pub fn grace(asked: Option<Lifetime>) -> Result<Lifetime, String> {
+        let grace = asked.unwrap_or(Self::USUAL_GRACE);
+        if grace > Self::LONGEST_GRACE {
+            return Err(format!("grace {grace}: a replaced secret goes on for 7d at most"));
+        }
+        Ok(grace)
+    }
+}
 
 /// Characters of an id.
 const ID_LENGTH: usize = 12;

@@ -73,6 +73,17 @@ impl Authority {
         self.chain.certificates().map(super::certificate::CaCertificate::spki_sha256).collect()
     }
 
+    /// DER of every certificate of the chain, the CA's own first.
+    pub fn chain_certificates(&self) -> impl Iterator<Item = &[u8]> {
+        self.chain.certificates().map(|one| one.der.as_slice())
+    }
+
+    /// Whether this CA signed `certificate`, which is DER. Times and uses are not looked at.
+    #[must_use]
+    pub fn has_signed(&self, certificate: &[u8]) -> bool {
+        verify::signed(self.certificate_der(), certificate)
+    }
+
     /// DER of the CA's certificate.
     #[must_use]
     pub fn certificate_der(&self) -> &[u8] {

@@ -1,8 +1,8 @@
-//! Makes a CA that is good for a trial on one machine, and for tests.
+//! Makes a CA, and a service's certificate, that are good for a trial on one machine, and for tests.
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, KeyPair, KeyUsagePurpose,
-    PKCS_ECDSA_P256_SHA256, SerialNumber,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SerialNumber,
 };
 use x509_parser::time::ASN1Time;
 use zeroize::Zeroizing;
@@ -28,6 +28,48 @@ pub fn make(common_name: &str, now: Time) -> Result<(String, Zeroizing<String>),
     let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(failed)?;
     let certificate = parameters(common_name, now)?.self_signed(&key).map_err(failed)?;
     Ok((certificate.pem(), Zeroizing::new(key.serialize_pem())))
+}
+
+/// A leaf with the CA that signed it, all PEM.
+#[derive(Debug)]
+pub struct Leaf {
+    /// The CA that signed this and nothing else, ever: its key is gone.
+    pub authority: String,
+    pub certificate: String,
+    /// PKCS#8.
+    pub key: Zeroizing<String>,
+}
+
+/// A P-256 certificate for a service of these names and addresses, by a CA of its own, both valid for
+/// 90 days from `now`.
+///
+/// # Errors
+/// The library failed, a name is none, or `now` is beyond the year 9999.
+pub fn service(names: Vec<String>, now: Time) -> Result<Leaf, ThrowAwayError> {
+    let mut parameters = parameters("countersign", now)?;
+    parameters.subject_alt_names = CertificateParams::new(names).map_err(failed)?.subject_alt_names;
+    parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    leaf(parameters, now)
+}
+
+/// The same for a client of this name.
+#[cfg(test)]
+pub(crate) fn client(common_name: &str, now: Time) -> Result<Leaf, ThrowAwayError> {
+    let mut parameters = parameters(common_name, now)?;
+    parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    leaf(parameters, now)
+}
+
+fn leaf(mut leaf: CertificateParams, now: Time) -> Result<Leaf, ThrowAwayError> {
+    let ca = parameters("Countersign quickstart TLS, throw away", now)?;
+    let ca_key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(failed)?;
+    let authority = ca.self_signed(&ca_key).map_err(failed)?.pem();
+    leaf.is_ca = IsCa::ExplicitNoCa;
+    leaf.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    leaf.use_authority_key_identifier_extension = true;
+    let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(failed)?;
+    let certificate = leaf.signed_by(&key, &Issuer::from_params(&ca, &ca_key)).map_err(failed)?.pem();
+    Ok(Leaf { authority, certificate, key: Zeroizing::new(key.serialize_pem()) })
 }
 
 fn parameters(common_name: &str, now: Time) -> Result<CertificateParams, ThrowAwayError> {

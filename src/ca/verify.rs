@@ -8,7 +8,7 @@ use aws_lc_rs::signature::{
     UnparsedPublicKey, VerificationAlgorithm,
 };
 use der::asn1::ObjectIdentifier;
-use x509_parser::prelude::FromDer;
+use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::signature_algorithm::RsaSsaPssParams;
 use x509_parser::x509::{AlgorithmIdentifier, SubjectPublicKeyInfo};
 
@@ -89,6 +89,27 @@ impl Key {
 /// It may not: see [`SignatureProblem`].
 pub(super) fn accepted(algorithm: &AlgorithmIdentifier<'_>) -> Result<(), SignatureProblem> {
     scheme(algorithm).map(|_| ())
+}
+
+/// Whether the authority of `issuer` signed `certificate`, both DER: in its name, byte for byte, and by its
+/// key. Times and uses are not looked at.
+///
+/// RFC 5280 section 7.1 compares names loosely; Go, OpenSSL and webpki look issuers up by bytes.
+#[must_use]
+pub fn signed(issuer: &[u8], certificate: &[u8]) -> bool {
+    let (Ok((_, issuer)), Ok((_, certificate))) =
+        (X509Certificate::from_der(issuer), X509Certificate::from_der(certificate))
+    else {
+        return false;
+    };
+    let tbs = &certificate.tbs_certificate;
+    issuer.subject().as_raw() == tbs.issuer.as_raw()
+        && verify(
+            issuer.public_key().raw,
+            &certificate.signature_algorithm,
+            tbs.as_ref(),
+            &certificate.signature_value.data,
+        )
 }
 
 /// Whether `signature` over `message` is of the key in `spki` (DER).

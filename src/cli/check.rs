@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::app::check::{Finding, Report, Step, Summary, clusters, ledger};
+use crate::app::check::{Finding, Report, Step, Summary, clusters, ledger, tls, ways};
 use crate::clock::Clock;
 use crate::config::Config;
 
@@ -36,6 +36,10 @@ impl Check {
         let mut report = Report::new(&mut tell);
         let now = Clock::System.now();
         let configured = clusters(&config.clusters, now, &mut report);
+        ways(&config.auth, &config.clusters, &mut report);
+        if let Some(settings) = &config.tls {
+            tls(settings, now, &mut report);
+        }
         match open_existing(config).await {
             Ok(store) => {
                 ledger(&store, configured, now, &mut report).await;

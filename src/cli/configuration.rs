@@ -3,8 +3,9 @@
 use anyhow::Result;
 use clap::Subcommand;
 
-use crate::app::cluster;
+use crate::app::Served;
 use crate::config::Config;
+use crate::tls::Tls;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Configuration {
@@ -20,8 +21,9 @@ impl Configuration {
         {
             store.check().map_err(|error| anyhow::anyhow!("{key}: {error}"))?;
         }
-        let (clusters, _) = cluster::load_all(config.clusters.clone())?;
-        for cluster in clusters.values() {
+        let served = Served::load(config.clusters.clone())?;
+        served.open_ways(&config.auth).map_err(anyhow::Error::msg)?;
+        for cluster in served.clusters.values() {
             let authority = &cluster.authority;
             println!(
                 "{}\t{}\t{}\tuntil {}",
@@ -36,6 +38,10 @@ impl Configuration {
                     cluster.name
                 );
             }
+        }
+        if let Some(settings) = &config.tls {
+            let current = Tls::load(settings.clone())?.current();
+            println!("tls\t{}\tuntil {}", settings.certificate.display(), current.not_after);
         }
         Ok(())
     }

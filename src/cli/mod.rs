@@ -7,6 +7,8 @@ mod clock;
 mod configuration;
 mod descriptors;
 mod healthcheck;
+mod https;
+mod identity;
 mod key;
 mod ledger;
 mod migrate;
@@ -61,6 +63,9 @@ enum Command {
     /// Look at requests that wait for people, approve and deny them
     #[command(subcommand)]
     Request(request::Request),
+    /// See whose the user names of issuers are, and give one free
+    #[command(subcommand)]
+    Identity(identity::Identity),
     /// Block public keys, so that they are never certified again
     #[command(subcommand)]
     Key(key::Key),
@@ -115,9 +120,10 @@ fn dispatch(arguments: Arguments) -> Result<()> {
     runtime.block_on(async {
         match arguments.command {
             Command::Quickstart(quickstart) => quickstart.run().await,
-            Command::Serve => serve::run(&read(&config)?).await,
+            Command::Serve => serve::run(&config).await,
             Command::Token(token) => token.run(&read(&config)?).await,
             Command::Policy(policy) => policy.run(&config).await,
+            Command::Identity(identity) => identity.run(&read(&config)?).await,
             Command::Key(key) => key.run(&read(&config)?).await,
             Command::Request(request) => request.run(&read(&config)?).await,
             Command::Check(check) => check.run(&read(&config)?).await,

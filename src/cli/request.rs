@@ -17,7 +17,7 @@ const PAGE: u32 = 200;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Request {
-    /// List requests that wait: id, how they stand, cluster, user, groups, who asked, until when
+    /// List requests that wait: id, how they stand, cluster, user, groups, who asked, for whom, until when
     List {
         /// Those too of which nothing can come any more
         #[arg(long)]
@@ -118,15 +118,23 @@ async fn list(store: &Store, all: bool, now: Time) -> Result<()> {
 
 fn line(request: &HeldRequest) -> String {
     format!(
-        "{}\t{}\t{}\t{}\t{}\t{}\tuntil {}",
+        "{}\t{}\t{}\t{}\t{}\t{}\t{}\tuntil {}",
         request.id,
         standing(request),
         request.cluster,
         request.user.escape_debug(),
         names(&request.groups),
         request.origin.caller.escape_debug(),
+        person(request),
         request.lapses_at
     )
+}
+
+/// Whom the request names, and whether that is more than the caller's word.
+fn person(request: &HeldRequest) -> String {
+    let Some(person) = &request.on_behalf_of else { return String::new() };
+    let proof = if request.proof.is_some() { "proven" } else { "not proven" };
+    format!("{} ({proof})", escaped(person))
 }
 
 fn show(request: &HeldRequest) {
@@ -139,6 +147,7 @@ fn show(request: &HeldRequest) {
         ("groups", names(&request.groups)),
         ("lifetime", request.lifetime.to_string()),
         ("on_behalf_of", or_none(&request.on_behalf_of)),
+        ("on_behalf_of_proof", request.proof.is_some().to_string()),
         ("reason", or_none(&request.reason)),
         ("requested_by", format!("{} of {}", escaped(&request.origin.caller), escaped(&request.owner))),
         ("requested_at", request.at.to_string()),

@@ -3,27 +3,27 @@
 use anyhow::{Result, anyhow, bail};
 use clap::{Subcommand, ValueEnum};
 
-use crate::auth::token;
+use crate::app::tokens;
+use crate::auth::token::{self, Hold};
 use crate::caller::Caller;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::pki::name::ShortName;
 use crate::random;
 use crate::store::Store;
-use crate::store::tokens::TokenRecord;
-use crate::time::Lifetime;
+use crate::store::tokens::{Rotated, Rotation, TokenRecord};
+use crate::time::{Lifetime, Time};
 
 use super::{open, operator};
-
-/// The longest that a token lasts: one year.
-const LONGEST: Lifetime = Lifetime::from_seconds(365 * 86_400);
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Token {
     /// Make a token and print it, once, on stdout
     Create(Create),
-    /// List tokens: name, roles, owner, until when
+    /// List tokens: name, roles, owner, until when, last used when
     List,
+    /// Give a token a new secret and print it, once, on stdout
+    Rotate(Rotate),
     /// Revoke a token; its name is not given again
     Revoke {
         /// The token's name
@@ -74,12 +74,26 @@ pub(super) struct Create {
     pub expires: Lifetime,
 }
 
+#[derive(Debug, clap::Args)]
+pub(super) struct Rotate {
+    /// The token's name; roles and owner stay
+    #[arg(value_parser = ShortName::parse)]
+    name: ShortName,
+    /// How long the old secret goes on, seven days at most; it cannot rotate the token any more
+    #[arg(long, default_value = "1h", value_parser = Lifetime::parse)]
+    grace: Lifetime,
+    /// How long the new secret lasts, one year at most
+    #[arg(long, default_value = "90d", value_parser = Lifetime::parse)]
+    expires: Lifetime,
+}
+
 impl Token {
     pub(super) async fn run(self, config: &Config) -> Result<()> {
         let store = open(config).await?;
         match self {
             Self::Create(create) => println!("{}", create.make(&store).await?),
             Self::List => list(&store).await?,
+            Self::Rotate(rotate) => println!("{}", rotate.make(&store).await?),
             Self::Revoke { name } => revoke(&store, &name).await?,
         }
         store.close().await;
@@ -90,9 +104,7 @@ impl Token {
 impl Create {
     /// Makes the token and gives back its text, which is nowhere else.
     pub(super) async fn make(self, store: &Store) -> Result<String> {
-        if self.expires > LONGEST || self.expires.seconds() == 0 {
-            bail!("--expires {}: a token lasts between one second and 365d", self.expires);
-        }
+        let lasts = Hold::lifetime(Some(self.expires)).map_err(|reason| anyhow!("--{reason}"))?;
         let own = Caller::token(&self.name).to_string();
         let owner = match self.owner {
             Some(owner) => Caller::parse(&owner).map_err(|reason| anyhow!("--owner: {reason}"))?.to_string(),
@@ -111,26 +123,64 @@ impl Create {
             on_behalf_of: self.on_behalf_of,
             owner,
             created_at: now,
-            expires_at: now.after(self.expires),
+            expires_at: now.after(lasts),
             revoked_at: None,
+            replaced: false,
+            last_used_at: None,
         };
         store.create_token(&record, &operator::origin()?).await?;
         Ok(minted.plain.expose().to_owned())
     }
 }
 
+impl Rotate {
+    /// Makes the new secret and gives back its text, which is nowhere else.
+    async fn make(self, store: &Store) -> Result<String> {
+        let lasts = Hold::lifetime(Some(self.expires)).map_err(|reason| anyhow!("--{reason}"))?;
+        let grace = Hold::grace(Some(self.grace)).map_err(|reason| anyhow!("--{reason}"))?;
+        let minted = token::mint(&random::octets()?);
+        let now = Clock::System.now();
+        let rotation = Rotation {
+            id: minted.id,
+            secret_sha256: *minted.hashed.octets(),
+            at: now,
+            expires_at: now.after(lasts),
+            previous_until: now.after(grace),
+        };
+        let name = self.name;
+        let seen = store.revisions().await?.tokens;
+        match store.rotate_token(&name, &rotation, seen, &operator::origin()?).await? {
+            Rotated::Done => Ok(minted.plain.expose().to_owned()),
+            Rotated::NotFound => bail!("there is no token `{name}`: `countersign token list` shows them"),
+            Rotated::Revoked => {
+                bail!("token {name} is revoked and stays so: make another, under another name")
+            }
+        }
+    }
+}
+
 async fn list(store: &Store) -> Result<()> {
     let now = Clock::System.now();
-    for token in store.tokens().await? {
-        let state = match token.revoked_at {
-            Some(at) => format!("revoked {at}"),
-            None if token.expires_at <= now => format!("expired {}", token.expires_at),
-            None => format!("until {}", token.expires_at),
-        };
-        let on_behalf_of = if token.on_behalf_of { ",on-behalf-of" } else { "" };
-        println!("{}\t{}{on_behalf_of}\t{}\t{state}", token.name, token.roles.join(","), token.owner);
+    for token in tokens::Token::all(store.tokens().await?, now) {
+        println!("{}", line(&token, now));
     }
     Ok(())
+}
+
+/// Name, roles, owner, until when, last used when; and until when the secret before holds.
+fn line(token: &tokens::Token, now: Time) -> String {
+    let current = &token.current;
+    let state = match current.revoked_at {
+        Some(at) => format!("revoked {at}"),
+        None if current.expires_at <= now => format!("expired {}", current.expires_at),
+        None => format!("until {}", current.expires_at),
+    };
+    let on_behalf_of = if current.on_behalf_of { ",on-behalf-of" } else { "" };
+    let used = token.last_used_at.map_or_else(|| "never used".to_owned(), |at| format!("used {at}"));
+    let replaced = token.replaced.as_ref();
+    let replaced = replaced.map_or_else(String::new, |old| format!("\told secret until {}", old.expires_at));
+    let (name, roles, owner) = (&current.name, current.roles.join(","), &current.owner);
+    format!("{name}\t{roles}{on_behalf_of}\t{owner}\t{state}\t{used}{replaced}")
 }
 
 async fn revoke(store: &Store, name: &ShortName) -> Result<()> {

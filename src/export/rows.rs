@@ -28,10 +28,12 @@ pub(super) const CERTIFICATE_COLUMNS: &[&str] = &[
     "requested_by",
     "requester_groups",
     "on_behalf_of",
+    "on_behalf_of_proof",
     "reason",
     "request_id",
     "client_request_id",
     "address",
+    "renewed_from",
 ];
 
 /// In the order of CSV.
@@ -45,6 +47,7 @@ pub(super) const REFUSAL_COLUMNS: &[&str] = &[
     "user",
     "groups",
     "on_behalf_of",
+    "on_behalf_of_proof",
     "reason",
     "key_kind",
     "spki_sha256",
@@ -93,10 +96,12 @@ pub struct CertificateRow<'a> {
     requested_by: &'a str,
     requester_groups: &'a [String],
     on_behalf_of: Option<&'a str>,
+    on_behalf_of_proof: bool,
     reason: Option<&'a str>,
     request_id: String,
     client_request_id: Option<&'a str>,
     address: Option<String>,
+    renewed_from: Option<String>,
 }
 
 impl<'a> CertificateRow<'a> {
@@ -123,10 +128,12 @@ impl<'a> CertificateRow<'a> {
             requested_by: &recorded.origin.caller,
             requester_groups: &recorded.origin.caller_groups,
             on_behalf_of: recorded.on_behalf_of.as_deref(),
+            on_behalf_of_proof: recorded.on_behalf_of_proof,
             reason: recorded.reason.as_deref(),
             request_id: recorded.origin.request_id.to_string(),
             client_request_id: recorded.origin.client_request_id.as_deref(),
             address: recorded.origin.address.map(|address| address.to_string()),
+            renewed_from: recorded.renews.map(|renews| renews.serial.to_string()),
         }
     }
 }
@@ -143,6 +150,7 @@ pub struct RefusalRow<'a> {
     user: Option<&'a str>,
     groups: &'a [String],
     on_behalf_of: Option<&'a str>,
+    on_behalf_of_proof: bool,
     reason: Option<&'a str>,
     key_kind: Option<&'a str>,
     spki_sha256: Option<String>,
@@ -172,6 +180,7 @@ impl<'a> RefusalRow<'a> {
             user: record.user.as_deref(),
             groups: &record.groups,
             on_behalf_of: record.on_behalf_of.as_deref(),
+            on_behalf_of_proof: record.proof.is_some(),
             reason: record.reason.as_deref(),
             key_kind: record.key_kind.as_deref(),
             spki_sha256: record.spki_sha256.as_ref().map(hex::encode),
@@ -254,6 +263,7 @@ mod tests {
             user: Some("alice".to_owned()),
             groups: Vec::new(),
             on_behalf_of: None,
+            proof: None,
             reason: None,
             key_kind: None,
             spki_sha256: None,

@@ -1,7 +1,7 @@
 //! Who may come in.
 
 use crate::app::AppError;
-use crate::auth::Roles;
+use crate::auth::{Credential, Roles};
 
 /// What a route asks of its caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,6 +10,8 @@ pub enum Access {
     Open,
     /// A credential, whatever its roles.
     Caller,
+    /// A certificate of ours, and nothing else does.
+    Renewal,
     /// The role requester.
     Requester,
     /// The role requester (own records) or auditor (all records).
@@ -33,7 +35,7 @@ impl Access {
     #[must_use]
     pub const fn roles(self) -> &'static [&'static str] {
         match self {
-            Self::Open | Self::Caller => &[],
+            Self::Open | Self::Caller | Self::Renewal => &[],
             Self::Requester => &["requester"],
             Self::Records => &["requester", "auditor"],
             Self::Evaluator => &["requester", "auditor", "admin"],
@@ -45,13 +47,25 @@ impl Access {
         }
     }
 
+    /// Lets a certificate of ours through to renewal and to nothing else, and nothing else to that.
+    ///
+    /// # Errors
+    /// [`AppError::RenewalOnly`], [`AppError::CertificateRequired`].
+    pub fn takes(self, credential: &Credential) -> Result<(), AppError> {
+        match (self == Self::Renewal, matches!(credential, Credential::Certificate(_))) {
+            (true, true) | (false, false) => Ok(()),
+            (true, false) => Err(AppError::CertificateRequired),
+            (false, true) => Err(AppError::RenewalOnly),
+        }
+    }
+
     /// Lets `roles` through or says which one is missing.
     ///
     /// # Errors
     /// [`AppError::RoleMissing`].
     pub fn admit(self, roles: Roles) -> Result<(), AppError> {
         let (admitted, missing) = match self {
-            Self::Open | Self::Caller => (true, ""),
+            Self::Open | Self::Caller | Self::Renewal => (true, ""),
             Self::Requester => (roles.requester, "requester"),
             Self::Records => (roles.requester || roles.auditor, "requester or auditor"),
             Self::Evaluator => {

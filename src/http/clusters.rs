@@ -22,7 +22,8 @@ use crate::time::{Lifetime, Time};
 pub async fn list(State(app): State<Arc<App>>, request: Request) -> Result<Response, Problem> {
     accept::json(request.headers())?;
     Parameters::parse(request.uri().query(), &[])?;
-    let items = app.clusters.values().map(ClusterBody::of).collect();
+    let state = app.state();
+    let items = state.served.clusters.values().map(|cluster| ClusterBody::of(cluster)).collect();
     Ok(JsonLine(ClustersBody { items, next_cursor: None }).into_response())
 }
 
@@ -48,8 +49,8 @@ pub async fn server_ca(
     Ok(pem(&cluster.server_ca_pem, &cluster.name, "server-ca"))
 }
 
-fn find<'a>(app: &'a App, name: &str) -> Result<&'a Cluster, Problem> {
-    let found = app.clusters.values().find(|cluster| cluster.name.as_str() == name);
+fn find(app: &App, name: &str) -> Result<Arc<Cluster>, Problem> {
+    let found = app.state().served.find(name).cloned();
     found.ok_or_else(|| Problem::new("not_found", "there is no cluster of that name: see GET /v1/clusters"))
 }
 

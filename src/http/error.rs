@@ -28,12 +28,19 @@ pub const CODES: &[(&str, u16, &str)] = &[
     ("body_utf16", 400, "The body is UTF-16"),
     ("body_form_encoded", 400, "The body is a form"),
     ("body_unreadable", 400, "The body did not arrive"),
+    ("several_credentials", 400, "The request shows several credentials"),
     // Who asks.
     ("unauthenticated", 401, "The caller is not known"),
+    ("cross_site", 403, "A page of another site made the request"),
     ("role_missing", 403, "The caller lacks the role"),
+    ("renewal_only", 403, "The certificate opens renewal only"),
+    ("certificate_required", 403, "Renewal needs the certificate that is renewed"),
+    ("not_renewable", 403, "The certificate is not renewed"),
     ("on_behalf_of_not_allowed", 403, "The caller may not name another person"),
+    ("proof_not_accepted", 403, "The person's own token is not accepted"),
     ("policy_denied", 403, "The policy does not allow it"),
     ("approval_not_allowed", 403, "The approver may not approve this"),
+    ("token_not_allowed", 403, "The caller may not give such a token"),
     // What is asked for.
     ("not_found", 404, "There is nothing here"),
     ("method_not_allowed", 405, "The method does not exist here"),
@@ -47,6 +54,8 @@ pub const CODES: &[(&str, u16, &str)] = &[
     ("already_approved", 409, "The request has this approval"),
     ("serial_ambiguous", 409, "Several certificates have this serial"),
     ("policy_held", 409, "A held policy goes by name only"),
+    ("token_exists", 409, "The token's name was given before"),
+    ("token_revoked", 409, "The token is revoked"),
     ("revision_mismatch", 412, "The policy set has changed"),
     ("policy_exists", 412, "There is a policy of this name"),
     ("body_too_large", 413, "The body is too large"),
@@ -84,6 +93,8 @@ pub const CODES: &[(&str, u16, &str)] = &[
     ("idempotency_key_reused", 422, "The Idempotency-Key belongs to another request"),
     ("policy_invalid", 422, "The policies are not valid"),
     ("if_match_required", 428, "If-Match is missing"),
+    ("rate_limited", 429, "Too many requests came at once"),
+    ("too_many_failed_authentications", 429, "Too many credentials from this address did not hold"),
     ("too_many_refusals", 429, "Too many requests of this caller were refused"),
     ("too_many_pending", 429, "Too many requests of this caller wait for people"),
     ("header_fields_too_large", 431, "The headers are too large"),
@@ -244,7 +255,9 @@ impl From<AppError> for Problem {
             AppError::PolicyDenied { violations, .. } | AppError::NameLooksReserved(violations) => {
                 Self::new(code, detail).with_violations(violations)
             }
-            AppError::TooManyRefusals { retry_after } => {
+            AppError::TooManyRefusals { retry_after }
+            | AppError::RateLimited { retry_after, .. }
+            | AppError::TooManyFailures { retry_after } => {
                 Self { wait: Some(retry_after), ..Self::new(code, detail) }
             }
             AppError::Body(_) | AppError::Csr(_) if listed(code).is_none() => {
@@ -316,7 +329,9 @@ mod tests {
         for (error, status) in [
             (AppError::Unauthenticated(AuthError::Unknown), 401),
             (AppError::RoleMissing("x"), 403),
+            (AppError::CrossSite, 403),
             (AppError::OnBehalfOfNotAllowed, 403),
+            (AppError::ProofNotAccepted(""), 403),
             (AppError::ClusterRequired(String::new()), 400),
             (AppError::ClusterUnknown { asked: String::new(), known: String::new() }, 400),
             (AppError::ParameterInvalid(String::new()), 400),
@@ -338,6 +353,11 @@ mod tests {
             (AppError::IfMatchRequired, 428),
             (AppError::PolicyInvalid(Vec::new()), 422),
             (AppError::TooManyRefusals { retry_after: 1 }, 429),
+            (AppError::RateLimited { of_all: true, retry_after: 1 }, 429),
+            (AppError::TooManyFailures { retry_after: 1 }, 429),
+            (AppError::TokenNotAllowed(String::new()), 403),
+            (AppError::TokenExists(String::new()), 409),
+            (AppError::TokenRevoked, 409),
             (AppError::LedgerUnavailable, 503),
             (AppError::LedgerBusy, 503),
             (AppError::SigningBusy, 503),

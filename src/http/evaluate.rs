@@ -16,6 +16,8 @@ use super::wish::{self, keyless};
 use super::{accept, body};
 use crate::app::App;
 use crate::app::evaluate::{EvaluateCommand, Evaluation};
+use crate::caller::Claims;
+use crate::policy::{SupposedProof, claims_once};
 
 /// Writes nothing: 200 with the decision and its reasons, a refusal too. Only asking for another
 /// caller without the role is a refusal of its own, and recorded.
@@ -53,12 +55,15 @@ struct Body {
     caller: Option<String>,
     #[serde(default)]
     caller_groups: Vec<String>,
+    #[serde(default, deserialize_with = "claims_once")]
+    caller_claims: Claims,
     user: String,
     #[serde(default)]
     groups: Vec<String>,
     cluster: Option<String>,
     ttl: Option<Value>,
     on_behalf_of: Option<String>,
+    proof: Option<SupposedProof>,
     key: Option<String>,
 }
 
@@ -68,21 +73,30 @@ impl Body {
         let body: Self = serde_json::from_slice(body).map_err(|error| {
             Problem::new("json_invalid", format!("the JSON body cannot be read: {error}"))
         })?;
-        let optional = [&body.caller, &body.cluster, &body.on_behalf_of, &body.key].into_iter().flatten();
-        let texts = optional.chain([&body.user]).chain(&body.groups).chain(&body.caller_groups);
-        for text in texts {
+        for text in body.texts() {
             keyless(text.as_bytes())?;
         }
         Ok(EvaluateCommand {
             caller: body.caller,
             caller_groups: body.caller_groups,
+            caller_claims: body.caller_claims,
             user: body.user,
             groups: body.groups,
             cluster: body.cluster,
             ttl: body.ttl.map(wish::ttl_text).as_deref().map(wish::lifetime).transpose()?,
             on_behalf_of: body.on_behalf_of,
+            proof: body.proof,
             key: body.key,
         })
+    }
+
+    /// Every text in it, read.
+    fn texts(&self) -> impl Iterator<Item = &String> {
+        let optional = [&self.caller, &self.cluster, &self.on_behalf_of, &self.key].into_iter().flatten();
+        let claims = self.caller_claims.iter().flat_map(|(name, values)| std::iter::once(name).chain(values));
+        let proof = self.proof.iter().flat_map(|proof| &proof.groups);
+        let lists = self.groups.iter().chain(&self.caller_groups).chain(proof);
+        optional.chain([&self.user]).chain(lists).chain(claims)
     }
 }
 
@@ -107,6 +121,10 @@ mod tests {
             r#"{"user":"alice","user":"bob"}"#,
             r#"{"user":"alice"} {}"#,
             r#"{"user":null}"#,
+            r#"{"user":"alice","caller_claims":{"email":["a"],"email":["b"]}}"#,
+            r#"{"user":"alice","caller_claims":{"email":"a"}}"#,
+            r#"{"user":"alice","proof":true}"#,
+            r#"{"user":"alice","proof":{"source":"corp"}}"#,
         ] {
             assert_eq!(read(body).err(), Some("json_invalid"), "{body}");
         }
@@ -120,6 +138,8 @@ mod tests {
             format!(r#"{{"user":"{key}"}}"#),
             format!(r#"{{"user":"alice","groups":["{key}"]}}"#),
             format!(r#"{{"user":"alice","caller":"{key}"}}"#),
+            format!(r#"{{"user":"alice","caller_claims":{{"email":["{key}"]}}}}"#),
+            format!(r#"{{"user":"alice","proof":{{"groups":["{key}"]}}}}"#),
         ] {
             assert_eq!(read(&body).err(), Some("private_key_in_body"), "{body}");
         }

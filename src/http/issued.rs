@@ -1,5 +1,7 @@
 //! How a certificate of the ledger goes out: as JSON, as PEM, as a kubeconfig. Only from a [`Recorded`].
 
+use std::sync::Arc;
+
 use axum::http::HeaderValue;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
@@ -22,7 +24,7 @@ pub struct Issued<'a> {
     recorded: &'a Recorded,
     now: Time,
     /// None once the cluster is gone from the configuration.
-    cluster: Option<&'a Cluster>,
+    cluster: Option<Arc<Cluster>>,
     certificate: String,
 }
 
@@ -32,7 +34,7 @@ impl<'a> Issued<'a> {
         Self {
             recorded,
             now: app.clock.now(),
-            cluster: app.clusters.values().find(|cluster| cluster.name.as_str() == recorded.cluster),
+            cluster: app.state().served.find(&recorded.cluster).cloned(),
             certificate: pem::encode("CERTIFICATE", &recorded.der),
         }
     }
@@ -70,7 +72,7 @@ impl<'a> Issued<'a> {
     }
 
     fn file(&self, rendering: &Rendering, offer: Offer) -> Result<Response, Problem> {
-        let (text, extension) = match (offer.form, self.cluster) {
+        let (text, extension) = match (offer.form, self.cluster.as_deref()) {
             (Form::Kubeconfig, None) => return Err(gone(&self.recorded.cluster)),
             (Form::Kubeconfig, Some(cluster)) => (self.kubeconfig(cluster, rendering)?, "kubeconfig"),
             (Form::Json | Form::Pem, _) => (self.bundle(), "pem"),
@@ -123,7 +125,7 @@ impl<'a> Issued<'a> {
     }
 
     fn optional_kubeconfig(&self, rendering: &Rendering) -> Result<Option<String>, Problem> {
-        self.cluster.map(|cluster| self.kubeconfig(cluster, rendering)).transpose()
+        self.cluster.as_deref().map(|cluster| self.kubeconfig(cluster, rendering)).transpose()
     }
 
     fn kubeconfig(&self, cluster: &Cluster, rendering: &Rendering) -> Result<String, Problem> {
@@ -156,7 +158,7 @@ impl<'a> Issued<'a> {
 
     /// Known only while the cluster still signs with the CA that signed this certificate.
     fn intermediates(&self) -> &str {
-        let signer = self.cluster.map(|cluster| &cluster.authority);
+        let signer = self.cluster.as_deref().map(|cluster| &cluster.authority);
         signer
             .filter(|authority| authority.spki_sha256() == self.recorded.authority)
             .map_or("", |authority| authority.intermediates_pem())

@@ -3,8 +3,9 @@
 //! - [`mod@router`]: every route with the credential that it needs, in one list.
 //! - [`server`]: the accept loop, with its limits and its drain.
 //! - `exchange`: what surrounds every request: its id, the log line, the rendering of errors.
-//! - `sign`, `requests`, `certificates`, `refusals`, `policies`, `plan`, `evaluate`, `blocked_keys`, `clusters`, `audit`,
-//!   `status`: one file per resource.
+//! - `guard`, [`access`], `cross_site`: who is asking, and whether he may.
+//! - `sign`, `requests`, `certificates`, `refusals`, `policies`, `plan`, `evaluate`, `blocked_keys`, `identities`,
+//!   `tokens`, `clusters`, `audit`, `status`: one file per resource.
 
 mod accept;
 pub mod access;
@@ -13,11 +14,13 @@ mod blocked_keys;
 mod body;
 mod certificates;
 mod clusters;
+mod cross_site;
 pub mod error;
 mod etag;
 mod evaluate;
 mod exchange;
 mod guard;
+mod identities;
 mod issued;
 mod json_line;
 pub mod list;
@@ -33,10 +36,11 @@ pub mod server;
 mod sign;
 mod stats;
 mod status;
+mod tokens;
 mod users;
 mod wish;
 
 pub use access::Access;
 pub use error::{CODES, Problem};
 pub use router::{ROUTES, Route, metrics_router, router};
-pub use server::{BodyTime, Limits, Peer, serve};
+pub use server::{BodyTime, Door, Limits, Peer, serve};

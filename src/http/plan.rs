@@ -32,7 +32,7 @@ pub async fn plan(
     accept::json(&parts.headers)?;
     let mut parameters = Parameters::parse(parts.uri.query(), PARAMETERS)?;
     let replay = parameters.take("replay").as_deref().map_or(Ok(REPLAY), read_replay)?;
-    let _permit = Arc::clone(&app.exports).try_acquire_owned().map_err(|_| rows::busy())?;
+    let _place = app.exports.take(&asker.origin.caller).ok_or_else(rows::busy)?;
     let file = read_set(&app, &asker, &parts, body).await?;
     match app.plan_policies(&asker.origin, file.policies, replay).await {
         Ok(plan) => Ok(JsonLine(plan).into_response()),

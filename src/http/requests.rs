@@ -121,7 +121,8 @@ pub async fn certificate(
     let rendering = Rendering::parse(format?.as_deref(), key_path?.as_deref(), shape?.as_deref())?;
     let offer = accept::certificate(rendering.form, request.headers())?;
     let (id, signing) = (read_id(&id)?, Arc::clone(&app));
-    let collecting = async move { signing.collect(&asker.principal, &asker.origin, id).await };
+    let token = sign::person_token(request.headers())?;
+    let collecting = async move { signing.collect(&asker.principal, &asker.origin, id, token).await };
     let outcome = sign::to_the_end(collecting).await?;
     sign::answer(&app, exchange.id, outcome, &rendering, offer)
 }
@@ -202,6 +203,7 @@ struct RequestBody<'a> {
     user: &'a str,
     groups: &'a [String],
     on_behalf_of: Option<&'a str>,
+    on_behalf_of_proof: bool,
     reason: Option<&'a str>,
     asked_ttl: Option<Lifetime>,
     lifetime: Lifetime,
@@ -262,6 +264,7 @@ impl<'a> RequestBody<'a> {
             user: &request.user,
             groups: &request.groups,
             on_behalf_of: request.on_behalf_of.as_deref(),
+            on_behalf_of_proof: request.proof.is_some(),
             reason: request.reason.as_deref(),
             asked_ttl: request.asked_ttl,
             lifetime: request.lifetime,

@@ -13,10 +13,11 @@ use super::error::Problem;
 use super::evaluate;
 use super::exchange::{Meter, surround};
 use super::{
-    audit, blocked_keys, certificates, clusters, guard, plan, policies, refusals, requests, sign, stats,
-    status, users, wish,
+    audit, blocked_keys, certificates, clusters, guard, identities, plan, policies, refusals, requests, sign,
+    stats, status, tokens, users, wish,
 };
 use crate::app::App;
+use crate::app::Rate::{self, Free, Reading, Signing};
 
 /// One line of [`ROUTES`].
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +28,8 @@ pub struct Route {
     pub path: &'static str,
     /// Who may come in.
     pub access: Access,
+    /// Which limit it counts against.
+    pub rate: Rate,
     /// The query parameters that it knows; every other one is refused, but on open routes, which take any.
     pub parameters: &'static [&'static str],
     handler: fn() -> MethodRouter<Arc<App>>,
@@ -34,52 +37,72 @@ pub struct Route {
 
 /// Every route of the API.
 pub const ROUTES: &[Route] = &[
-    route("POST", "/v1/sign", Access::Requester, wish::PARAMETERS, || post(sign::sign)),
-    route("GET", "/v1/requests", Access::Requests, requests::LIST_PARAMETERS, || get(requests::list)),
-    route("GET", "/v1/requests/{id}", Access::Requests, &[], || get(requests::one)),
-    route("DELETE", "/v1/requests/{id}", Access::Requester, &[], || delete(requests::withdraw)),
-    route("POST", "/v1/requests/{id}/approve", Access::Approver, &[], || post(requests::approve)),
-    route("POST", "/v1/requests/{id}/deny", Access::Approver, &[], || post(requests::deny)),
+    route("POST", "/v1/sign", Access::Requester, Signing, wish::PARAMETERS, || post(sign::sign)),
+    // The same handler: what is asked of a renewal hangs on the credential, not on the route.
+    route("POST", "/v1/renew", Access::Renewal, Signing, wish::PARAMETERS, || post(sign::sign)),
+    route("GET", "/v1/requests", Access::Requests, Reading, requests::LIST_PARAMETERS, || {
+        get(requests::list)
+    }),
+    route("GET", "/v1/requests/{id}", Access::Requests, Reading, &[], || get(requests::one)),
+    route("DELETE", "/v1/requests/{id}", Access::Requester, Reading, &[], || delete(requests::withdraw)),
+    route("POST", "/v1/requests/{id}/approve", Access::Approver, Reading, &[], || post(requests::approve)),
+    route("POST", "/v1/requests/{id}/deny", Access::Approver, Reading, &[], || post(requests::deny)),
     route(
         "POST",
         "/v1/requests/{id}/certificate",
         Access::Requester,
+        Signing,
         requests::CERTIFICATE_PARAMETERS,
         || post(requests::certificate),
     ),
-    route("GET", "/v1/certificates", Access::Records, certificates::LIST_PARAMETERS, || {
+    route("GET", "/v1/certificates", Access::Records, Reading, certificates::LIST_PARAMETERS, || {
         get(certificates::list)
     }),
-    route("GET", "/v1/certificates/{serial}", Access::Records, certificates::ONE_PARAMETERS, || {
+    route("GET", "/v1/certificates/{serial}", Access::Records, Reading, certificates::ONE_PARAMETERS, || {
         get(certificates::one)
     }),
-    route("GET", "/v1/refusals", Access::Records, refusals::PARAMETERS, || get(refusals::list)),
-    route("POST", "/v1/policies/evaluate", Access::Evaluator, &[], || post(evaluate::evaluate)),
-    route("GET", "/v1/policies", Access::PolicyReader, policies::PARAMETERS, || get(policies::all)),
-    route("PUT", "/v1/policies", Access::Admin, &[], || put(policies::replace)),
-    route("POST", "/v1/policies/plan", Access::PolicyReader, plan::PARAMETERS, || post(plan::plan)),
-    route("GET", "/v1/policies/{name}", Access::PolicyReader, &[], || get(policies::one)),
-    route("PUT", "/v1/policies/{name}", Access::Admin, &[], || put(policies::put_one)),
-    route("DELETE", "/v1/policies/{name}", Access::Admin, &[], || delete(policies::remove_one)),
-    route("GET", "/v1/blocked-keys", Access::PolicyReader, &[], || get(blocked_keys::list)),
-    route("PUT", "/v1/blocked-keys/{spki_sha256}", Access::Admin, &[], || put(blocked_keys::block)),
-    route("DELETE", "/v1/blocked-keys/{spki_sha256}", Access::Admin, &[], || delete(blocked_keys::unblock)),
-    route("GET", "/v1/clusters", Access::Caller, &[], || get(clusters::list)),
-    route("GET", "/v1/clusters/{name}/client-ca.pem", Access::Caller, &[], || get(clusters::client_ca)),
-    route("GET", "/v1/clusters/{name}/server-ca.pem", Access::Caller, &[], || get(clusters::server_ca)),
-    route("GET", "/v1/audit", Access::Auditor, audit::PARAMETERS, || get(audit::list)),
-    route("GET", "/v1/stats", Access::Records, stats::PARAMETERS, || get(stats::counts)),
-    route("GET", "/v1/users/{user}", Access::Records, &[], || get(users::one)),
-    route("GET", "/v1/whoami", Access::Caller, &[], || get(status::whoami)),
-    route("GET", "/livez", Access::Open, &[], || get(status::livez)),
-    route("GET", "/readyz", Access::Open, &[], || get(status::readyz)),
-    route("GET", "/openapi.yaml", Access::Open, &[], || get(status::openapi)),
+    route("GET", "/v1/refusals", Access::Records, Reading, refusals::PARAMETERS, || get(refusals::list)),
+    route("POST", "/v1/policies/evaluate", Access::Evaluator, Reading, &[], || post(evaluate::evaluate)),
+    route("GET", "/v1/policies", Access::PolicyReader, Reading, policies::PARAMETERS, || get(policies::all)),
+    route("PUT", "/v1/policies", Access::Admin, Reading, &[], || put(policies::replace)),
+    route("POST", "/v1/policies/plan", Access::PolicyReader, Reading, plan::PARAMETERS, || post(plan::plan)),
+    route("GET", "/v1/policies/{name}", Access::PolicyReader, Reading, &[], || get(policies::one)),
+    route("PUT", "/v1/policies/{name}", Access::Admin, Reading, &[], || put(policies::put_one)),
+    route("DELETE", "/v1/policies/{name}", Access::Admin, Reading, &[], || delete(policies::remove_one)),
+    route("GET", "/v1/blocked-keys", Access::PolicyReader, Reading, &[], || get(blocked_keys::list)),
+    route("PUT", "/v1/blocked-keys/{spki_sha256}", Access::Admin, Reading, &[], || put(blocked_keys::block)),
+    route("DELETE", "/v1/blocked-keys/{spki_sha256}", Access::Admin, Reading, &[], || {
+        delete(blocked_keys::unblock)
+    }),
+    route("GET", "/v1/identities", Access::PolicyReader, Reading, identities::PARAMETERS, || {
+        get(identities::list)
+    }),
+    route("DELETE", "/v1/identities/{caller}", Access::Admin, Reading, &[], || delete(identities::release)),
+    route("GET", "/v1/tokens", Access::PolicyReader, Reading, &[], || get(tokens::list)),
+    route("POST", "/v1/tokens", Access::Admin, Reading, &[], || post(tokens::create)),
+    route("GET", "/v1/tokens/{name}", Access::PolicyReader, Reading, &[], || get(tokens::one)),
+    route("DELETE", "/v1/tokens/{name}", Access::Admin, Reading, &[], || delete(tokens::revoke)),
+    route("POST", "/v1/tokens/{name}/rotate", Access::Caller, Reading, &[], || post(tokens::rotate)),
+    route("GET", "/v1/clusters", Access::Caller, Reading, &[], || get(clusters::list)),
+    route("GET", "/v1/clusters/{name}/client-ca.pem", Access::Caller, Reading, &[], || {
+        get(clusters::client_ca)
+    }),
+    route("GET", "/v1/clusters/{name}/server-ca.pem", Access::Caller, Reading, &[], || {
+        get(clusters::server_ca)
+    }),
+    route("GET", "/v1/audit", Access::Auditor, Reading, audit::PARAMETERS, || get(audit::list)),
+    route("GET", "/v1/stats", Access::Records, Reading, stats::PARAMETERS, || get(stats::counts)),
+    route("GET", "/v1/users/{user}", Access::Records, Reading, &[], || get(users::one)),
+    route("GET", "/v1/whoami", Access::Caller, Reading, &[], || get(status::whoami)),
+    route("GET", "/livez", Access::Open, Free, &[], || get(status::livez)),
+    route("GET", "/readyz", Access::Open, Free, &[], || get(status::readyz)),
+    route("GET", "/openapi.yaml", Access::Open, Free, &[], || get(status::openapi)),
 ];
 
 /// The API.
 pub fn router(app: Arc<App>) -> Router {
     let router = assemble(|route| {
-        let guard = from_fn_with_state((Arc::clone(&app), route.access), guard::guard);
+        let guard = from_fn_with_state((Arc::clone(&app), route.access, route.rate), guard::guard);
         (route.handler)().route_layer(guard)
     });
     surround(with_fallbacks(router), meter(&app)).with_state(app)
@@ -95,10 +118,11 @@ const fn route(
     method: &'static str,
     path: &'static str,
     access: Access,
+    rate: Rate,
     parameters: &'static [&'static str],
     handler: fn() -> MethodRouter<Arc<App>>,
 ) -> Route {
-    Route { method, path, access, parameters, handler }
+    Route { method, path, access, rate, parameters, handler }
 }
 
 fn assemble(guarded: impl Fn(&Route) -> MethodRouter<Arc<App>>) -> Router<Arc<App>> {
@@ -230,6 +254,16 @@ pub(super) mod tests {
         let open: Vec<_> =
             ROUTES.iter().filter(|route| route.access == Access::Open).map(|route| route.path).collect();
         assert_eq!(open, ["/livez", "/readyz", "/openapi.yaml"]);
+    }
+
+    #[test]
+    fn every_route_that_knows_its_caller_counts_against_a_limit() {
+        for route in ROUTES {
+            assert_eq!(route.rate == Free, route.access == Access::Open, "{} {}", route.method, route.path);
+        }
+        let signing: Vec<_> =
+            ROUTES.iter().filter(|route| route.rate == Signing).map(|route| route.path).collect();
+        assert_eq!(signing, ["/v1/sign", "/v1/renew", "/v1/requests/{id}/certificate"]);
     }
 
     #[test]

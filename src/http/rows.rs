@@ -16,13 +16,14 @@ use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use hyper::body::Frame;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::mpsc;
 
 use super::accept::Shape;
 use super::error::Problem;
 use super::etag;
 use super::guard::Asker;
 use super::list::Query;
+use crate::app::exports::Export;
 use crate::app::{App, AppError};
 use crate::export::{Form, Lines, Row, View, Wanted};
 use crate::store::Span;
@@ -49,13 +50,17 @@ pub async fn answer(
     let wanted = app.scoped(&asker.principal, wanted).await?;
     match query.shape {
         Shape::Page => page(app, query, wanted.as_ref(), query.page(span), headers).await,
-        Shape::Stream(form) => stream(app, query, wanted, query.rest(span), Lines::new(form, columns)).await,
+        Shape::Stream(form) => {
+            let place = app.exports.take(&asker.origin.caller).ok_or_else(busy)?;
+            stream(app, query, wanted, query.rest(span), Lines::new(form, columns), place).await
+        }
     }
 }
 
-/// 503: as many exports run as may.
+/// 503: as many exports run as may, of all or of this caller.
 pub(super) fn busy() -> Problem {
-    Problem::new("exports_busy", "enough exports run at this moment: try again in some seconds")
+    let detail = "enough exports run at this moment, or one of this caller does: try again in some seconds";
+    Problem::new("exports_busy", detail)
 }
 
 async fn page(
@@ -81,8 +86,8 @@ async fn stream(
     wanted: Option<Wanted>,
     span: Span,
     lines: Lines,
+    place: Export,
 ) -> Result<Response, Problem> {
-    let permit = Arc::clone(&app.exports).try_acquire_owned().map_err(|_| busy())?;
     let newest = app.store.newest_number().await.map_err(AppError::from)?;
     let span = Span { below: span.below.min(newest.saturating_add(1)), ..span };
     let (sender, receiver) = mpsc::channel(2);
@@ -91,7 +96,7 @@ async fn stream(
         Form::Csv => ("text/csv; charset=utf-8; header=present", "attachment; filename=\"countersign.csv\""),
         Form::Ndjson => ("application/x-ndjson", "attachment; filename=\"countersign.ndjson\""),
     };
-    let feed = Feed { app: Arc::clone(app), lines, left, sender, _permit: permit };
+    let feed = Feed { app: Arc::clone(app), lines, left, sender, _place: place };
     tokio::spawn(feed.run(wanted, span));
     let mut response = Body::new(Stream { receiver, done: false }).into_response();
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
@@ -106,7 +111,7 @@ struct Feed {
     /// How many rows may still be sent.
     left: u64,
     sender: mpsc::Sender<Piece>,
-    _permit: OwnedSemaphorePermit,
+    _place: Export,
 }
 
 /// A stretch of a stream.

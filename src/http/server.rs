@@ -2,11 +2,12 @@
 
 mod bodies;
 mod connections;
+mod handshake;
 mod head;
 mod stream;
 
 use std::convert::Infallible;
-use std::future::{pending, poll_fn};
+use std::future::{Future, pending, poll_fn};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
@@ -15,10 +16,10 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
-use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
+use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -33,9 +34,10 @@ use self::connections::{Connections, Full, Place};
 use self::stream::Watched;
 use super::error::Problem;
 use super::exchange::new_request_id;
+use crate::tls::{ClientAuthorities, ClientCertificate, Tls};
 
 /// What one client, and all of them together, may hold.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Connections at the same time. One more takes the place of the one that has waited longest for
     /// its client; where none waits it is answered with 503 and closed.
@@ -49,6 +51,8 @@ pub struct Limits {
     pub header_bytes: usize,
     /// Header lines in one request; more is 431.
     pub headers: usize,
+    /// From the connection's start to the end of the TLS handshake.
+    pub handshake: Duration,
     /// From the end of one request, or the connection's start, to the end of the next one's headers. So
     /// this is also how long a connection may idle.
     pub header_read: Duration,
@@ -68,6 +72,7 @@ impl Default for Limits {
             loopback_counts: false,
             header_bytes: 32 * 1_024,
             headers: 100,
+            handshake: Duration::from_secs(10),
             header_read: Duration::from_secs(10),
             body_read: Duration::from_secs(30),
             write_stall: Duration::from_secs(30),
@@ -79,6 +84,11 @@ impl Default for Limits {
 /// The other end of the connection, in every request's extensions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer(pub IpAddr);
+
+/// Whose certificate the connection must have shown, where the listener wants one: as of now, and not as
+/// of the handshake, after which a connection may live for days. In the extensions of its requests.
+#[derive(Clone, Debug)]
+pub struct Door(pub Arc<ClientAuthorities>);
 
 /// How long the body may take, in every request's extensions; see [`Limits::body_read`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,11 +106,17 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// The least time between two lines in the log about too many connections.
 const BETWEEN_WARNINGS: Duration = Duration::from_secs(1);
 
-/// Serves `router` on `listener` until `shutdown`, then drains: requests in flight are answered, idle
-/// connections are closed, and what is left at the deadline is cut.
-pub async fn serve(listener: TcpListener, router: Router, limits: Limits, shutdown: CancellationToken) {
+/// Serves `router` on `listener`, over TLS where there is one, until `shutdown`, then drains: requests
+/// in flight are answered, idle connections are closed, and what is left at the deadline is cut.
+pub async fn serve(
+    listener: TcpListener,
+    tls: Option<Arc<Tls>>,
+    router: Router,
+    limits: Limits,
+    shutdown: CancellationToken,
+) {
     let mut connections = JoinSet::new();
-    let server = Server::new(router, limits, shutdown.clone());
+    let server = Server::new(tls, router, limits, shutdown.clone());
     loop {
         let accepted = tokio::select! {
             biased;
@@ -118,6 +134,7 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, shutdo
 }
 
 struct Server {
+    tls: Option<Arc<Tls>>,
     router: Router,
     limits: Arc<Limits>,
     shutdown: CancellationToken,
@@ -127,8 +144,9 @@ struct Server {
 }
 
 impl Server {
-    fn new(router: Router, limits: Limits, shutdown: CancellationToken) -> Self {
+    fn new(tls: Option<Arc<Tls>>, router: Router, limits: Limits, shutdown: CancellationToken) -> Self {
         Self {
+            tls,
             router,
             shutdown,
             places: Connections::new(
@@ -148,9 +166,13 @@ impl Server {
             Ok(place) => {
                 // Answers are small and written whole: waiting for more to send only delays them.
                 let _ = stream.set_nodelay(true);
-                let (router, limits) = (self.router.clone(), Arc::clone(&self.limits));
-                let shutdown = self.shutdown.clone();
-                connections.spawn(serve_stream(stream, peer, place, router, limits, shutdown));
+                let served = Served {
+                    place: Arc::new(place),
+                    router: self.router.clone(),
+                    limits: Arc::clone(&self.limits),
+                    shutdown: self.shutdown.clone(),
+                };
+                connections.spawn(served.until_cut(stream, peer, self.tls.clone()));
             }
             Err(full) => self.turn_away(connections, stream, full),
         }
@@ -158,6 +180,10 @@ impl Server {
 
     fn turn_away(&self, connections: &mut JoinSet<()>, stream: TcpStream, full: Full) {
         self.warn(full);
+        if self.tls.is_some() {
+            // An answer would take a handshake first, for which there is no room.
+            return;
+        }
         if let Ok(place) = Arc::clone(&self.refusals).try_acquire_owned() {
             connections.spawn(async move {
                 refuse(stream).await;
@@ -192,50 +218,88 @@ impl Server {
     }
 }
 
-/// Serves one connection over any stream, so that a TLS handshake can come between accept and here.
-async fn serve_stream<S>(
-    stream: S,
+/// The other end of a connection.
+struct Remote {
     peer: Peer,
-    place: Place,
+    certificate: Option<ClientCertificate>,
+    /// What it is served over.
+    tls: Option<Arc<Tls>>,
+}
+
+/// One connection that has a place.
+struct Served {
+    place: Arc<Place>,
     router: Router,
     limits: Arc<Limits>,
     shutdown: CancellationToken,
-) where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let place = Arc::new(place);
-    let served = async {
-        let stream = exchange_all(stream, peer, &place, router, &limits, shutdown).await;
-        place.wait();
-        linger(stream).await;
-    };
-    tokio::select! {
-        () = served => {}
-        () = place.cut() => {}
-    }
 }
 
-/// Answers requests until the client or the service has no more; gives back the stream.
-async fn exchange_all<S>(
-    stream: S,
-    peer: Peer,
-    place: &Arc<Place>,
-    router: Router,
-    limits: &Limits,
-    shutdown: CancellationToken,
-) -> Watched<S>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let stream = Watched::new(stream, limits.write_stall);
-    let (body_time, most_headers) = (BodyTime(limits.body_read), limits.headers);
-    let service = service_fn(|request: Request<Incoming>| {
-        let place = Arc::clone(place);
+impl Served {
+    /// Serves it to its end, or until its place is given to another.
+    async fn until_cut(self, stream: TcpStream, peer: Peer, tls: Option<Arc<Tls>>) {
+        let place = Arc::clone(&self.place);
+        tokio::select! {
+            () = self.begin(stream, peer, tls) => {}
+            () = place.cut() => {}
+        }
+    }
+
+    async fn begin(&self, stream: TcpStream, peer: Peer, tls: Option<Arc<Tls>>) {
+        let Some(tls) = tls else {
+            return self.to_its_end(stream, Remote { peer, certificate: None, tls: None }).await;
+        };
+        let handshake = handshake::perform(stream, &tls, self.limits.handshake);
+        if let Some(Some((stream, certificate))) = self.shutdown.run_until_cancelled(handshake).await {
+            self.to_its_end(stream, Remote { peer, certificate, tls: Some(tls) }).await;
+        }
+    }
+
+    async fn to_its_end<S>(&self, stream: S, remote: Remote)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let stream = self.exchange_all(stream, remote).await;
+        self.place.wait();
+        linger(stream).await;
+    }
+
+    /// Answers requests until the client or the service has no more; gives back the stream.
+    async fn exchange_all<S>(&self, stream: S, remote: Remote) -> Watched<S>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let stream = Watched::new(stream, self.limits.write_stall);
+        let service = service_fn(|request: Request<Incoming>| Box::pin(self.answer(request, &remote)));
+        let mut connection = builder(&self.limits).serve_connection(TokioIo::new(stream), service);
+        let done = tokio::select! {
+            _ = poll_fn(|context| connection.poll_without_shutdown(context)) => true,
+            () = self.shutdown.cancelled() => false,
+        };
+        if !done {
+            // Closes the connection now if it is idle, else after the request that is in flight.
+            Pin::new(&mut connection).graceful_shutdown();
+            let _ = poll_fn(|context| connection.poll_without_shutdown(context)).await;
+        }
+        connection.into_parts().io.into_inner()
+    }
+
+    fn answer(
+        &self,
+        request: Request<Incoming>,
+        remote: &Remote,
+    ) -> impl Future<Output = Result<Response<Leaving<Body>>, Infallible>> + use<> {
+        let place = Arc::clone(&self.place);
         let mut request = request.map(|body| Body::new(Arriving::new(body, Arc::clone(&place))));
-        request.extensions_mut().insert(peer);
-        request.extensions_mut().insert(body_time);
-        let router = router.clone();
-        Box::pin(async move {
+        request.extensions_mut().insert(remote.peer);
+        request.extensions_mut().insert(BodyTime(self.limits.body_read));
+        if let Some(door) = remote.tls.as_ref().and_then(|tls| tls.current().door.clone()) {
+            request.extensions_mut().insert(Door(door));
+        }
+        if let Some(certificate) = &remote.certificate {
+            request.extensions_mut().insert(certificate.clone());
+        }
+        let (router, most_headers) = (self.router.clone(), self.limits.headers);
+        async move {
             if !place.answer() {
                 // Its place was given away in this moment; whoever drives this drops it.
                 return pending().await;
@@ -244,20 +308,9 @@ where
                 None => router.oneshot(request).await?,
                 Some(problem) => head::refusal(&problem),
             };
-            Ok::<_, Infallible>(response.map(|body| Leaving::new(body, place)))
-        })
-    });
-    let mut connection = builder(limits).serve_connection(TokioIo::new(stream), service);
-    let done = tokio::select! {
-        _ = poll_fn(|context| connection.poll_without_shutdown(context)) => true,
-        () = shutdown.cancelled() => false,
-    };
-    if !done {
-        // Closes the connection now if it is idle, else after the request that is in flight.
-        Pin::new(&mut connection).graceful_shutdown();
-        let _ = poll_fn(|context| connection.poll_without_shutdown(context)).await;
+            Ok(response.map(|body| Leaving::new(body, place)))
+        }
     }
-    connection.into_parts().io.into_inner()
 }
 
 fn builder(limits: &Limits) -> http1::Builder {
@@ -308,241 +361,4 @@ async fn drain(mut connections: JoinSet<()>, deadline: Duration) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    use std::time::Instant;
-
-    use axum::extract::Extension;
-    use axum::handler::Handler;
-    use axum::routing::{get, post};
-    use tokio::sync::Notify;
-    use tokio::task::JoinHandle;
-
-    struct Running {
-        address: SocketAddr,
-        shutdown: CancellationToken,
-        task: JoinHandle<()>,
-        /// Told when a slow handler has begun.
-        begun: Arc<Notify>,
-    }
-
-    /// Short enough for a test, long enough for a slow machine.
-    fn quick() -> Limits {
-        Limits {
-            header_read: Duration::from_millis(500),
-            write_stall: Duration::from_millis(500),
-            drain: Duration::from_secs(10),
-            ..Limits::default()
-        }
-    }
-
-    async fn start(limits: Limits) -> Running {
-        let begun = Arc::new(Notify::new());
-        let told = Arc::clone(&begun);
-        let read = move |body: Body| {
-            told.notify_one();
-            async move { axum::body::to_bytes(body, 100).await.unwrap_or_default() }
-        };
-        let router = Router::new()
-            .route("/peer", get(|Extension(peer): Extension<Peer>| async move { peer.0.to_string() }))
-            .route("/slow", get(slow(&begun, Duration::from_millis(700))))
-            .route("/slower", get(slow(&begun, Duration::from_mins(1))))
-            .route("/big", get(|| async { vec![b'x'; 64 * 1_024 * 1_024] }))
-            .route("/unread", post(|| async { "not read" }))
-            .route("/read", post(read));
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let shutdown = CancellationToken::new();
-        let task = tokio::spawn(serve(listener, router, limits, shutdown.clone()));
-        Running { address, shutdown, task, begun }
-    }
-
-    fn slow(begun: &Arc<Notify>, time: Duration) -> impl Handler<((),), ()> {
-        let begun = Arc::clone(begun);
-        move || async move {
-            begun.notify_one();
-            sleep(time).await;
-        }
-    }
-
-    impl Running {
-        async fn connect(&self) -> TcpStream {
-            TcpStream::connect(self.address).await.unwrap()
-        }
-
-        async fn ask(&self, request: &[u8]) -> String {
-            let mut stream = self.connect().await;
-            stream.write_all(request).await.unwrap();
-            read_all(&mut stream).await
-        }
-    }
-
-    impl Running {
-        /// A place is given back a moment after its connection has ended.
-        async fn ask_until_served(&self) {
-            let deadline = Instant::now() + Duration::from_secs(10);
-            while !self.ask(PEER).await.starts_with("HTTP/1.1 200") {
-                assert!(Instant::now() < deadline, "the place was never given back");
-                sleep(Duration::from_millis(50)).await;
-            }
-        }
-    }
-
-    async fn read_all(stream: &mut TcpStream) -> String {
-        let mut text = Vec::new();
-        timeout(Duration::from_secs(10), stream.read_to_end(&mut text)).await.unwrap().unwrap();
-        String::from_utf8(text).unwrap()
-    }
-
-    const PEER: &[u8] = b"GET /peer HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
-
-    #[tokio::test]
-    async fn a_handler_knows_the_peer_s_address() {
-        let answer = start(quick()).await.ask(PEER).await;
-        assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("127.0.0.1"), "{answer}");
-    }
-
-    #[tokio::test]
-    async fn a_connection_that_says_nothing_is_closed() {
-        let running = start(quick()).await;
-        let mut silent = running.connect().await;
-        let mut half = running.connect().await;
-        half.write_all(b"GET /peer HTTP/1.1\r\nHost: ").await.unwrap();
-        let started = Instant::now();
-        assert_eq!(read_all(&mut silent).await, "");
-        assert_eq!(read_all(&mut half).await, "");
-        assert!(started.elapsed() < Duration::from_secs(5));
-    }
-
-    #[tokio::test]
-    async fn an_idle_connection_is_closed_after_its_answer() {
-        let answer = start(quick()).await.ask(b"GET /peer HTTP/1.1\r\nHost: x\r\n\r\n").await;
-        assert!(answer.ends_with("127.0.0.1"), "{answer}");
-    }
-
-    #[tokio::test]
-    async fn headers_are_bounded_in_number_and_size() {
-        let running = start(quick()).await;
-        let many = "X: y\r\n".repeat(100);
-        let more = "X: y\r\n".repeat(500);
-        let long = format!("X: {}\r\n", "y".repeat(33 * 1_024));
-        for (headers, code) in [(many, "header_fields_too_large"), (more, ""), (long, "")] {
-            let request = format!("GET /peer HTTP/1.1\r\nHost: x\r\n{headers}\r\n");
-            let answer = running.ask(request.as_bytes()).await;
-            assert!(answer.starts_with("HTTP/1.1 431") && answer.contains(code), "{answer}");
-        }
-    }
-
-    #[tokio::test]
-    async fn one_connection_too_many_is_told_so_while_all_are_being_answered() {
-        let running = start(Limits { connections: 1, ..quick() }).await;
-        let mut busy = running.connect().await;
-        busy.write_all(b"GET /slow HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
-        running.begun.notified().await;
-        let answer = running.ask(PEER).await;
-        assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
-        assert!(answer.contains("Retry-After: 1\r\n") && answer.contains("too_many_connections"), "{answer}");
-        assert!(read_all(&mut busy).await.starts_with("HTTP/1.1 200"), "the one that was first is answered");
-    }
-
-    #[tokio::test]
-    async fn who_waits_makes_room_for_who_asks() {
-        let running = start(Limits { connections: 1, header_read: Duration::from_mins(1), ..quick() }).await;
-        let mut silent = running.connect().await;
-        assert!(running.ask(PEER).await.starts_with("HTTP/1.1 200"));
-        assert_eq!(read_all(&mut silent).await, "");
-        let mut idle = running.connect().await;
-        idle.write_all(b"GET /peer HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
-        idle.read_u8().await.unwrap();
-        assert!(running.ask(PEER).await.starts_with("HTTP/1.1 200"));
-        assert!(read_all(&mut idle).await.ends_with("127.0.0.1"), "it was answered before it was cut");
-        let mut body = running.connect().await;
-        body.write_all(b"POST /read HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n1234").await.unwrap();
-        running.begun.notified().await;
-        assert!(running.ask(PEER).await.starts_with("HTTP/1.1 200"));
-        assert_eq!(read_all(&mut body).await, "");
-    }
-
-    #[tokio::test]
-    async fn one_address_is_told_that_it_has_too_many() {
-        let limits = Limits { connections_per_address: Some(1), loopback_counts: true, ..quick() };
-        let running = start(limits).await;
-        let mut busy = running.connect().await;
-        busy.write_all(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
-        running.begun.notified().await;
-        assert!(running.ask(PEER).await.starts_with("HTTP/1.1 503"));
-    }
-
-    #[tokio::test]
-    async fn a_client_that_has_said_all_still_gets_its_answer() {
-        let running = start(quick()).await;
-        let mut stream = running.connect().await;
-        stream.write_all(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
-        stream.shutdown().await.unwrap();
-        assert!(read_all(&mut stream).await.starts_with("HTTP/1.1 200"));
-    }
-
-    #[tokio::test]
-    async fn a_place_is_free_again_after_its_connection() {
-        let running = start(Limits { connections: 1, ..quick() }).await;
-        for _ in 0..3 {
-            running.ask_until_served().await;
-        }
-    }
-
-    #[tokio::test]
-    async fn an_answer_arrives_though_the_body_was_not_read() {
-        let running = start(quick()).await;
-        let body = vec![b'x'; 512 * 1_024];
-        let head = format!("POST /unread HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", body.len());
-        let answer = running.ask(&[head.as_bytes(), &body].concat()).await;
-        assert!(answer.ends_with("not read"), "{answer}");
-    }
-
-    #[tokio::test]
-    async fn a_client_that_does_not_read_is_cut() {
-        let running = start(Limits { connections: 1, ..quick() }).await;
-        let mut stuck = running.connect().await;
-        stuck.write_all(b"GET /big HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
-        running.ask_until_served().await;
-    }
-
-    #[tokio::test]
-    async fn a_drain_answers_what_is_in_flight_and_closes_what_is_idle() {
-        let running = start(Limits { header_read: Duration::from_mins(1), ..quick() }).await;
-        let mut fresh = running.connect().await;
-        let mut idle = running.connect().await;
-        idle.write_all(b"GET /peer HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
-        idle.read_u8().await.unwrap();
-        let mut busy = running.connect().await;
-        busy.write_all(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
-        running.begun.notified().await;
-        let started = Instant::now();
-        running.shutdown.cancel();
-        assert_eq!(read_all(&mut fresh).await, "");
-        assert!(read_all(&mut idle).await.ends_with("127.0.0.1"));
-        assert!(read_all(&mut busy).await.starts_with("HTTP/1.1 200"));
-        drop((fresh, idle, busy));
-        running.task.await.unwrap();
-        assert!(started.elapsed() < Duration::from_secs(5));
-        assert!(TcpStream::connect(running.address).await.is_err());
-    }
-
-    #[tokio::test]
-    async fn a_drain_ends_at_its_deadline() {
-        let running = start(Limits { drain: Duration::from_millis(100), ..quick() }).await;
-        let mut busy = running.connect().await;
-        busy.write_all(b"GET /slower HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
-        running.begun.notified().await;
-        running.shutdown.cancel();
-        timeout(Duration::from_secs(5), running.task).await.unwrap().unwrap();
-        assert_eq!(read_all(&mut busy).await, "");
-    }
-
-    #[tokio::test]
-    async fn http_2_is_not_spoken() {
-        let answer = start(quick()).await.ask(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
-        assert!(!answer.starts_with("HTTP/1.1 200") && !answer.starts_with('\0'), "{answer}");
-    }
-}
+mod tests;

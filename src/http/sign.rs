@@ -14,11 +14,13 @@ use super::error::Problem;
 use super::guard::Asker;
 use super::issued::Issued;
 use super::json_line::JsonLine;
+use super::parameters::invalid;
 use super::requests::HeldBody;
 use super::wish::{Fields, Rendering, Wish};
 use super::{body, exchange::Exchange, prefer};
 use crate::app::command::{Preview, SignCommand, SignOutcome};
 use crate::app::evaluate::LifetimeExplained;
+use crate::app::proof::PersonToken;
 use crate::app::{App, AppError};
 use crate::audit::RequestId;
 use crate::pki::pem;
@@ -28,6 +30,7 @@ use crate::time::Time;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+const ON_BEHALF_OF_TOKEN: HeaderName = HeaderName::from_static("on-behalf-of-token");
 /// After how many seconds it is worth asking how a held request stands.
 const LOOK_AGAIN: u32 = 5;
 /// The longest Idempotency-Key, in bytes.
@@ -49,7 +52,7 @@ pub async fn sign(
     let wish = fields.read()?;
     let offer = accept::certificate(wish.rendering.form, &parts.headers)?;
     let rendering = wish.rendering.clone();
-    let mut command = command(asker, wish, idempotency_key);
+    let mut command = command(asker, wish, (idempotency_key, person_token(&parts.headers)?));
     match pem::csr_der(&body) {
         Ok(csr) => command.csr = csr,
         Err(error) => return Err(app.refuse_unread(&command, error).await.into()),
@@ -60,18 +63,20 @@ pub async fn sign(
     answer(&app, exchange.id, outcome, &rendering, offer)
 }
 
-fn command(asker: Asker, wish: Wish, idempotency_key: Option<String>) -> SignCommand {
+fn command(
+    asker: Asker,
+    wish: Wish,
+    (idempotency_key, person_token): (Option<String>, Option<PersonToken>),
+) -> SignCommand {
     SignCommand {
-        principal: asker.principal,
-        origin: asker.origin,
-        csr: Vec::new(),
         cluster: wish.cluster,
         ttl: wish.ttl,
         on_behalf_of: wish.on_behalf_of,
+        person_token,
         reason: wish.reason,
         idempotency_key,
         dry_run: wish.dry_run,
-        collects: None,
+        ..SignCommand::of(asker.principal, asker.origin, Vec::new())
     }
 }
 
@@ -100,6 +105,18 @@ pub async fn to_the_end(
         // A panic's own text could quote what was sent, so it does not go into the log.
         Err(_) => Err(Problem::internal("signing broke off")),
     }
+}
+
+/// The one token of the person for whom it is asked. `Bearer ` may stand before it.
+///
+/// # Errors
+/// 400 where there are two, or it is no text.
+pub fn person_token(headers: &HeaderMap) -> Result<Option<PersonToken>, Problem> {
+    let mut values = headers.get_all(ON_BEHALF_OF_TOKEN).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    let text = value.to_str().ok().filter(|text| !text.is_empty() && values.next().is_none());
+    let text = text.ok_or_else(|| invalid("On-Behalf-Of-Token is given once, with one token"))?;
+    Ok(Some(PersonToken(text.strip_prefix("Bearer ").unwrap_or(text).to_owned())))
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {

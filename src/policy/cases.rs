@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use super::question::{Question, Verdict};
 use super::set::{ClusterRules, Clusters, PolicySet};
+use super::supposed::{SupposedProof, claims_once};
 use super::{Effect, file};
 use crate::caller::{Caller, CallerGroup, Claims};
 use crate::pki::key::KeyKind;
@@ -49,7 +50,7 @@ struct Case {
     #[serde(default)]
     caller_groups: Vec<String>,
     /// What its credential claims, by claim.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "claims_once")]
     caller_claims: Claims,
     user: String,
     #[serde(default)]
@@ -58,6 +59,8 @@ struct Case {
     cluster: Option<ShortName>,
     ttl: Option<Lifetime>,
     on_behalf_of: Option<String>,
+    /// That the named person's own token comes with it, and what that shows.
+    proof: Option<SupposedProof>,
     /// The kind of key; `p-256` where nothing is said.
     key: Option<String>,
     /// When it is asked: wanted where rows have windows.
@@ -156,7 +159,9 @@ impl Case {
             return name.clone();
         }
         let groups = if self.groups.is_empty() { "no group".to_owned() } else { self.groups.join(", ") };
-        let person = self.on_behalf_of.as_ref().map(|person| format!(" for {person}")).unwrap_or_default();
+        let proof = if self.proof.is_some() { " with proof" } else { "" };
+        let person =
+            self.on_behalf_of.as_ref().map(|person| format!(" for {person}{proof}")).unwrap_or_default();
         format!("{}{person} asks for {} with {groups}", self.caller, self.user)
     }
 
@@ -206,6 +211,8 @@ impl Case {
             caller.groups.push(CallerGroup::parse(group)?);
         }
         caller.claims.clone_from(&self.caller_claims);
+        let proof = self.proof.as_ref().map(|proof| proof.of(self.on_behalf_of.as_deref()));
+        caller.proven = proof.transpose().map_err(|reason| format!("proof: {reason}"))?;
         let name = |field: &str, text: &str| Name::parse(text).map_err(|error| format!("{field}: {error}"));
         let key = self.key.as_deref().unwrap_or(KeyKind::P256.as_str());
         Ok(Asked {
@@ -346,6 +353,7 @@ policies:
             "cases: [{caller: 'token:a', user: a, expect: perhaps}]",
             "clusters: {}",
             "cases: [{expcet: deny}]",
+            r#"{"cases": [{"caller": "oidc:corp:a", "user": "a", "expect": "deny", "caller_claims": {"c": ["a"], "c": []}}]}"#,
         ] {
             assert!(CaseFile::read(broken.as_bytes()).is_err(), "{broken}");
         }
@@ -373,6 +381,41 @@ policies:
             assert_eq!(run(at, &case).unwrap()[0].failure, None, "{at}, {case}");
         }
         assert!(run("", "expect: allow").unwrap_err().contains("`at: 2026"));
+    }
+
+    #[test]
+    fn a_case_says_what_the_persons_own_token_shows() {
+        let rows = br#"policies:
+          - { name: proven, effect: allow, clusters: [prod], callers: ["token:portal"], on_behalf_of: ["*"],
+              users: ["{on_behalf_of}"], groups: ["{on_behalf_of.groups}"], proof: true }"#;
+        let rows = PolicyFile::read(rows).unwrap().policies;
+        let run = |case: &str| {
+            let text =
+                format!("clusters: {{prod: {{}}}}\ncases: [{{caller: 'token:portal', user: carol, {case}}}]");
+            let file = CaseFile::read(text.as_bytes()).unwrap();
+            let clusters = file.clusters().unwrap();
+            file.run(&PolicySet::compile(0, rows.clone(), &clusters).unwrap(), &clusters)
+        };
+        for case in [
+            "on_behalf_of: carol, groups: [ops], proof: {groups: [ops, dev]}, expect: allow",
+            "on_behalf_of: carol, proof: {}, expect: allow",
+            "on_behalf_of: carol, groups: [ops], proof: {groups: [dev]}, expect: deny",
+            "on_behalf_of: carol, expect: deny",
+            "on_behalf_of: dave, proof: {groups: [ops]}, expect: deny",
+        ] {
+            assert_eq!(run(case).unwrap()[0].failure, None, "{case}");
+        }
+        assert!(
+            run("on_behalf_of: carol, proof: {}, expect: deny").unwrap()[0]
+                .title
+                .contains("carol with proof")
+        );
+        for (case, part) in [
+            ("proof: {}, expect: deny", "proof: it is the token of a person who is named"),
+            ("on_behalf_of: carol, proof: {groups: ['']}, expect: deny", "proof: a group is empty"),
+        ] {
+            assert!(run(case).unwrap_err().contains(part), "{case}");
+        }
     }
 
     #[test]

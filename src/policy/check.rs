@@ -70,6 +70,7 @@ pub(super) fn compile(row: &PolicyRow, ground: &Ground<'_>) -> Result<Rule, Vec<
     check.approvers(&rule);
     check.clusters(&rule);
     check.sources(&rule);
+    check.renewal(&rule);
     check.variables(&rule);
     if row.effect == Effect::Allow {
         check.reserved(&rule);
@@ -115,6 +116,7 @@ impl Check<'_> {
                 .on_behalf_of
                 .as_ref()
                 .map(|list| self.list("on_behalf_of", list, |text| read_name(text, star))),
+            proof: row.proof,
             max_ttl: row.max_ttl,
             max_active: row.max_active,
             per_hour: row.per_hour,
@@ -182,6 +184,15 @@ impl Check<'_> {
         }
         if row.effect != Effect::Deny && row.explain {
             self.wrong("explain", "only a deny row is explained: leave it out");
+        }
+        if row.effect != Effect::Allow && row.proof {
+            self.wrong(
+                "proof",
+                "what nobody has to show is in no one's favour: only an allow row wants proof",
+            );
+        }
+        if row.proof && row.on_behalf_of.is_none() {
+            self.wrong("proof", "a row that names no person wants no token of one: write on_behalf_of");
         }
         if row.effect == Effect::Allow && row.hold {
             self.wrong("hold", "an allow row is not held, so that no right outlives its set: leave it out");
@@ -269,6 +280,34 @@ impl Check<'_> {
         }
     }
 
+    /// What lets a certificate renew itself says so, and says nothing else: a row for people that names
+    /// one by mistake, or one for renewals that names a token, is not what it looks like.
+    fn renewal(&mut self, rule: &Rule) {
+        let row = self.row;
+        if row.effect != Effect::Allow {
+            if row.renew {
+                self.wrong("renew", "only an allow row lets a certificate be renewed: leave it out");
+            }
+            return;
+        }
+        let renewals =
+            rule.callers.iter().filter(|entry| entry.subject == Subject::Caller(CallerKind::Certificate));
+        match (row.renew, renewals.count()) {
+            (true, count) if count < rule.callers.len() => self.wrong(
+                "renew",
+                "a row for renewals names certificates only, as cert:CLUSTER:USER: write another row for other callers",
+            ),
+            (true, _) if row.on_behalf_of.is_some() => {
+                self.wrong("on_behalf_of", "a certificate is renewed for its own user: leave it out");
+            }
+            (false, 1..) => self.wrong(
+                "callers",
+                "a certificate of ours opens renewal and nothing else: write renew: true, in a row of its own",
+            ),
+            _ => {}
+        }
+    }
+
     fn variables(&mut self, rule: &Rule) {
         let one_source = has_one_source(&rule.callers);
         let fields = [
@@ -292,10 +331,17 @@ impl Check<'_> {
                     Variable::OnBehalfOf if rule.people.is_none() => {
                         self.wrong(field, "{on_behalf_of} needs a row that says on_behalf_of whom");
                     }
-                    Variable::CallerGroups if field == "on_behalf_of" => {
-                        self.wrong(field, "{caller.groups} are groups, and this names a person");
+                    Variable::CallerGroups | Variable::PersonGroups if field == "on_behalf_of" => {
+                        self.wrong(field, "{caller.groups} and {on_behalf_of.groups} are groups, and this names a person");
                     }
-                    Variable::Caller | Variable::OnBehalfOf | Variable::CallerGroups | Variable::Claim(_) => {}
+                    Variable::PersonGroups if rule.people.is_none() => {
+                        self.wrong(field, "{on_behalf_of.groups} needs a row that says on_behalf_of whom");
+                    }
+                    Variable::Caller
+                    | Variable::OnBehalfOf
+                    | Variable::CallerGroups
+                    | Variable::PersonGroups
+                    | Variable::Claim(_) => {}
                 }
             }
         }
@@ -418,10 +464,34 @@ mod tests {
         for text in ["prod", "*", "pr*", "edge-*"] {
             assert!(with("clusters", json!([text])).is_empty(), "{text}");
         }
-        for text in ["sa:nowhere:ci:builder", "cert:nowhere:alice"] {
-            assert_eq!(with("callers", json!([text])), ["callers"], "{text}");
+        assert_eq!(with("callers", json!(["sa:nowhere:ci:builder"])), ["callers"]);
+        assert!(with("callers", json!(["sa:prod:ci:builder"])).is_empty());
+        let renewal =
+            |caller: &str| wrong(json!({"name": "a", "effect": "allow", "renew": true, "callers": [caller]}));
+        assert_eq!(renewal("cert:nowhere:alice"), ["callers"]);
+        assert!(renewal("cert:prod:alice").is_empty());
+    }
+
+    #[test]
+    fn a_row_is_for_renewals_or_for_other_callers() {
+        let nothing: [&str; 0] = [];
+        for (row, fields) in [
+            (json!({"effect": "allow", "renew": true, "callers": ["cert:prod:*"]}), &nothing[..]),
+            (json!({"effect": "allow", "callers": ["cert:prod:*"]}), &["callers"]),
+            (json!({"effect": "allow", "callers": ["token:a", "cert:prod:a"]}), &["callers"]),
+            (json!({"effect": "allow", "renew": true, "callers": ["token:a", "cert:prod:a"]}), &["renew"]),
+            (json!({"effect": "allow", "renew": true, "callers": ["group:corp:a"]}), &["renew"]),
+            (
+                json!({"effect": "allow", "renew": true, "callers": ["cert:prod:*"], "on_behalf_of": ["*"]}),
+                &["on_behalf_of"],
+            ),
+            (json!({"effect": "deny", "callers": ["cert:prod:*", "token:a"]}), &nothing),
+            (json!({"effect": "deny", "renew": true, "callers": ["cert:prod:*"]}), &["renew"]),
+        ] {
+            let mut row = row;
+            row["name"] = "a".into();
+            assert_eq!(wrong(row.clone()), fields, "{row}");
         }
-        assert!(with("callers", json!(["sa:prod:ci:builder", "cert:prod:alice"])).is_empty());
     }
 
     #[test]

@@ -53,6 +53,9 @@ pub struct Choices {
     /// Who has to be named; without it nobody may be.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on_behalf_of: Option<Vec<Choice>>,
+    /// Whether that person's own token must come with the request.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub proof: bool,
     /// The longest lifetime that it gives now.
     pub max_ttl: Lifetime,
     /// The kinds of keys that it takes.
@@ -148,6 +151,7 @@ pub(super) fn choices(
         except_groups: groups.except.clone(),
         groups: groups.list(),
         on_behalf_of: rule.people.as_ref().map(|_| offered(PEOPLE).list()),
+        proof: rule.proof,
         max_ttl: rule.lifetime(cluster.max_ttl, Some(open)),
         keys: keys(&std::iter::once(rule)),
         when: rule.when.as_ref().map(|windows| windows.texts().to_vec()),

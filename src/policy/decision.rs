@@ -50,6 +50,20 @@ impl Decision {
         }
     }
 
+    /// The same, ending at `end` at the latest. Only ever shortens.
+    #[must_use]
+    pub fn ending_by(mut self, end: Time, why: &str) -> Self {
+        let (not_after, warnings) = match &mut self {
+            Self::Approved(approved) => (&mut approved.not_after, &mut approved.warnings),
+            Self::Held(held) => (&mut held.not_after, &mut held.warnings),
+        };
+        if end < *not_after {
+            *not_after = end;
+            warnings.push(format!("the lifetime was cut: {why}"));
+        }
+        self
+    }
+
     /// The limits of the rows that allow it.
     #[must_use]
     pub fn limits(&self) -> &[Limit] {
@@ -288,7 +302,8 @@ pub struct Violation {
 
 impl Violation {
     /// One that says nothing of what is allowed.
-    pub(super) fn bare(claim: Claim, value: String, rule: Option<String>, reason: String) -> Self {
+    #[must_use]
+    pub fn bare(claim: Claim, value: String, rule: Option<String>, reason: String) -> Self {
         Self { claim, value, rule, reason, allowed: Vec::new(), considered: Vec::new() }
     }
 }

@@ -61,6 +61,8 @@ pub enum Field {
     ExceptGroups,
     /// The caller is not in all of `required_groups`.
     RequiredGroups,
+    /// The named person's own token did not come with the request.
+    Proof,
     /// It is none of the times in `when`.
     When,
     /// So many certificates of the row live for this user name already.
@@ -74,7 +76,7 @@ pub enum Field {
 }
 
 impl Field {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 15] = [
         Self::Enabled,
         Self::Clusters,
         Self::Callers,
@@ -84,6 +86,7 @@ impl Field {
         Self::ExceptUsers,
         Self::ExceptGroups,
         Self::RequiredGroups,
+        Self::Proof,
         Self::When,
         Self::MaxActive,
         Self::PerHour,
@@ -104,6 +107,7 @@ impl Field {
             Self::ExceptUsers => "except_users",
             Self::ExceptGroups => "except_groups",
             Self::RequiredGroups => "required_groups",
+            Self::Proof => "proof",
             Self::When => "when",
             Self::MaxActive => "max_active",
             Self::PerHour => "per_hour",
@@ -128,6 +132,7 @@ impl Field {
             Self::PerHour => 1 << 11,
             Self::Keys => 1 << 12,
             Self::Reserved => 1 << 13,
+            Self::Proof => 1 << 14,
         }
     }
 }
@@ -386,7 +391,8 @@ impl<'a> Site<'a> {
             .unless(rule.callers.iter().any(|entry| entry.matches(self.asker.caller)), Field::Callers)
             .unless(self.speaks_of_person(rule), Field::OnBehalfOf)
             .unless(!excepted, Field::ExceptUsers)
-            .unless(rule.admits(self.asker.caller), Field::RequiredGroups)
+            .unless(rule.admits_groups(self.asker.caller), Field::RequiredGroups)
+            .unless(rule.is_proven(self.asker.caller), Field::Proof)
             .unless(rule.open_for(self.moment.now).is_some(), Field::When)
             .unless(rule.takes_key(self.question.key), Field::Keys)
             .with(self.used_up(rule))

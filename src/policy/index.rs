@@ -2,6 +2,9 @@
 
 use std::collections::HashMap;
 
+// Faster than the library's own. What is hashed into the tables is the policy's; a request only looks.
+use foldhash::fast::RandomState;
+
 use super::Effect;
 use super::callers::{CallerPattern, Subject};
 use super::pattern::{Pattern, Star, Variable};
@@ -22,7 +25,7 @@ pub(super) enum Reach {
 /// The patterns of one field over all rows of one effect.
 #[derive(Clone, Debug, Default)]
 pub(super) struct FieldIndex {
-    literals: HashMap<String, RowSet>,
+    literals: HashMap<String, RowSet, RandomState>,
     /// Rows with a bare star.
     any: RowSet,
     /// By what the other patterns begin with, or by what they end with where that is longer.
@@ -225,8 +228,8 @@ fn sources(pattern: &Pattern, callers: &[CallerPattern]) -> Vec<Option<ShortName
 /// The enabled rows of one effect.
 #[derive(Clone, Debug)]
 pub(super) struct Index {
-    callers: HashMap<Option<ShortName>, Vec<(CallerKind, FieldIndex)>>,
-    caller_groups: HashMap<ShortName, FieldIndex>,
+    callers: HashMap<Option<ShortName>, Vec<(CallerKind, FieldIndex)>, RandomState>,
+    caller_groups: HashMap<ShortName, FieldIndex, RandomState>,
     /// How the lists below are read.
     pub(super) reading: Reading,
     pub(super) star: Star,
@@ -252,8 +255,8 @@ impl Index {
     pub(super) fn new(effect: Effect) -> Self {
         let reading = Reading::of(effect);
         Self {
-            callers: HashMap::new(),
-            caller_groups: HashMap::new(),
+            callers: HashMap::default(),
+            caller_groups: HashMap::default(),
             reading,
             star: reading.star(),
             users: FieldIndex::default(),

@@ -5,7 +5,7 @@
 
 mod approvers;
 pub mod bindings;
-mod callers;
+pub mod callers;
 pub mod cases;
 mod check;
 pub mod choices;
@@ -30,6 +30,7 @@ pub mod row;
 mod row_set;
 mod rule;
 pub mod set;
+mod supposed;
 mod windows;
 
 #[cfg(test)]
@@ -54,3 +55,4 @@ pub use question::{Moment, Question, Verdict};
 pub use review::{Approval, Evidence, Objection, ReviewRow, Standing, Version};
 pub use row::{Effect, PolicyRow};
 pub use set::{ClusterRules, Clusters, PolicySet, RowError};
+pub use supposed::{SupposedProof, claims_once};

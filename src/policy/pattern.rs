@@ -42,6 +42,8 @@ pub enum Variable {
     OnBehalfOf,
     /// `{caller.groups}`: each group that the caller's credential shows.
     CallerGroups,
+    /// `{on_behalf_of.groups}`: each group that the token of the named person shows.
+    PersonGroups,
     /// `{caller.claim.NAME}`: each value of that claim of the caller's credential.
     Claim(String),
 }
@@ -56,6 +58,7 @@ impl Variable {
             "caller" => Some(Self::Caller),
             "on_behalf_of" => Some(Self::OnBehalfOf),
             "caller.groups" => Some(Self::CallerGroups),
+            "on_behalf_of.groups" => Some(Self::PersonGroups),
             _ => word
                 .strip_prefix("caller.claim.")
                 .filter(|name| is_claim(name))

@@ -107,7 +107,7 @@ impl PolicySet {
 
     /// Those of `rows` that are in force for the caller, and for how long yet.
     fn in_force(&self, rows: &RowSet, caller: &Caller, now: Time) -> Vec<(&Rule, Lifetime)> {
-        let admitting = self.in_set(rows).filter(|rule| rule.admits(caller));
+        let admitting = self.in_set(rows).filter(|rule| rule.admits_groups(caller));
         admitting.filter_map(|rule| Some((rule, rule.open_for(now)?))).collect()
     }
 

@@ -190,6 +190,7 @@ fn callers() -> impl Strategy<Value = Caller> {
         name: "a:b".into(),
         groups: vec![CallerGroup { source: ShortName::parse("corp").expect("a name"), name: "dev".into() }],
         claims: Claims::new(),
+        proven: None,
     };
     let claiming = |mut caller: Caller, teams: &[&str]| {
         caller.claims.insert("team".to_owned(), teams.iter().map(ToString::to_string).collect());

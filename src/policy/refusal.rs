@@ -214,6 +214,9 @@ impl<'c, 'a> Told<'c, 'a> {
                 Some(format!("gives `{name}` only {}: try again at {opens}", windows.texts().join(", ")))
             }
             Condition::RequiredGroups if rule.admits(caller) => None,
+            Condition::RequiredGroups if !rule.is_proven(caller) => {
+                Some(format!("gives `{name}` only with a token of the named person in On-Behalf-Of-Token"))
+            }
             Condition::RequiredGroups => {
                 let missing = rule.required_groups.iter().filter(|group| !caller.groups.contains(group));
                 let missing: Vec<String> = missing.map(ToString::to_string).collect();
@@ -376,7 +379,8 @@ pub(super) fn shown<'a>(
 fn as_written<'a>(pattern: &'a Pattern, asker: Asker<'_>) -> Option<Offer<'a>> {
     let open = match pattern.variable() {
         None => pattern.has_star(),
-        Some(&Variable::OnBehalfOf) if asker.person.is_none() => true,
+        Some(&(Variable::OnBehalfOf | Variable::PersonGroups)) if asker.person.is_none() => true,
+        Some(&Variable::PersonGroups) if asker.caller.proven.is_none() => true,
         Some(_) => return None,
     };
     Some(Offer { text: Cow::Borrowed(pattern.as_str()), open })

@@ -1,5 +1,6 @@
 //! Names that are never issued, and names that only a row that spells them out gives.
 
+use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use crate::pki::name::{Name, fold, other_folds};
@@ -26,6 +27,9 @@ pub enum NameClass {
 #[derive(Clone, Debug)]
 pub struct ReservedNames {
     entries: Vec<Entry>,
+    /// The first octets of every entry as it is written and as it folds; none where one is empty, since
+    /// that covers every name.
+    starts: Option<BTreeSet<u8>>,
 }
 
 /// What each ASCII character folds to; they fold one by one.
@@ -69,8 +73,10 @@ impl ReservedNames {
             .chain(built_in(&NODE_IDENTITIES, NameClass::NodeIdentity))
             .chain(built_in(&RESERVED, NameClass::Reserved))
             .chain(configured.iter().map(|text| Entry::new(text, NameClass::Reserved)))
-            .collect();
-        Self { entries }
+            .collect::<Vec<_>>();
+        let written = entries.iter().flat_map(|entry| [&entry.text, &entry.folded]);
+        let starts = written.map(|text| text.bytes().next()).collect();
+        Self { entries, starts }
     }
 
     /// How `name` stands to them. A name that is reserved by its bytes and by its folded form is
@@ -79,6 +85,10 @@ impl ReservedNames {
     #[must_use]
     pub fn class(&self, name: &Name) -> NameClass {
         let text = name.as_str();
+        if self.begins_like_none(text) { NameClass::Ordinary } else { self.compared(text) }
+    }
+
+    fn compared(&self, text: &str) -> NameClass {
         let by_bytes = self.strictest(|entry| covers(&entry.text, entry.prefix, text));
         let folded = quick_fold(text);
         let mut by_look = self.strictest(|entry| covers(&entry.folded, entry.prefix, &folded));
@@ -90,6 +100,14 @@ impl ReservedNames {
             by_look = by_look.max(self.strictest(reads_so));
         }
         if by_look > by_bytes { NameClass::LooksReserved } else { by_bytes }
+    }
+
+    /// Whether neither the name nor its folded form begins as any entry does, which is true of most.
+    fn begins_like_none(&self, text: &str) -> bool {
+        let Some(starts) = self.starts.as_ref().filter(|_| text.is_ascii()) else { return false };
+        let folds = text.bytes().filter_map(|octet| ASCII.get(usize::from(octet)));
+        let folded = folds.flat_map(|fold| fold.bytes()).next();
+        text.bytes().next().into_iter().chain(folded).all(|start| !starts.contains(&start))
     }
 
     /// Whether every name that begins with `start` is reserved, by its bytes.
@@ -243,6 +261,17 @@ mod tests {
         #[test]
         fn ascii_folds_one_character_at_a_time(text in "[ -~]{1,24}") {
             prop_assert_eq!(quick_fold(&text), fold(&text));
+        }
+
+        #[test]
+        fn what_begins_like_no_entry_is_none_of_them(
+            text in "[ -~\u{e9}\u{ff53}]{1,6}",
+            configured in proptest::collection::vec("[a-c0-1l:*-]{0,3}", 0..3),
+        ) {
+            let names = ReservedNames::new(&configured);
+            if let Ok(name) = Name::parse(&text) {
+                prop_assert_eq!(names.class(&name), names.compared(name.as_str()));
+            }
         }
     }
 }

@@ -21,6 +21,7 @@ pub enum Effect {
 /// written, so that what was read can be sent back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a key of the file")]
 pub struct PolicyRow {
     /// Unique in the set.
     pub name: ShortName,
@@ -50,6 +51,9 @@ pub struct PolicyRow {
     /// Patterns of the person that a portal names.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub on_behalf_of: Option<Vec<String>>,
+    /// Whether an allow row gives only where the named person's own token comes with the request.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub proof: bool,
     /// The longest lifetime that an allow row gives; without it the cluster's.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub max_ttl: Option<Lifetime>,
@@ -78,6 +82,10 @@ pub struct PolicyRow {
     /// Whether a deny row tells the requester its name and description.
     #[serde(default, skip_serializing_if = "is_false")]
     pub explain: bool,
+    /// Whether an allow row speaks of renewals: of callers that show a certificate of ours, and of no
+    /// others.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub renew: bool,
     /// Whether a deny row goes or changes only by its own name, never with the whole set.
     #[serde(default, skip_serializing_if = "is_false")]
     pub hold: bool,

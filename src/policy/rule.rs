@@ -78,6 +78,8 @@ pub(super) struct Rule {
     pub(super) required_groups: Vec<CallerGroup>,
     pub(super) when: Option<Arc<Windows>>,
     pub(super) people: Option<Vec<Pattern>>,
+    /// Whether the named person's own token must come with the request.
+    pub(super) proof: bool,
     pub(super) max_ttl: Option<Lifetime>,
     pub(super) max_active: Option<u32>,
     pub(super) per_hour: Option<u32>,
@@ -121,20 +123,22 @@ impl Rule {
 
     /// Whether more than names decides if it matches.
     pub(super) fn is_conditional(&self) -> bool {
-        self.when.is_some() || self.is_limited() || !self.required_groups.is_empty()
+        self.when.is_some() || self.is_limited() || !self.required_groups.is_empty() || self.proof
     }
 
     /// Whether it leaves something out, or speaks of some callers or of some times only.
     pub(super) fn is_narrowed(&self) -> bool {
         let excepts = !(self.except_users.is_empty() && self.except_groups.is_empty());
-        excepts || self.when.is_some() || !self.required_groups.is_empty()
+        excepts || self.when.is_some() || !self.required_groups.is_empty() || self.proof
     }
 
-    /// Whether a variable in it stands for a claim of the caller.
+    /// Whether it looks at more of the credentials than the ledger keeps: claims of the caller, or what
+    /// a person's own token showed.
     pub(super) fn reads_claims(&self) -> bool {
         let optional = [&self.groups, &self.people].into_iter().flatten();
         let lists = [&self.users, &self.except_users, &self.except_groups].into_iter().chain(optional);
-        lists.flatten().any(|pattern| matches!(pattern.variable(), Some(Variable::Claim(_))))
+        let unkept = |variable: &Variable| matches!(variable, Variable::Claim(_) | Variable::PersonGroups);
+        self.proof || lists.flatten().any(|pattern| pattern.variable().is_some_and(unkept))
     }
 
     /// Whether it allows only so many certificates.
@@ -161,9 +165,19 @@ impl Rule {
         patterns.iter().any(|pattern| pattern.matches(text, is))
     }
 
+    /// Whether the caller has what the row wants of its credentials.
+    pub(super) fn admits(&self, caller: &Caller) -> bool {
+        self.is_proven(caller) && self.admits_groups(caller)
+    }
+
+    /// Whether the named person's own token is there, where the row wants it.
+    pub(super) fn is_proven(&self, caller: &Caller) -> bool {
+        !self.proof || caller.proven.is_some()
+    }
+
     /// Whether the caller has all of `required_groups`; where the row takes something away, whether
     /// it may have them.
-    pub(super) fn admits(&self, caller: &Caller) -> bool {
+    pub(super) fn admits_groups(&self, caller: &Caller) -> bool {
         let doubtful = |group: &CallerGroup| {
             Reading::of(self.effect) == Reading::Wide && !caller.shows_groups_of(&group.source)
         };
@@ -186,6 +200,12 @@ impl Rule {
             Variable::Caller => (wide || self.speaks_of(caller)) && caller.name == text,
             Variable::CallerGroups if wide && caller.groups.is_empty() => true,
             Variable::CallerGroups => self.groups_of(caller, reading).any(|group| group.name == text),
+            Variable::PersonGroups => match (asker.person, &caller.proven) {
+                (None, _) => false,
+                (Some(_), None) => wide,
+                (Some(_), Some(proven)) if wide && proven.groups.is_empty() => true,
+                (Some(_), Some(proven)) => proven.groups.iter().any(|group| group == text),
+            },
             Variable::Claim(name) => match caller.claims.get(name) {
                 Some(values) => (wide || self.speaks_of(caller)) && values.iter().any(|value| value == text),
                 None => wide,
@@ -200,6 +220,10 @@ impl Rule {
             Variable::OnBehalfOf => asker.person.map(ToString::to_string).into_iter().collect(),
             Variable::CallerGroups => {
                 self.groups_of(caller, Reading::Strict).map(|group| group.name.clone()).collect()
+            }
+            Variable::PersonGroups => {
+                let proven = caller.proven.as_ref().filter(|_| asker.person.is_some());
+                proven.map(|proven| proven.groups.clone()).unwrap_or_default()
             }
             Variable::Caller | Variable::Claim(_) if !self.speaks_of(caller) => Vec::new(),
             Variable::Caller => vec![caller.name.clone()],

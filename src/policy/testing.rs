@@ -78,6 +78,7 @@ pub(super) fn oidc(source: &str, name: &str, groups: &[&str]) -> Caller {
         name: name.to_owned(),
         groups: groups.collect(),
         claims: Claims::new(),
+        proven: None,
     }
 }
 

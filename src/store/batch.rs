@@ -3,17 +3,18 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
+use serde_json::{Value, json};
 use sqlx::{Any, AnyConnection, AnyPool, Connection, Transaction};
 
 use super::StoreError;
-use super::certificates::Issuance;
+use super::certificates::{Issuance, PROOF};
 use super::checks::{self, Checks};
 use super::connection::{PATIENCE, is_busy, within};
 use super::engine::Engine;
 use super::idempotency;
 use super::insert::{
     CertificateInsert, EventInsert, InsertError, RefusalInsert, insert_certificates, insert_events,
-    insert_key_owners, insert_refusals,
+    insert_key_owners, insert_refusals, insert_renewals,
 };
 use super::names::Names;
 use super::refusals::RefusalToRecord;
@@ -48,6 +49,13 @@ impl Work {
         match self {
             Self::Issuance(_) => EventKind::CertificateIssued,
             Self::Refusal(_) => EventKind::RequestRefused,
+        }
+    }
+
+    fn proof(&self) -> Option<&Value> {
+        match self {
+            Self::Issuance(issuance) => issuance.proof.as_ref(),
+            Self::Refusal(refusal) => refusal.proof.as_ref(),
         }
     }
 
@@ -201,15 +209,20 @@ async fn write(
         .iter()
         .map(|(number, work)| {
             let caller_id = names.name(&work.origin().caller)?;
-            Ok(EventInsert::new(*number, work.at(), work.kind(), caller_id, work.origin()))
+            let event = EventInsert::new(*number, work.at(), work.kind(), caller_id, work.origin());
+            Ok(match work.proof() {
+                None => event,
+                Some(proof) => event.with_detail(&json!({ PROOF: proof })),
+            })
         })
         .collect::<Result<Vec<_>, StoreError>>()?;
     insert_events(connection, &events).await?;
     insert_certificates(connection, &certificates, names).await?;
     insert_key_owners(connection, checks.new_owners()).await?;
     insert_refusals(connection, &refusals, names).await?;
-    let issued = recorded.iter().filter_map(|(number, work)| Some((*number, work.issuance()?)));
-    idempotency::store(connection, names, issued).await?;
+    let issued = || recorded.iter().filter_map(|(number, work)| Some((*number, work.issuance()?)));
+    insert_renewals(connection, issued()).await?;
+    idempotency::store(connection, names, issued()).await?;
     Ok(())
 }
 

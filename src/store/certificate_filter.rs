@@ -2,6 +2,7 @@
 
 use super::StoreError;
 use super::lifetimes::{CLASSES, Validity};
+use super::own::Own;
 use super::search::{Lead, Search, Table, Test};
 use super::times::{Numbers, Period};
 use crate::audit::EventKind;
@@ -29,6 +30,8 @@ pub struct CertificateFilter {
     pub cluster: Option<String>,
     /// Who asked, as `token:portal`.
     pub caller: Option<String>,
+    /// Whose own they must be.
+    pub own: Option<Own>,
     /// The person that was named.
     pub on_behalf_of: Option<String>,
     /// The serial, under whichever CA.
@@ -121,7 +124,7 @@ impl CertificateFilter {
         if let Some(name) = &self.policy {
             leads.push(Lead::Member { table: TABLE.policies, name });
         }
-        if let Some(name) = &self.caller {
+        if let Some(name) = self.caller.as_deref().or_else(|| self.own.as_ref()?.only_name()) {
             leads.push(Lead::name(CALLER, CALLER_TEST, name));
         }
         if let Some(name) = &self.cluster {
@@ -136,6 +139,7 @@ impl CertificateFilter {
             tests.push(Test::Row("c.sha256 = ", sha256.into()));
         }
         push_times(&mut tests, self.issued_after, self.issued_before);
+        push_own(&mut tests, self.own.as_ref());
         tests
     }
 
@@ -167,6 +171,11 @@ pub(super) const CLUSTER_TEST: &str = "c.cluster_id + 0 = (SELECT id FROM names 
 pub(super) fn push_times(tests: &mut Vec<Test<'_>>, after: Option<Time>, before: Option<Time>) {
     tests.extend(after.map(|after| Test::Time(" >= ", after.unix())));
     tests.extend(before.map(|before| Test::Time(" < ", before.unix())));
+}
+
+/// Whose they are, where their caller's name does not say so already.
+pub(super) fn push_own<'f>(tests: &mut Vec<Test<'f>>, own: Option<&'f Own>) {
+    tests.extend(own.filter(|own| !own.is_whole_name()).map(Test::Own));
 }
 
 pub(super) fn period(after: Option<Time>, before: Option<Time>) -> Period {

@@ -9,11 +9,14 @@ use super::requests::{self, HeldId, HeldRequest};
 use super::search::{Path, Search};
 use super::snapshot::Revisions;
 use super::statement::Statement;
-use super::{Allowance, CertificateFilter, Page, RecordError, Span, StoreError, events};
+use super::{Allowance, CertificateFilter, Own, Page, RecordError, Span, StoreError, events};
 use crate::audit::Origin;
 use crate::ca::Signed;
 use crate::pki::serial::Serial;
 use crate::time::{Lifetime, Time};
+
+/// What the detail of an event calls the proof that a named person is behind a request.
+pub(super) const PROOF: &str = "on_behalf_of_proof";
 
 /// What is recorded with a certificate: everything that the certificate itself does not say.
 #[derive(Debug)]
@@ -32,9 +35,31 @@ pub struct Issuance {
     pub seen: Revisions,
     /// Where the request had an `Idempotency-Key`.
     pub idempotency: Option<Idempotency>,
+    /// Where it renews another certificate.
+    pub renews: Option<Renews>,
     /// The held request whose certificate this is. It is closed in the same transaction, which
     /// fails unless it is approved.
-    pub collects: Option<HeldId>,
+    pub collects: Option<Collects>,
+    /// Whose own token showed that the named person is behind it, where one did: for the event.
+    pub proof: Option<serde_json::Value>,
+}
+
+/// A held request that is collected.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Collects {
+    /// Its id.
+    pub id: HeldId,
+    /// What is the collector's own: the request must be among it.
+    pub own: Own,
+}
+
+/// What a certificate that renews another says of its chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Renews {
+    /// The serial of the one that was shown, which is of the same CA.
+    pub serial: Serial,
+    /// When the first of the chain was issued.
+    pub first_issued: Time,
 }
 
 /// An `Idempotency-Key` and what it stands for.
@@ -82,6 +107,8 @@ pub struct CertificateRow {
     pub groups: Vec<String>,
     /// The person that a portal named.
     pub on_behalf_of: Option<String>,
+    /// Whether that person's own token came with the request.
+    pub on_behalf_of_proof: bool,
     /// Why, in the requester's words.
     pub reason: Option<String>,
     /// As in [`crate::pki::key::KeyKind::as_str`].
@@ -102,6 +129,16 @@ pub struct CertificateRow {
     pub policy_revision: i64,
     /// The rows that decided, by name.
     pub policies: Vec<String>,
+    /// Where it renewed another.
+    pub renews: Option<Renews>,
+}
+
+impl CertificateRow {
+    /// When the first certificate of its chain of renewals was issued: this one, where it renewed none.
+    #[must_use]
+    pub fn first_issued(&self) -> Time {
+        self.renews.map_or(self.issued_at, |renews| renews.first_issued)
+    }
 }
 
 impl std::ops::Deref for Recorded {
@@ -198,6 +235,20 @@ impl super::Store {
         select.optional(&self.connections().readers).await?.as_ref().map(read).transpose()
     }
 
+    /// The certificate with this SHA-256, and whether people reviewed it.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Corrupt`.
+    pub async fn shown_certificate(&self, sha256: [u8; 32]) -> Result<Option<(Recorded, bool)>, StoreError> {
+        let filter = CertificateFilter { sha256: Some(sha256), ..CertificateFilter::default() };
+        let found = self.certificates(&filter, Page { before: None, limit: 1 }).await?.pop();
+        let Some(found) = found else { return Ok(None) };
+        let mut select = Statement::new("SELECT q.number FROM requests q WHERE q.certificate = ");
+        select.bind(found.number).push(" LIMIT 1");
+        let reviewed = select.optional(&self.connections().readers).await?.is_some();
+        Ok(Some((found, reviewed)))
+    }
+
     async fn kept_request(&self, number: i64, now: Time) -> Result<HeldRequest, StoreError> {
         let found = self.view(move |connection| Box::pin(requests::by_number(connection, number, now)));
         found.await?.ok_or_else(|| {
@@ -222,6 +273,7 @@ impl Issuance {
             user: approved.user().to_string(),
             groups: approved.groups().iter().map(ToString::to_string).collect(),
             on_behalf_of: ask.on_behalf_of.as_ref().map(ToString::to_string),
+            on_behalf_of_proof: self.proof.is_some(),
             key_kind: approved.key().kind().as_str().to_owned(),
             spki_sha256: approved.key().spki_sha256(),
             not_before: approved.not_before(),
@@ -231,6 +283,7 @@ impl Issuance {
             der: self.signed.der().to_vec(),
             policy_revision: approved.revision(),
             policies: approved.rows().iter().map(ToString::to_string).collect(),
+            renews: self.renews,
             origin: self.origin,
             reason: self.reason,
         }
@@ -241,7 +294,7 @@ const COLUMNS: &str = "SELECT c.number, c.serial, c.user_name, c.on_behalf_of, c
      c.spki_sha256, c.not_before, c.not_after, c.asked_ttl, c.sha256, c.der, c.policy_revision, \
      cluster.name AS cluster, authority.spki_sha256 AS authority, g.names AS group_names, \
      p.names AS policy_names, e.at, caller.name AS caller, e.caller_groups, e.request_id, \
-     e.client_request_id, e.address";
+     e.client_request_id, e.address, e.detail AS event_detail, r.renewed_from, r.first_issued";
 
 /// Outer joins, though every row has its partners: so no engine begins with another table than the
 /// one that is paged.
@@ -250,7 +303,8 @@ const JOINS: &str = " LEFT JOIN events e ON e.number = c.number \
      LEFT JOIN names cluster ON cluster.id = c.cluster_id \
      LEFT JOIN authorities authority ON authority.id = c.authority_id \
      LEFT JOIN name_lists g ON g.id = c.groups_id \
-     LEFT JOIN name_lists p ON p.id = c.policies_id";
+     LEFT JOIN name_lists p ON p.id = c.policies_id \
+     LEFT JOIN renewals r ON r.number = c.number";
 
 /// The rows of a page's numbers, in no order.
 pub(super) fn select<'f>(search: &Search<'f>, path: Path, span: Span) -> Statement<'f> {
@@ -259,6 +313,13 @@ pub(super) fn select<'f>(search: &Search<'f>, path: Path, span: Span) -> Stateme
     search.push_numbers(&mut select, path, span);
     select.push(") k CROSS JOIN certificates c").push(JOINS).push(" WHERE c.number = k.number");
     select
+}
+
+fn renews(cells: &Cells<'_>) -> Result<Option<Renews>, StoreError> {
+    let Some(serial) = cells.optional_blob("renewed_from")? else { return Ok(None) };
+    let serial =
+        Serial::from_stored(&serial).ok_or_else(|| cells.wrong("renewed_from", "is no serial of ours"))?;
+    Ok(Some(Renews { serial, first_issued: cells.time("first_issued")? }))
 }
 
 fn read(row: &AnyRow) -> Result<Recorded, StoreError> {
@@ -274,6 +335,7 @@ fn read(row: &AnyRow) -> Result<Recorded, StoreError> {
         user: cells.text("user_name")?,
         groups: cells.json("group_names")?,
         on_behalf_of: cells.optional_text("on_behalf_of")?,
+        on_behalf_of_proof: proof(&cells)?.is_some(),
         reason: cells.optional_text("reason")?,
         key_kind: cells.text("key_kind")?,
         spki_sha256: cells.octets("spki_sha256")?,
@@ -284,6 +346,14 @@ fn read(row: &AnyRow) -> Result<Recorded, StoreError> {
         der: cells.blob("der")?,
         policy_revision: cells.integer("policy_revision")?,
         policies: cells.json("policy_names")?,
+        renews: renews(&cells)?,
     };
     Ok(Recorded { row })
+}
+
+/// What the event of a record says of the token that showed that the named person is behind it.
+pub(super) fn proof(cells: &Cells<'_>) -> Result<Option<serde_json::Value>, StoreError> {
+    let detail: Option<serde_json::Value> = cells.optional_json("event_detail")?;
+    let proof = detail.as_ref().and_then(|detail| detail.get(PROOF));
+    Ok(proof.filter(|proof| !proof.is_null()).cloned())
 }

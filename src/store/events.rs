@@ -62,17 +62,44 @@ impl super::Store {
         self.events(filter, Span::all(Order::OldestFirst, limit).behind(after)).await
     }
 
-    /// Appends events of reads, in one transaction.
+    /// Appends events of one kind that belong to no other change, in one transaction.
     ///
     /// # Errors
     /// `Unavailable`; none of them was written.
-    pub async fn record_reads(&self, reads: Vec<(Origin, Value)>, now: Time) -> Result<(), StoreError> {
+    pub async fn record_notes(
+        &self,
+        kind: EventKind,
+        notes: Vec<(Origin, Value)>,
+        now: Time,
+    ) -> Result<(), StoreError> {
         self.change(move |connection| {
             Box::pin(async move {
                 let mut state = State::lock(connection).await?;
-                for (origin, detail) in &reads {
-                    append_event(connection, &mut state, now, EventKind::LedgerRead, origin, detail).await?;
+                for (origin, detail) in &notes {
+                    append_event(connection, &mut state, now, kind, origin, detail).await?;
                 }
+                state.save(connection).await
+            })
+        })
+        .await
+    }
+
+    /// Says that the list of clusters is another than before, and how.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn record_clusters_reloaded(
+        &self,
+        detail: Value,
+        now: Time,
+        origin: &Origin,
+    ) -> Result<(), StoreError> {
+        let origin = origin.clone();
+        self.change(move |connection| {
+            Box::pin(async move {
+                let mut state = State::lock(connection).await?;
+                let kind = EventKind::ClustersReloaded;
+                append_event(connection, &mut state, now, kind, &origin, &detail).await?;
                 state.save(connection).await
             })
         })
@@ -121,6 +148,12 @@ pub(super) fn kind_number(kind: EventKind) -> i64 {
         EventKind::RequestLapsed => 34,
         EventKind::RequestCollected => 35,
         EventKind::RequestVoided => 36,
+        EventKind::IdentityBound => 40,
+        EventKind::IdentityReleased => 41,
+        EventKind::Authenticated => 42,
+        EventKind::ClustersReloaded => 50,
+        EventKind::TokenRotated => 60,
+        EventKind::AuthenticationFailed => 61,
     }
 }
 

@@ -18,7 +18,7 @@ struct Step {
 }
 
 /// Every step, the oldest first. A step that was released is never changed.
-const STEPS: [Step; 4] = [
+const STEPS: [Step; 7] = [
     Step {
         version: 1,
         name: "ledger",
@@ -42,6 +42,24 @@ const STEPS: [Step; 4] = [
         name: "requests",
         sqlite: include_str!("../../migrations/sqlite/0004_requests.sql"),
         postgres: include_str!("../../migrations/postgres/0004_requests.sql"),
+    },
+    Step {
+        version: 5,
+        name: "identities",
+        sqlite: include_str!("../../migrations/sqlite/0005_identities.sql"),
+        postgres: include_str!("../../migrations/postgres/0005_identities.sql"),
+    },
+    Step {
+        version: 6,
+        name: "renewals",
+        sqlite: include_str!("../../migrations/sqlite/0006_renewals.sql"),
+        postgres: include_str!("../../migrations/postgres/0006_renewals.sql"),
+    },
+    Step {
+        version: 7,
+        name: "tokens",
+        sqlite: include_str!("../../migrations/sqlite/0007_tokens.sql"),
+        postgres: include_str!("../../migrations/postgres/0007_tokens.sql"),
     },
 ];
 

@@ -210,7 +210,7 @@ async fn in_force(
 }
 
 /// Before anything else: whose token was revoked is told nothing of the policy set.
-fn check_tokens(current: &Revisions, seen: Option<i64>) -> Result<(), StoreError> {
+pub(super) fn check_tokens(current: &Revisions, seen: Option<i64>) -> Result<(), StoreError> {
     if seen.is_some_and(|seen| seen != current.tokens) { Err(StoreError::Stale) } else { Ok(()) }
 }
 

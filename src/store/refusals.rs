@@ -4,8 +4,10 @@ use sqlx::any::AnyRow;
 
 use super::batch::{Verdict, Work};
 use super::cells::Cells;
-use super::certificate_filter::{CALLER, CALLER_TEST, CLUSTER, CLUSTER_TEST, period, push_times};
+use super::certificate_filter::{CALLER, CALLER_TEST, CLUSTER, CLUSTER_TEST, period, push_own, push_times};
+use super::certificates::proof;
 use super::lifetimes::Validity;
+use super::own::Own;
 use super::search::{Lead, Path, Search, Table};
 use super::snapshot::Revisions;
 use super::statement::Statement;
@@ -30,6 +32,8 @@ pub struct RefusalToRecord {
     pub groups: Vec<String>,
     /// The person that a portal named.
     pub on_behalf_of: Option<String>,
+    /// Whose own token showed that the named person is behind it, as the event says it.
+    pub proof: Option<serde_json::Value>,
     /// Why, in the requester's words.
     pub reason: Option<String>,
     /// As in [`crate::pki::key::KeyDescription::kind`].
@@ -73,6 +77,8 @@ pub struct RefusalFilter {
     pub cluster: Option<String>,
     /// Who asked, as `token:portal`.
     pub caller: Option<String>,
+    /// Whose own they must be.
+    pub own: Option<Own>,
     /// The person that was named.
     pub on_behalf_of: Option<String>,
     /// One of the deciding rows.
@@ -131,7 +137,8 @@ impl super::Store {
 const COLUMNS: &str = "SELECT r.number, r.user_name, r.on_behalf_of, r.reason, r.key_kind, \
      r.spki_sha256, r.asked_ttl, r.code, r.detail, r.violations, r.policy_revision, \
      cluster.name AS cluster, g.names AS group_names, p.names AS policy_names, e.at, \
-     caller.name AS caller, e.caller_groups, e.request_id, e.client_request_id, e.address";
+     caller.name AS caller, e.caller_groups, e.request_id, e.client_request_id, e.address, \
+     e.detail AS event_detail";
 
 /// Outer joins, so that no engine begins with another table than the one that is paged.
 const JOINS: &str = " LEFT JOIN events e ON e.number = r.number \
@@ -161,6 +168,7 @@ impl RefusalFilter {
     pub(super) fn search(&self) -> Search<'_> {
         let mut tests = Vec::new();
         push_times(&mut tests, self.after, self.before);
+        push_own(&mut tests, self.own.as_ref());
         Search {
             table: &TABLE,
             leads: self.leads(),
@@ -189,7 +197,7 @@ impl RefusalFilter {
         if let Some(code) = &self.code {
             leads.push(Lead::plain("c.code = ", "c.code || '' = ", code));
         }
-        if let Some(name) = &self.caller {
+        if let Some(name) = self.caller.as_deref().or_else(|| self.own.as_ref()?.only_name()) {
             leads.push(Lead::name(CALLER, CALLER_TEST, name));
         }
         if let Some(name) = &self.cluster {
@@ -209,6 +217,7 @@ fn read(row: &AnyRow) -> Result<Refusal, StoreError> {
         user: cells.optional_text("user_name")?,
         groups: cells.json("group_names")?,
         on_behalf_of: cells.optional_text("on_behalf_of")?,
+        proof: proof(&cells)?,
         reason: cells.optional_text("reason")?,
         key_kind: cells.optional_text("key_kind")?,
         spki_sha256: cells.optional_octets("spki_sha256")?,

@@ -8,6 +8,7 @@
 use sqlx::Row;
 
 use super::lifetimes::{CLASS, CLASSES, Validity};
+use super::own::Own;
 use super::statement::{Statement, Value};
 use super::times::Numbers;
 use super::{Span, StoreError};
@@ -83,6 +84,8 @@ pub(super) enum Test<'f> {
     Row(&'static str, Value<'f>),
     /// On the time of its event: ` >= `.
     Time(&'static str, i64),
+    /// On whose it is.
+    Own(&'f Own),
 }
 
 /// Everything that is asked.
@@ -238,7 +241,7 @@ impl<'f> Search<'f> {
         let mut columns = columns.filter(|(_, lead)| matches!(lead, Lead::Column { .. }));
         columns.any(|(place, _)| other(place))
             || !self.validity.is_any()
-            || self.tests.iter().any(|test| matches!(test, Test::Row(..)))
+            || self.tests.iter().any(|test| matches!(test, Test::Row(..) | Test::Own(_)))
     }
 
     fn push_classes(&self, statement: &mut Statement<'f>, span: Span, tested: bool) {
@@ -277,6 +280,7 @@ impl<'f> Search<'f> {
                 Test::Row(compare, value) => {
                     statement.push(" AND ").push(compare).bind(value);
                 }
+                Test::Own(own) => own.push_test(statement),
                 Test::Time(compare, at) => {
                     statement.push(" AND (SELECT t.at FROM events t WHERE t.number = ").push(key);
                     statement.push(")").push(compare).bind(at);

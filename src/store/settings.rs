@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use crate::ca::secret_file;
 
 /// Where the ledger is. The scheme of its URL says which engine keeps it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreSettings {
     /// A file; made if it is not there. A relative path is one of the process's own folder: the
     /// configuration resolves its own before it gets here.
@@ -21,7 +21,7 @@ pub enum StoreSettings {
 }
 
 /// A database of PostgreSQL. Neither `Debug` nor `Display` shows the password.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct PostgresSettings {
     pub(super) host: Host,
     pub(super) port: u16,

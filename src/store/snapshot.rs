@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use super::engine::Engine;
 use super::state::State;
 use super::tokens::TokenRecord;
-use super::{StoreError, keys, policies, tokens};
+use super::{StoreError, identities, keys, policies, tokens};
 use crate::policy::PolicyRow;
 
 /// Compared in the recording transaction with the one row of `state`.
@@ -14,7 +14,7 @@ use crate::policy::PolicyRow;
 pub struct Revisions {
     /// Grows with every change of the policy set.
     pub policy: i64,
-    /// Grows with every token that is made or revoked.
+    /// Grows with every token that is made, rotated or revoked.
     pub tokens: i64,
     /// Grows with every key that is blocked or unblocked.
     pub blocked_keys: i64,
@@ -27,10 +27,12 @@ pub struct Snapshot {
     pub revisions: Revisions,
     /// The policy set, sorted by name.
     pub rows: Vec<PolicyRow>,
-    /// Every token, revoked ones too, by its id.
+    /// Every secret of every token, those of revoked ones too, by its id.
     pub tokens: HashMap<String, TokenRecord>,
     /// SHA-256 of the SPKI of every blocked key.
     pub blocked_keys: HashSet<[u8; 32]>,
+    /// The numbers of bindings of names to subjects that hold no more.
+    pub released: HashSet<i64>,
 }
 
 impl super::Store {
@@ -54,7 +56,9 @@ impl super::Store {
                 let rows = policies::of_revision(connection, revisions.policy).await?;
                 let tokens = tokens::all(connection).await?;
                 let blocked_keys = keys::all(connection).await?;
+                let released = identities::released(connection).await?;
                 Ok(Snapshot {
+                    released,
                     revisions,
                     rows,
                     tokens: tokens.into_iter().map(|token| (token.id.clone(), token)).collect(),

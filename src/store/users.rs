@@ -6,6 +6,7 @@ use sqlx::any::AnyRow;
 
 use super::StoreError;
 use super::cells::Cells;
+use super::own::Own;
 use super::statement::Statement;
 use crate::time::Time;
 
@@ -49,14 +50,14 @@ pub struct UserSummary {
 }
 
 impl super::Store {
-    /// What there is about `user`, or what `caller` has of it.
+    /// What there is about `user`, or what of it is somebody's own.
     ///
     /// # Errors
     /// `Unavailable`, `Corrupt`.
-    pub async fn user_summary(&self, user: &str, caller: Option<&str>) -> Result<UserSummary, StoreError> {
+    pub async fn user_summary(&self, user: &str, own: Option<&Own>) -> Result<UserSummary, StoreError> {
         let readers = &self.connections().readers;
         let mut summary = UserSummary::default();
-        for row in of(GROUPS, user, caller).all(readers).await? {
+        for row in of(GROUPS, user, own).all(readers).await? {
             let cells = Cells::new(&row, "certificates", "label");
             let share = share(&cells)?;
             summary.certificates = summary.certificates.saturating_add(share.count);
@@ -64,11 +65,11 @@ impl super::Store {
                 add(&mut summary.groups, group, share);
             }
         }
-        for row in of(CALLERS, user, caller).all(readers).await? {
+        for row in of(CALLERS, user, own).all(readers).await? {
             let (caller, share) = named(&row)?;
             add(&mut summary.callers, caller, share);
         }
-        for row in of(REFUSED, user, caller).all(readers).await? {
+        for row in of(REFUSED, user, own).all(readers).await? {
             let (caller, share) = named(&row)?;
             summary.refusals = summary.refusals.saturating_add(share.count);
             add(&mut summary.refused_callers, caller, share);
@@ -99,11 +100,11 @@ const REFUSED: Words = [
     " GROUP BY n.name",
 ];
 
-fn of<'f>([select, group]: Words, user: &'f str, caller: Option<&'f str>) -> Statement<'f> {
+fn of<'f>([select, group]: Words, user: &'f str, own: Option<&'f Own>) -> Statement<'f> {
     let mut statement = Statement::new(select);
     statement.bind(user);
-    if let Some(caller) = caller {
-        statement.push(" AND c.caller_id + 0 = (SELECT id FROM names WHERE name = ").bind(caller).push(")");
+    if let Some(own) = own {
+        own.push_test(&mut statement);
     }
     statement.push(group);
     statement

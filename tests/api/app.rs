@@ -1,5 +1,6 @@
 //! The service under test, and its callers as values.
 
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::Arc;
@@ -8,23 +9,28 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode};
-use countersign::app::{App, ClusterSettings, RefusalLimits, ReviewLimits};
+use countersign::app::{App, ClusterSettings, FailureLimits, RateLimits, RefusalLimits, ReviewLimits};
 use countersign::audit::{Origin, RequestId};
-use countersign::auth::token;
+use countersign::auth::AuthSettings;
+use countersign::auth::token::{self, Hold};
 use countersign::ca::throw_away;
 use countersign::caller::Caller;
 use countersign::clock::Clock;
-use countersign::http::BodyTime;
+use countersign::http::{BodyTime, Door, Peer};
 use countersign::metrics::Metrics;
 use countersign::pki::name::ShortName;
 use countersign::policy::file::PolicyFile;
-use countersign::store::tokens::TokenRecord;
+use countersign::store::tokens::{Rotated, Rotation, TokenRecord};
 use countersign::store::{Store, StoreSettings};
 use countersign::time::{Lifetime, Time};
+use countersign::tls::{ClientAuthorities, ClientCertificate};
 use http_body_util::BodyExt as _;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use serde_json::Value;
 use tower::ServiceExt as _;
 
+use crate::company::Company;
 use crate::database::sqlite;
 use crate::openapi;
 use crate::postgres::{self, TestDatabase};
@@ -40,7 +46,25 @@ policies:
   - { name: no-admins, effect: deny, clusters: ["*"], callers: ["token:*"], users: ["*"], groups: [admins], explain: true }
 "#;
 
-type Limits = (RefusalLimits, ReviewLimits);
+/// What a service under test is limited to.
+pub struct Limits {
+    pub refusals: RefusalLimits,
+    pub review: ReviewLimits,
+    pub rates: RateLimits,
+    pub failures: FailureLimits,
+}
+
+impl Default for Limits {
+    /// Those of a service, but without the wait: tests fail to authenticate many times.
+    fn default() -> Self {
+        Self {
+            refusals: RefusalLimits::default(),
+            review: ReviewLimits::default(),
+            rates: RateLimits::default(),
+            failures: FailureLimits { wait: Duration::ZERO, ..FailureLimits::default() },
+        }
+    }
+}
 
 /// A service with the clusters `prod` and `test`, in a folder of its own.
 pub struct TestApp {
@@ -51,9 +75,14 @@ pub struct TestApp {
 }
 
 /// One caller of a [`TestApp`].
+#[derive(Clone)]
 pub struct Client {
     router: Router,
     authorization: Option<String>,
+    certificate: Option<ClientCertificate>,
+    door: Option<Door>,
+    peer: Option<IpAddr>,
+    headers: Vec<(String, String)>,
 }
 
 /// An answer that openapi.yaml allows.
@@ -70,46 +99,59 @@ impl TestApp {
 
     /// Where this many refusals of one caller are recorded in a minute.
     pub async fn with_refusals(most: u32) -> Self {
-        let most = most.try_into().unwrap();
-        Self::with(POLICIES, RefusalLimits { burst: most, per_minute: NonZeroU32::MIN }, NOON).await
+        let refusals = RefusalLimits { burst: most.try_into().unwrap(), per_minute: NonZeroU32::MIN };
+        Self::limited(Limits { refusals, ..Limits::default() }).await
     }
 
     pub async fn with_policies(policies: &str) -> Self {
-        Self::with(policies, RefusalLimits::default(), NOON).await
+        Self::begun_at(NOON, policies).await
+    }
+
+    /// Where this much may be asked.
+    pub async fn limited(limits: Limits) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = ledger(folder.path()).await;
+        Self::on(folder, ledger, POLICIES, limits, NOON).await
     }
 
     /// Where so many requests of one caller may wait for people.
     pub async fn with_pending(policies: &str, pending_per_caller: u32) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let ledger = ledger(folder.path()).await;
-        let limits = ReviewLimits { pending_per_caller, ..ReviewLimits::default() };
-        Self::on(folder, ledger, policies, (RefusalLimits::default(), limits), NOON).await
+        let review = ReviewLimits { pending_per_caller, ..ReviewLimits::default() };
+        Self::on(folder, ledger, policies, Limits { review, ..Limits::default() }, NOON).await
     }
 
     /// A service whose clock and CAs begin at `begin`.
     pub async fn begun_at(begin: Time, policies: &str) -> Self {
-        Self::with(policies, RefusalLimits::default(), begin).await
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = ledger(folder.path()).await;
+        Self::on(folder, ledger, policies, Limits::default(), begin).await
     }
 
     /// A service with the cluster `prod` alone.
     pub async fn with_one_cluster() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let ledger = ledger(folder.path()).await;
-        Self::with_clusters(folder, ledger, &["prod"], POLICIES, Limits::default(), NOON).await
+        let prod = cluster(folder.path(), "prod", NOON);
+        Self::with_clusters(folder, ledger, vec![prod], POLICIES, Limits::default(), NOON).await
+    }
+
+    /// A service with these clusters alone, each with the CA that signs for it.
+    pub async fn signing_with(cas: &[(&str, &Company)], policies: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = ledger(folder.path()).await;
+        let of = |(name, ca): &(&str, &Company)| cluster_of(folder.path(), name, ca);
+        let clusters = cas.iter().map(of).collect();
+        Self::with_clusters(folder, ledger, clusters, policies, Limits::default(), NOON).await
     }
 
     /// On SQLite, whatever the other tests run on: for what is done to the file behind its back.
     pub async fn on_sqlite() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let ledger = (StoreSettings::Sqlite(folder.path().join("ledger.db")), None);
-        let no_cap = RefusalLimits { burst: NonZeroU32::MAX, ..RefusalLimits::default() };
-        Self::on(folder, ledger, POLICIES, (no_cap, ReviewLimits::default()), NOON).await
-    }
-
-    async fn with(policies: &str, refusals: RefusalLimits, begin: Time) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let ledger = ledger(folder.path()).await;
-        Self::on(folder, ledger, policies, (refusals, ReviewLimits::default()), begin).await
+        let refusals = RefusalLimits { burst: NonZeroU32::MAX, ..RefusalLimits::default() };
+        Self::on(folder, ledger, POLICIES, Limits { refusals, ..Limits::default() }, NOON).await
     }
 
     async fn on(
@@ -119,23 +161,45 @@ impl TestApp {
         limits: Limits,
         begin: Time,
     ) -> Self {
-        Self::with_clusters(folder, (settings, database), &["prod", "test"], policies, limits, begin).await
+        let clusters = ["prod", "test"].map(|name| cluster(folder.path(), name, begin)).into();
+        Self::with_clusters(folder, (settings, database), clusters, policies, limits, begin).await
     }
 
     async fn with_clusters(
         folder: tempfile::TempDir,
         (settings, database): (StoreSettings, Option<TestDatabase>),
-        clusters: &[&str],
+        clusters: Vec<ClusterSettings>,
         policies: &str,
-        (refusals, review): Limits,
+        limits: Limits,
         begin: Time,
     ) -> Self {
         let store = Store::open(&settings).await.unwrap();
-        let clusters = clusters.iter().map(|name| cluster(folder.path(), name, begin)).collect();
         let rows = PolicyFile::read(policies.as_bytes()).unwrap().policies;
         store.replace_policies(&rows, None, None, NOON, &operator()).await.unwrap();
         let app = App::start(clusters, store, Clock::fixed(begin), Metrics::default()).await.unwrap();
-        let app = Arc::new(app.with_refusal_limits(refusals).with_review_limits(review));
+        let app = app.with_refusal_limits(limits.refusals).with_review_limits(limits.review);
+        let app = app.with_rate_limits(limits.rates).with_failure_limits(limits.failures);
+        let app = Arc::new(app);
+        Self { router: countersign::http::router(Arc::clone(&app)), app, folder, database }
+    }
+
+    /// One that knows callers in these ways too.
+    pub async fn with_auth(settings: &AuthSettings, policies: &str) -> Self {
+        Self::with_ways(policies, |_| settings.clone()).await
+    }
+
+    /// The same; `settings` is given the folder for its files.
+    pub async fn with_ways(policies: &str, settings: impl FnOnce(&Path) -> AuthSettings) -> Self {
+        Self::with_policies(policies).await.knowing(settings)
+    }
+
+    /// This one, before it is asked anything, with these ways too.
+    pub fn knowing(self, settings: impl FnOnce(&Path) -> AuthSettings) -> Self {
+        let Self { app, folder, database, router } = self;
+        drop(router);
+        let app = Arc::into_inner(app).expect("nobody else has it");
+        let ways = app.state().served.open_ways(&settings(folder.path())).unwrap();
+        let app = Arc::new(app.with_ways(ways));
         Self { router: countersign::http::router(Arc::clone(&app)), app, folder, database }
     }
 
@@ -166,12 +230,13 @@ impl TestApp {
 
     /// One without a credential.
     pub fn nobody(&self) -> Client {
-        Client { router: self.router.clone(), authorization: None }
+        let router = self.router.clone();
+        Client { router, authorization: None, certificate: None, door: None, peer: None, headers: Vec::new() }
     }
 
     /// One with whatever stands in `Authorization`.
     pub fn with_authorization(&self, value: &str) -> Client {
-        Client { router: self.router.clone(), authorization: Some(value.to_owned()) }
+        Client { authorization: Some(value.to_owned()), ..self.nobody() }
     }
 
     /// One that approves what a review row lets it.
@@ -186,6 +251,24 @@ impl TestApp {
 
     /// A token that somebody else answers for.
     pub async fn owned(&self, name: &str, owner: &str, roles: &[&str], on_behalf_of: bool) -> Client {
+        let end = NOON.after(Lifetime::from_seconds(90 * 86_400));
+        self.until(end, name, owner, roles, on_behalf_of).await
+    }
+
+    /// A token with every role that is over at the beginning.
+    pub async fn expired(&self) -> Client {
+        let roles = ["requester", "auditor", "admin", "approver"];
+        self.until(NOON, "expired", "token:expired", &roles, true).await
+    }
+
+    async fn until(
+        &self,
+        expires_at: Time,
+        name: &str,
+        owner: &str,
+        roles: &[&str],
+        on_behalf_of: bool,
+    ) -> Client {
         let minted = token::mint(&countersign::random::octets().unwrap());
         let name = ShortName::parse(name).unwrap();
         let record = TokenRecord {
@@ -196,12 +279,38 @@ impl TestApp {
             roles: roles.iter().map(ToString::to_string).collect(),
             on_behalf_of,
             created_at: NOON,
-            expires_at: NOON.after(Lifetime::from_seconds(90 * 86_400)),
+            expires_at,
             revoked_at: None,
+            replaced: false,
+            last_used_at: None,
         };
         self.app.store.create_token(&record, &operator()).await.unwrap();
         self.app.refresh().await.unwrap();
         self.with_authorization(&format!("Bearer {}", minted.plain.expose()))
+    }
+
+    /// A token that was revoked.
+    pub async fn revoke_new(&self, name: &str) -> Client {
+        let client = self.client(name, &["requester"], false).await;
+        self.revoke(name).await;
+        self.app.refresh().await.unwrap();
+        client
+    }
+
+    /// Rotates a token as the command line does: behind the service's back. The old secret goes on for
+    /// so many seconds.
+    pub async fn rotate(&self, name: &str, grace: u32) {
+        let minted = token::mint(&countersign::random::octets().unwrap());
+        let rotation = Rotation {
+            id: minted.id,
+            secret_sha256: *minted.hashed.octets(),
+            at: NOON,
+            expires_at: NOON.after(Hold::USUAL),
+            previous_until: NOON.after(Lifetime::from_seconds(grace)),
+        };
+        let (name, seen) = (ShortName::parse(name).unwrap(), self.app.store.revisions().await.unwrap());
+        let rotated = self.app.store.rotate_token(&name, &rotation, seen.tokens, &operator()).await;
+        assert_eq!(rotated.unwrap(), Rotated::Done);
     }
 
     /// Revokes a token as the command line does: behind the service's back.
@@ -249,6 +358,60 @@ impl TestApp {
 }
 
 impl Client {
+    /// What stands in `Authorization`.
+    pub fn authorization(&self) -> &str {
+        self.authorization.as_deref().unwrap()
+    }
+
+    /// The same over TLS, with these PEM certificates shown in the handshake.
+    pub fn showing(&self, pem: &str) -> Self {
+        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
+        Self { certificate: ClientCertificate::new(&chain.unwrap()), ..self.clone() }
+    }
+
+    /// The same with the certificate of another.
+    pub fn showing_of(&self, other: &Self) -> Self {
+        Self { certificate: other.certificate.clone(), ..self.clone() }
+    }
+
+    /// The same over a listener that wants a certificate of this company.
+    pub fn behind(&self, company: &Company) -> Self {
+        let authorities = ClientAuthorities::read(&company.file("ca.pem")).unwrap();
+        Self { door: Some(Door(Arc::new(authorities))), ..self.clone() }
+    }
+
+    /// The same with everything that `other` shows beside it; none where both show something in the same
+    /// place. A header that both have is one.
+    pub fn beside(&self, other: &Self) -> Option<Self> {
+        let own = |name: &str| self.headers.iter().any(|(own, _)| own == name);
+        let more = other.headers.iter().filter(|(name, _)| !own(name)).cloned();
+        let clash = (self.authorization.is_some() && other.authorization.is_some())
+            || (self.certificate.is_some() && other.certificate.is_some());
+        (!clash).then(|| Self {
+            authorization: self.authorization.clone().or_else(|| other.authorization.clone()),
+            certificate: self.certificate.clone().or_else(|| other.certificate.clone()),
+            peer: self.peer.or(other.peer),
+            headers: self.headers.iter().cloned().chain(more).collect(),
+            ..self.clone()
+        })
+    }
+
+    /// The same with one more line in the head of every request.
+    pub fn with_header(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// The same from this address.
+    pub fn at_address(&self, address: &str) -> Self {
+        self.from(address.parse().unwrap())
+    }
+
+    /// The same, from this address.
+    pub fn from(&self, address: IpAddr) -> Self {
+        Self { peer: Some(address), ..self.clone() }
+    }
+
     pub async fn get(&self, path: &str) -> Answer {
         self.send(Method::GET, path, &[], Vec::new()).await
     }
@@ -275,10 +438,20 @@ impl Client {
         if let Some(authorization) = &self.authorization {
             request = request.header("authorization", authorization);
         }
-        for (name, value) in headers {
-            request = request.header(*name, *value);
+        let own = self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        for (name, value) in own.chain(headers.iter().copied()) {
+            request = request.header(name, value);
         }
-        let request = request.extension(BodyTime(Duration::from_millis(100))).body(body).unwrap();
+        let mut request = request.extension(BodyTime(Duration::from_millis(100))).body(body).unwrap();
+        if let Some(certificate) = &self.certificate {
+            request.extensions_mut().insert(certificate.clone());
+        }
+        if let Some(door) = &self.door {
+            request.extensions_mut().insert(door.clone());
+        }
+        if let Some(peer) = self.peer {
+            request.extensions_mut().insert(Peer(peer));
+        }
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let body = body.collect().await.unwrap().to_bytes().to_vec();
@@ -351,8 +524,18 @@ fn template(path: &str) -> String {
     paths.keys().find(|template| is(template)).cloned().unwrap_or_else(|| path.to_owned())
 }
 
-fn cluster(folder: &std::path::Path, name: &str, begin: Time) -> ClusterSettings {
+/// A cluster with a CA of its own.
+pub fn cluster(folder: &Path, name: &str, begin: Time) -> ClusterSettings {
     let (certificate, key) = throw_away::make(&format!("{name} CA"), begin.before(86_400)).unwrap();
+    cluster_with(folder, name, &certificate, &key)
+}
+
+/// A cluster for which this one signs.
+pub fn cluster_of(folder: &Path, name: &str, ca: &Company) -> ClusterSettings {
+    cluster_with(folder, name, &ca.certificate(), &ca.key())
+}
+
+fn cluster_with(folder: &Path, name: &str, certificate: &str, key: &str) -> ClusterSettings {
     let write = |file: String, text: &str| {
         use std::os::unix::fs::OpenOptionsExt as _;
         let path = folder.join(file);
@@ -364,15 +547,16 @@ fn cluster(folder: &std::path::Path, name: &str, begin: Time) -> ClusterSettings
     ClusterSettings {
         name: ShortName::parse(name).unwrap(),
         server: format!("https://{name}.example:6443"),
-        server_ca: write(format!("{name}-server.crt"), &certificate),
-        client_ca: write(format!("{name}.crt"), &certificate),
-        client_ca_key: write(format!("{name}.key"), &key),
+        server_ca: write(format!("{name}-server.crt"), certificate),
+        client_ca: write(format!("{name}.crt"), certificate),
+        client_ca_key: write(format!("{name}.key"), key),
         client_ca_key_password_file: None,
         namespace: None,
         default_ttl: Lifetime::from_seconds(8 * 3_600),
         max_ttl: Lifetime::from_seconds(24 * 3_600),
         reserved: vec!["oidc:".to_owned()],
         node_identities: false,
+        max_renew: Lifetime::from_seconds(24 * 3_600),
         trust_group: None,
     }
 }

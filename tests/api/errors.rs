@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
+use std::num::NonZeroU32;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,22 +13,24 @@ use std::time::{Duration, Instant};
 use axum::body::Body;
 use axum::http::Method;
 use bytes::Bytes;
+use countersign::app::{FailureLimits, RateLimits};
 use countersign::http::CODES;
 use hyper::body::Frame;
 
-use crate::app::{Answer, Client, NOON, POLICIES, TestApp, operator};
+use crate::app::{Answer, Client, Limits, NOON, POLICIES, TestApp, operator};
 use crate::csr::{Key, csr};
 use crate::database::{hold_write_lock, sqlite};
 use crate::hostile::{CN, EXTENSIONS, IA5, O, PASSWORD, Parts, UTF8};
+use crate::routes::renew;
 
 /// What is answered before there is an application, under a load that no test should make, or by one
 /// engine only, and the test that sees it.
 const ELSEWHERE: [(&str, &str); 4] = [
     (
         "too_many_connections",
-        "src/http/server.rs::one_connection_too_many_is_told_so_while_all_are_being_answered",
+        "src/http/server/tests.rs::one_connection_too_many_is_told_so_while_all_are_being_answered",
     ),
-    ("header_fields_too_large", "src/http/server.rs::headers_are_bounded_in_number_and_size"),
+    ("header_fields_too_large", "src/http/server/tests.rs::headers_are_bounded_in_number_and_size"),
     ("signing_busy", "src/app/signers.rs::more_work_than_may_wait_is_refused_and_what_waits_is_done"),
     ("clock_off", "tests/api/routes/sign.rs::a_clock_that_is_not_the_databases_signs_nothing"),
 ];
@@ -50,6 +53,8 @@ async fn every_code_is_what_some_request_gets() {
     let mut seen = Seen::default();
     forms(&mut seen).await;
     callers(&mut seen).await;
+    limits(&mut seen).await;
+    tokens(&mut seen).await;
     bodies(&mut seen).await;
     subjects(&mut seen).await;
     names(&mut seen).await;
@@ -93,8 +98,7 @@ async fn forms(seen: &mut Seen) {
     seen.refused("not_acceptable", html);
     let serial = "4f".repeat(16);
     seen.refused("not_found", alice.get(&format!("/v1/certificates/{serial}")).await);
-    let exports = u32::try_from(app.app.exports.available_permits()).unwrap();
-    let _held = app.app.exports.try_acquire_many(exports).unwrap();
+    let _held = ["token:x", "token:y"].map(|caller| app.app.exports.take(caller).unwrap());
     seen.refused("exports_busy", auditor.get("/v1/certificates?format=csv").await);
 }
 
@@ -105,8 +109,50 @@ async fn callers(seen: &mut Seen) {
     seen.refused("role_missing", alice.get("/v1/audit").await);
     let carol = "?cluster=prod&on_behalf_of=carol";
     seen.refused("on_behalf_of_not_allowed", alice.sign(carol, csr("/CN=alice")).await);
+    let (portal, token) = (app.portal().await, [("on-behalf-of-token", "x")]);
+    let path = "/v1/sign?cluster=prod";
+    let unproven = portal.send(Method::POST, path, &token, csr("/CN=alice").into()).await;
+    seen.refused("proof_not_accepted", unproven);
     seen.refused("policy_denied", alice.sign("?cluster=prod", csr("/CN=bob")).await);
     seen.refused("too_many_refusals", alice.sign("?cluster=prod", csr("/CN=bob")).await);
+    let app = TestApp::with_policies(renew::POLICIES).await;
+    let alice = app.alice().await;
+    let issued = alice.sign("?cluster=prod", csr("/CN=alice")).await.expect(201);
+    let issued = issued["certificate"].as_str().unwrap();
+    seen.refused("certificate_required", renew::renew(&alice, "/CN=alice").await);
+    seen.refused("several_credentials", alice.showing(issued).get("/v1/whoami").await);
+    let holder = app.nobody().showing(issued);
+    seen.refused("renewal_only", holder.get("/v1/whoami").await);
+    let elsewhere = holder.clone().with_header("sec-fetch-site", "cross-site");
+    seen.refused("cross_site", renew::renew(&elsewhere, "/CN=alice").await);
+    app.apply(&format!("{}{}", renew::POLICIES, renew::HOLDS)).await;
+    seen.refused("not_renewable", renew::renew(&holder, "/CN=alice").await);
+}
+
+async fn limits(seen: &mut Seen) {
+    let one = NonZeroU32::MIN;
+    let rates = RateLimits { reads: one, ..RateLimits::default() };
+    let failures = FailureLimits { per_minute: Some(one), ..Limits::default().failures };
+    let app = TestApp::limited(Limits { rates, failures, ..Limits::default() }).await;
+    let alice = app.alice().await;
+    alice.get("/v1/whoami").await.expect(200);
+    seen.refused("rate_limited", alice.get("/v1/whoami").await);
+    let wrong = app.with_authorization("Bearer x").from("203.0.113.7".parse().unwrap());
+    wrong.get("/v1/whoami").await.expect(401);
+    seen.refused("too_many_failed_authentications", wrong.get("/v1/whoami").await);
+}
+
+async fn tokens(seen: &mut Seen) {
+    let app = TestApp::new().await;
+    let admin = app.owned("admin", "token:x", &["admin"], false).await;
+    app.owned("other", "token:x", &["admin"], false).await;
+    let create =
+        async |body: &str| admin.send(Method::POST, "/v1/tokens", &[], body.as_bytes().to_vec()).await;
+    seen.refused("token_not_allowed", create(r#"{"name": "robot", "roles": ["auditor"]}"#).await);
+    seen.refused("token_exists", create(r#"{"name": "other", "roles": ["admin"]}"#).await);
+    app.revoke("other").await;
+    let rotate = admin.send(Method::POST, "/v1/tokens/other/rotate", &[], Vec::new()).await;
+    seen.refused("token_revoked", rotate);
 }
 
 async fn bodies(seen: &mut Seen) {

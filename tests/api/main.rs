@@ -11,11 +11,16 @@
 
 mod access;
 mod app;
+mod callers;
 mod check;
+mod company;
 mod csr;
 mod database;
+mod door;
 mod errors;
 mod hostile;
+mod issuer;
+mod limits;
 mod metrics;
 #[path = "../support/openapi.rs"]
 mod openapi;

@@ -16,8 +16,11 @@ fn exposed() -> BTreeSet<String> {
     metrics.issued("prod");
     metrics.refused("policy_denied");
     metrics.refusal_not_recorded();
+    metrics.limited(true, true);
+    metrics.authentication_failed("wrong");
     metrics.writer_queue(1);
     metrics.pending_requests(1);
+    metrics.reloaded("tls", false);
     let rendered = metrics.render();
     let samples = rendered.lines().filter(|line| !line.starts_with('#'));
     samples.map(|line| line.split(['{', ' ']).next().unwrap().to_owned()).collect()

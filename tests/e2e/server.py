@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import threading
 import time
@@ -53,7 +54,9 @@ class Server:
         self.database = folder / "countersign.db"
         self.log = folder / "serve.log"
         self.port, self.metrics_port = free_port(), free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"{'https' if 'tls' in settings else 'http'}://127.0.0.1:{self.port}"
+        self.trust: tuple = ()
+        """What curl is told of whom to trust."""
         self.process: subprocess.Popen | None = None
         self.command: tuple = (BINARY,)
         """The program, after what it is started by."""
@@ -61,7 +64,15 @@ class Server:
         """What its environment has beside the plain one."""
         self.configuration = folder / "countersign.toml"
         folder.mkdir(parents=True, exist_ok=True)
-        self.configuration.write_text(self._toml(settings))
+        self.settings = settings
+        self.configure()
+
+    def configure(self, *clusters: Cluster) -> None:
+        """Writes the configuration, with other clusters where some are given."""
+        self.clusters = clusters or self.clusters
+        beside = self.configuration.with_suffix(".new")
+        beside.write_text(self._toml(self.settings))
+        beside.rename(self.configuration)
 
     # The command line.
 
@@ -134,11 +145,11 @@ class Server:
 
     def sign(self, header: Path, csr: bytes, *options, **parameters) -> Answer:
         """`POST /v1/sign` by curl, with these query parameters."""
-        options = ("-H", f"@{header}", "--data-binary", "@-", *options)
+        options = (*self.trust, "-H", f"@{header}", "--data-binary", "@-", *options)
         return curl(*options, self.address("/v1/sign", **parameters), body=csr)
 
     def get(self, header: Path, path: str, *options, **parameters) -> Answer:
-        return curl("-H", f"@{header}", *options, self.address(path, **parameters))
+        return curl(*self.trust, "-H", f"@{header}", *options, self.address(path, **parameters))
 
     def lifetime_seconds(self, certificate: x509.Certificate) -> int:
         """From the decision, as the ledger has it, to notAfter."""
@@ -189,11 +200,13 @@ def run(command: list, cwd: Path, variables: dict[str, str]) -> subprocess.Compl
 def wait_until_ready(url: str, process: subprocess.Popen, log: Path, path: str = "/readyz") -> None:
     """Returns once this path answers 200."""
     end = time.monotonic() + START_SECONDS
+    # Whom to trust is what other tests are about.
+    context = ssl._create_unverified_context() if url.startswith("https:") else None
     while time.monotonic() < end:
         if process.poll() is not None:
             break
         try:
-            if urllib.request.urlopen(f"{url}{path}", timeout=2).status == 200:
+            if urllib.request.urlopen(f"{url}{path}", timeout=2, context=context).status == 200:
                 return
         except OSError:
             time.sleep(0.03)
@@ -223,7 +236,9 @@ def _pairs(table: dict) -> str:
 def _value(value) -> str:
     if isinstance(value, dict):
         return f"{{ {', '.join(f'{key} = {_value(inner)}' for key, inner in value.items())} }}"
-    # A JSON string, number, boolean or list of strings is a TOML one too.
+    if isinstance(value, list):
+        return f"[{', '.join(map(_value, value))}]"
+    # A JSON string, number or boolean is a TOML one too.
     return json.dumps(value)
 
 

@@ -3,19 +3,24 @@
 import base64
 import re
 import subprocess
+import time
 import urllib.request
 from pathlib import Path
 
 import authorities
+import issuer as issuers
 import ledger
 import pytest
 import requests_by_openssl as requests
+import service_certificates
 from conftest import ALICE
 from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from curl import Answer, curl
 from postgres import DATABASE
 from raw import talk
 from server import Cluster
+from service_certificates import Leaf, replace
 
 CHALLENGE = "canary-challenge-password-7c1f"
 ALTERNATIVE_NAME = "canary-extension-9b2e.example"
@@ -24,6 +29,25 @@ BASIC = base64.b64encode(b"canary-user:canary-basic-password").decode()
 QUERY = "canary-in-the-query-41d0"
 IDEMPOTENCY = "canary-idempotency-key-5d0c"
 FORMS = ("table", "json", "csv", "ndjson")
+CLAIM = "canary-claim-that-nobody-asked-for-3f6a"
+PROXY_SECRET = "canaryProxySecret" * 3
+GUESSED_PROXY_SECRET = "canaryGuessOfTheProxySecret" * 2
+
+CSR = ("--data-binary", "@-")
+ROWS_OF_CALLERS = (
+    {
+        "name": "own", "effect": "allow", "clusters": ["prod"], "callers": ["oidc:corp:*"],
+        "users": ["{caller}"], "groups": ["{caller.groups}"],
+    },
+    {
+        "name": "portal", "effect": "allow", "clusters": ["prod"], "callers": ["token:portal"], "on_behalf_of": ["*"],
+        "users": ["{on_behalf_of}"], "groups": ["{on_behalf_of.groups}"], "proof": True,
+    },
+    {
+        "name": "renewals", "effect": "allow", "renew": True, "clusters": ["prod"], "callers": ["cert:prod:*"],
+        "users": ["{caller}"], "groups": ["*"],
+    },
+)  # fmt: skip
 
 WISHES = f"""
 [req]
@@ -49,7 +73,7 @@ class Watched:
         self.answers = 0
 
     def ask(self, *arguments, **options) -> Answer:
-        answer = curl("-i", *arguments, **options)
+        answer = curl("-i", *self.server.trust, *arguments, **options)
         self.answers += 1
         self.out[f"answer {self.answers}: {arguments[-1]}"] = answer.body + str(answer.headers).encode()
         return answer
@@ -181,12 +205,13 @@ def drive(watched: Watched, csr: bytes, key: Path, lost: Path) -> None:
 
 def run_commands(watched: Watched) -> None:
     """Those that work, and those that are given what they must not show."""
-    by_api = ("audit", "certificates", "--server", watched.server.url, "--token-file")
+    trust = ("--ca-file", *watched.server.trust[1:]) if watched.server.trust else ()
+    by_api = ("audit", "certificates", "--server", watched.server.url, *trust, "--token-file")
     secret = watched.server.clusters[0].authority.key
     for arguments in (
         ("token", "list"), ("policy", "list"), ("key", "list"), ("key", "block", "ab" * 32, "--reason", "x"),
         ("config", "check"), ("healthcheck",), ("version",), ("check",), ("check", "--json"), ("migrate", "--check"),
-        ("audit", "stats"), (*by_api, watched.server.auditor),
+        ("identity", "list"), ("request", "list", "--all"), ("audit", "stats"), (*by_api, watched.server.auditor),
         *(("audit", what, "-o", form) for what in ("certificates", "refusals", "events") for form in FORMS),
         ("audit", "trace", "--kube-audit", secret, "-o", "ndjson"),
     ):  # fmt: skip
@@ -208,6 +233,182 @@ def break_and_fail(watched: Watched, csr: bytes) -> None:
     assert watched.ask("-H", f"@{server.auditor}", server.address("/v1/certificates")).status == 500
 
 
+class Callers:
+    """One of every way to authenticate, what it shows, and what was shown in its place."""
+
+    def __init__(self, folder: Path):
+        self.issuer = issuers.Issuer(folder / "issuer", authorities.kubeadm(folder / "issuer-ca", "/CN=issuer"))
+        self.company = service_certificates.Issuer(folder / "company")
+        self.leaf = self.company.service(folder)
+        self.runner = self.company.client("runner")
+        self.proxy_secret = folder / "proxy-secret"
+        replace(self.proxy_secret, PROXY_SECRET.encode(), 0o600)
+        good = [self.issuer.token(name, canary=f"{CLAIM}-{name}") for name in ("alice", "carol")]
+        stranger = ("one", ec.generate_private_key(ec.SECP256R1()))
+        bad = [
+            self.issuer.token("mallory", key=stranger, canary=f"{CLAIM}-forged"),
+            self.issuer.token("late", exp=1_000_000_000, iat=999_999_000, canary=f"{CLAIM}-expired"),
+            self.issuer.token("alice", sub="id-of-another", canary=f"{CLAIM}-taken"),
+            self.issuer.token("alice", aud="somebody-else", canary=f"{CLAIM}-audience"),
+        ]
+        self.alice, self.carol, self.bad = *good, bad
+        self.portal: list[Path] = []
+        """The header files of a token that was rotated: the old secret and the new one."""
+        self.renewed: list[Leaf] = []
+
+    def settings(self) -> dict:
+        edge = {"name": "edge", "addresses": ["127.0.0.1"], "secret_header": "X-Proxy-Secret"}
+        auth = {
+            "oidc": [self.issuer.settings(proves_persons=True)],
+            "mtls": [{"name": "ci", "ca": str(self.company.root)}],
+            "proxy": [edge | {"secret_file": str(self.proxy_secret)}],
+        }
+        callers = ["oidc:corp:*", "proxy:ci:*", "proxy:edge:*"]
+        tls = {"certificate": str(self.leaf.certificate), "key": str(self.leaf.key)}
+        return {"auth": auth, "roles": [{"role": "requester", "callers": callers}], "tls": tls}
+
+    def secrets(self) -> dict[str, bytes]:
+        """A JWT's claims are on record where that is said; the token itself, and what else it claims, nowhere."""
+        jwts = {f"JWT {number}": token for number, token in enumerate([self.alice, self.carol, *self.bad])}
+        parts = {f"{what}, part {n}": part.encode() for what, token in jwts.items() for n, part in enumerate(token.split("."))}
+        signatures = {f"{what}, signature": decoded(token.split(".")[2]) for what, token in jwts.items()}
+        keys = {"service's key": self.leaf.key, "runner's key": self.runner.key}
+        keys |= {f"key {n} of a renewal": leaf.key for n, leaf in enumerate(self.renewed)}
+        return {
+            **{what: part for what, part in parts.items() if not what.endswith("part 0")},
+            **signatures,
+            "claim": CLAIM.encode(),
+            "secret of the proxy": PROXY_SECRET.encode(),
+            "guessed secret of the proxy": GUESSED_PROXY_SECRET.encode(),
+            **{f"secret {number} of a token that was rotated": token(path) for number, path in enumerate(self.portal)},
+            **{what: private_octets(key) for what, key in keys.items()},
+            **{f"{what} in PEM": key.read_bytes().splitlines()[1] for what, key in keys.items()},
+        }
+
+
+@pytest.fixture
+def callers(tmp_path):
+    callers = Callers(tmp_path / "callers")
+    yield callers
+    callers.issuer.down()
+
+
+def test_no_credential_of_any_kind_of_caller_comes_out_anywhere(make_server, callers, folder):
+    server = make_server(rows=ROWS_OF_CALLERS, start=False, log="trace", **callers.settings())
+    server.trust = ("--cacert", callers.company.root)
+    watched = Watched(server.start())
+    drive_callers(watched, callers, folder)
+    run_commands(watched)
+    assert watched.run("backup", folder / "callers.db") == 0
+    watched.out["backup"] = (folder / "callers.db").read_bytes()
+    watched.out["metrics"] = urllib.request.urlopen(f"http://127.0.0.1:{server.metrics_port}/metrics").read()
+    watched.out["database, running"] = ledger.bytes_on_disk(server.database)
+    with ledger.every_insert_fails(server.database, "certificates"):
+        csr = requests.request(requests.key(folder, "p-256", "failing"), "/CN=alice/O=dev")
+        assert watched.ask(*bearer(callers.alice), *CSR, server.address("/v1/sign"), body=csr).status == 503
+    watched.out["database as text"] = dumped(server.database)
+    assert b"id-of-carol" in watched.out["database as text"], "it holds what it should"
+    assert server.stop() == 0
+    watched.out["database, stopped"] = ledger.bytes_on_disk(server.database)
+    assert_no_credential(watched, callers)
+
+
+def test_no_credential_of_any_kind_of_caller_is_in_a_dump_of_postgresql(make_replicas, postgres_server, callers, folder):
+    (server,) = make_replicas(1, rows=ROWS_OF_CALLERS, log="trace", **callers.settings())
+    server.trust = ("--cacert", callers.company.root)
+    watched = Watched(server)
+    drive_callers(watched, callers, folder)
+    dump = subprocess.run(["pg_dump", "--dbname", postgres_server.url(DATABASE)], check=True, capture_output=True).stdout
+    assert b"id-of-carol" in dump, "it holds what it should"
+    watched.out["dump"] = dump
+    assert server.stop() == 0
+    assert_no_credential(watched, callers)
+
+
+def drive_callers(watched: Watched, callers: Callers, folder: Path) -> None:
+    """Everybody asks with what is good and with what is bad."""
+    server = watched.server
+    whoami, sign = server.address("/v1/whoami"), server.address("/v1/sign")
+    csr = requests.request(requests.key(folder, "p-256", "asking"), "/CN=alice/O=dev")
+    assert watched.ask(*bearer(callers.alice), *CSR, sign, body=csr).status == 201
+    assert watched.ask(*bearer(callers.alice), *CSR, server.address("/v1/sign", ttl="x"), body=csr).status == 400
+    for token in callers.bad:
+        assert watched.ask(*bearer(token), whoami).status == 401
+        assert watched.ask(*bearer(token), *CSR, sign, body=csr).status == 401
+    for path in (f"/v1/certificates/{callers.carol}", f"/v1/whoami?token={callers.carol}"):
+        assert watched.ask(*bearer(callers.alice), server.url + path).status >= 400
+    on_behalf_of(watched, callers, folder)
+    assert watched.ask(*callers.runner.curl, whoami).status == 200
+    assert watched.ask(*callers.runner.curl, *bearer(callers.alice), whoami).status == 400
+    for secret, status in ((PROXY_SECRET, 200), (GUESSED_PROXY_SECRET, 401)):
+        headers = ("-H", f"X-Proxy-Secret: {secret}", "-H", "X-Forwarded-User: olga", "-H", "X-Forwarded-Groups: dev")
+        assert watched.ask(*headers, whoami).status == status
+    twice = ("-H", f"X-Proxy-Secret: {PROXY_SECRET}", "-H", "X-Forwarded-User: olga", "-H", "X-Forwarded-User: root")
+    assert watched.ask(*twice, whoami).status == 401
+    renewal(watched, callers, folder)
+    for path in ("/v1/certificates", "/v1/refusals", "/v1/audit", "/v1/identities", "/v1/tokens", "/v1/requests", "/readyz"):
+        for header in (server.auditor, server.admin):
+            watched.ask("-H", f"@{header}", server.url + path)
+
+
+def on_behalf_of(watched: Watched, callers: Callers, folder: Path) -> None:
+    """A portal with a token that is rotated, beside tokens of persons that hold and that do not."""
+    server = watched.server
+    old = server.token("portal", "requester", options=("--on-behalf-of",))
+    new = folder / "rotated.header"
+    secret = server.cli("token", "rotate", "portal", "--grace", "1h").stdout.strip()
+    replace(new, f"Authorization: Bearer {secret}\n".encode(), 0o600)
+    callers.portal = [old, new]
+    csr = requests.request(requests.key(folder, "p-256", "carol"), "/CN=carol/O=dev")
+    for header in callers.portal:
+        proven = ("-H", f"@{header}", "-H", f"On-Behalf-Of-Token: {callers.carol}", *CSR)
+        answer = watched.ask(*proven, server.address("/v1/sign", on_behalf_of="carol"), body=csr)
+        assert answer.status == 201
+        assert watched.ask(*proven, server.address("/v1/sign", on_behalf_of="dave"), body=csr).status == 403
+        assert watched.ask(*proven, server.address("/v1/sign", dry_run="true"), body=csr).status == 200
+        for token in callers.bad:
+            person = ("-H", f"@{header}", "-H", f"On-Behalf-Of-Token: {token}", *CSR)
+            assert watched.ask(*person, server.address("/v1/sign"), body=csr).status == 403
+    # A portal that sends both tokens in the wrong place.
+    assert watched.ask(*bearer(callers.carol), "-H", f"On-Behalf-Of-Token: {token_text(new)}", *CSR,
+                       server.address("/v1/sign"), body=csr).status == 403  # fmt: skip
+    server.cli("token", "rotate", "portal", "--grace", "0s")
+    time.sleep(1)  # Reading follows within half a second.
+    for header in callers.portal:
+        assert watched.ask("-H", f"@{header}", server.address("/v1/whoami")).status == 401
+
+
+def renewal(watched: Watched, callers: Callers, folder: Path) -> None:
+    """A certificate and its key that renew, that open nothing else, and whose key is then blocked."""
+    server = watched.server
+    key = requests.key(folder, "p-256", "renewing")
+    csr = requests.request(key, "/CN=alice/O=dev")
+    certificate = folder / "renewing.crt"
+    pem = curl(*server.trust, *bearer(callers.alice), *CSR, server.address("/v1/sign", format="pem"), body=csr).issued()
+    replace(certificate, pem.body)
+    shown = Leaf(certificate, key)
+    callers.renewed.append(shown)
+    assert watched.ask(*shown.curl, *CSR, server.address("/v1/renew"), body=csr).status == 201
+    more = requests.request(key, "/CN=alice/O=dev/O=ops")
+    assert watched.ask(*shown.curl, *CSR, server.address("/v1/renew"), body=more).status == 403
+    assert watched.ask(*shown.curl, server.address("/v1/whoami")).status == 403
+    assert watched.ask(*shown.curl, *bearer(callers.alice), server.address("/v1/whoami")).status == 400
+    (row, *_) = server.items(server.auditor, "/v1/certificates", caller="cert:prod:alice")
+    assert watched.run("key", "block", row["spki_sha256"], "--reason", "x") == 0
+    assert watched.ask(*shown.curl, *CSR, server.address("/v1/renew"), body=csr).status == 401
+
+
+def assert_no_credential(watched: Watched, callers: Callers) -> None:
+    watched.out["log"] = watched.server.log.read_bytes()
+    assert b'"level":"DEBUG"' in watched.out["log"], "it is not at its most talkative"
+    for what, secret in callers.secrets().items():
+        absent(what, secret, watched.out)
+
+
+def bearer(text: str) -> tuple:
+    return ("-H", f"Authorization: Bearer {text}")
+
+
 def dumped(database: Path) -> bytes:
     """All of it as text."""
     return subprocess.run(["sqlite3", database, ".dump"], check=True, capture_output=True).stdout
@@ -216,6 +417,15 @@ def dumped(database: Path) -> bytes:
 def token(header: Path) -> bytes:
     """The secret part; the id before it may be shown."""
     return header.read_text().split("_")[-1].strip().encode()
+
+
+def token_text(header: Path) -> str:
+    return header.read_text().split()[-1]
+
+
+def decoded(part: str) -> bytes:
+    """Of a JWT."""
+    return base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
 
 
 def private_octets(key: Path) -> bytes:

@@ -339,6 +339,28 @@ def test_a_file_is_explained_without_a_database_and_without_a_ca(make_server):
     assert without.returncode == 1 and "no such file" in without.stderr
 
 
+def test_what_credentials_would_show_is_supposed_on_the_command_line(make_server):
+    rows = (
+        allow(
+            "proven", callers=["oidc:corp:portal"], users=["{on_behalf_of}"], groups=["{on_behalf_of.groups}"],
+            on_behalf_of=["*"], proof=True,
+        ),
+        allow("mail", callers=["oidc:corp:*"], users=["{caller.claim.email}"]),
+    )  # fmt: skip
+    server = make_server(rows=rows)
+    portal = ("policy", "explain", "--caller", "oidc:corp:portal", "--cluster", "prod", "--on-behalf-of", "carol")
+    carol = (*portal, "--user", "carol")
+    assert "proven*" in server.cli(*carol, "--group", "dev", "--proof-group", "dev", "--proof-group", "ops").stdout
+    assert "proven*" in server.cli(*carol, "--proof").stdout
+    for asked in (carol, (*carol, "--proof", "--group", "dev")):
+        assert server.cli(*asked, check=False).returncode == 3
+    mail = ("policy", "explain", "--caller", "oidc:corp:7", "--cluster", "prod", "--user", "a@corp.example")
+    assert "mail*" in server.cli(*mail, "--caller-claim", "email=a@corp.example").stdout
+    assert server.cli(*mail, "--caller-claim", "email=b@corp.example", check=False).returncode == 3
+    for wrong in (("--proof",), ("--proof-group", "dev"), ("--caller-claim", "email")):
+        assert server.cli(*mail, *wrong, check=False).returncode == 2
+
+
 def test_a_requester_evaluates_for_itself_only(make_server):
     server = make_server(rows=(allow("people", groups=["dev"]),))
     url = server.address("/v1/policies/evaluate")
@@ -346,4 +368,6 @@ def test_a_requester_evaluates_for_itself_only(make_server):
     told = curl("-H", f"@{server.alice}", *body, url)
     assert told.status == 200 and told.json()["outcome"] == "allowed"
     body = ("--data-binary", json.dumps({"caller": "token:bob", "user": "bob"}))
+    curl("-H", f"@{server.alice}", *body, url).problem(403, "role_missing")
+    body = ("--data-binary", json.dumps({"user": "alice", "on_behalf_of": "carol", "proof": {"groups": ["dev"]}}))
     curl("-H", f"@{server.alice}", *body, url).problem(403, "role_missing")

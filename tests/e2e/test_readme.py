@@ -86,3 +86,7 @@ def test_the_sample_policy_is_the_one_in_force(session):
 def test_a_stolen_laptops_certificates_are_found(session):
     first = session[0]["find"].splitlines()[0].split("\t")
     assert re.fullmatch("[0-9a-f]{32}", first[0]) and first[1] == "alice" and first[3].startswith("X509SHA256=")
+
+
+def test_the_caller_of_a_stolen_laptop_is_denied(session):
+    assert "stolen-laptop" in session[0]["deny"]

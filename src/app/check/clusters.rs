@@ -38,6 +38,10 @@ fn check(cluster: &Cluster, now: Time, report: &mut Report<'_>) -> Option<(Known
         let text = "the client CA is also the server CA: whoever holds its key can also be the API server";
         report.warning(&about, text);
     }
+    if cluster.anchor().is_none() {
+        let text = "the TLS library does not read its CA's certificate: nothing of it is renewed";
+        report.warning(&about, text);
+    }
     let (from, until) = (authority.not_before(), authority.not_after());
     if now > until {
         report.wrong(&about, format!("its CA ended at {until}: nothing is signed for it; name a new one"));

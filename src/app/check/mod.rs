@@ -1,4 +1,4 @@
-//! The check that trusts nothing: the CA files, the database, and every record against the
+//! The check that trusts nothing: the CA files, what the configuration names of callers, the database, and every record against the
 //! certificate that is stored with it. Works beside a running server, on everything that was
 //! recorded when it began, in bounded memory.
 
@@ -10,11 +10,15 @@ mod ledger;
 mod members;
 mod refusals;
 mod requests;
+mod tls;
+mod ways;
 
 use serde::Serialize;
 
 pub use clusters::clusters;
 pub use ledger::ledger;
+pub use tls::tls;
+pub use ways::ways;
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

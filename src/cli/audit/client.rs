@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use serde_json::Value;
 
 use crate::ca::secret_file;
+use crate::cli::https;
 
 /// A service that sends nothing for so long is given up.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -61,7 +61,7 @@ impl Client {
             port,
             base: if base.is_empty() { String::new() } else { format!("/{base}") },
             token: token(token_file)?,
-            tls: tls.then(|| configuration(ca_file)).transpose()?,
+            tls: tls.then(|| https::trusting(ca_file)).transpose()?,
         })
     }
 
@@ -162,22 +162,6 @@ fn token(file: &Path) -> Result<String> {
         bail!("{} holds no token", file.display());
     }
     Ok(token.to_owned())
-}
-
-fn configuration(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>> {
-    let mut roots = RootCertStore::empty();
-    match ca_file {
-        None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
-        Some(file) => {
-            let certificates = CertificateDer::pem_file_iter(file);
-            for certificate in certificates.with_context(|| file.display().to_string())? {
-                roots.add(certificate.with_context(|| file.display().to_string())?)?;
-            }
-        }
-    }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-    Ok(Arc::new(builder.with_root_certificates(roots).with_no_client_auth()))
 }
 
 /// What came back.

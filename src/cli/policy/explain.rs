@@ -9,12 +9,13 @@ use serde_json::json;
 use super::{compile, compiled, read_file};
 use crate::app::cluster;
 use crate::app::evaluate::{EvaluateCommand, Evaluation, Supposed, named_caller, used_up};
+use crate::caller::Claims;
 use crate::cli::audit::table::Table;
 use crate::cli::{RefusedByPolicy, open_existing};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::policy::explain::{ClaimExplained, Considered, Field};
-use crate::policy::{Audience, Clusters, Effect, Moment, PolicySet};
+use crate::policy::{Audience, Clusters, Effect, Moment, PolicySet, SupposedProof};
 use crate::store::Store;
 use crate::time::Lifetime;
 
@@ -30,6 +31,9 @@ pub(in crate::cli) struct Explain {
     /// A group that the caller's credential shows, as group:corp:admins; may be given again
     #[arg(long, value_name = "GROUP")]
     caller_group: Vec<String>,
+    /// What it claims, as email=alice@corp.example; may be given again, for a claim with several values too
+    #[arg(long, value_name = "NAME=VALUE", value_parser = claim)]
+    caller_claim: Vec<(String, String)>,
     /// The user name of the certificate
     #[arg(long, value_name = "NAME")]
     user: String,
@@ -45,6 +49,12 @@ pub(in crate::cli) struct Explain {
     /// The person that a portal names
     #[arg(long, value_name = "NAME")]
     on_behalf_of: Option<String>,
+    /// That this person's own token comes with it
+    #[arg(long, requires = "on_behalf_of")]
+    proof: bool,
+    /// A group that this token shows; means --proof, and may be given again
+    #[arg(long, value_name = "GROUP", requires = "on_behalf_of")]
+    proof_group: Vec<String>,
     /// The kind of key
     #[arg(long, value_name = "KIND", default_value = "p-256")]
     key: String,
@@ -92,21 +102,33 @@ impl Explain {
     }
 
     fn supposed(&self, rules: &Clusters) -> Result<Supposed> {
-        let caller = named_caller(&self.caller, &self.caller_group)?;
-        Ok(Supposed::read(&self.command(), caller, rules)?)
+        let command = self.command();
+        let caller = named_caller(&self.caller, &command)?;
+        Ok(Supposed::read(&command, caller, rules)?)
     }
 
     fn command(&self) -> EvaluateCommand {
         EvaluateCommand {
             caller: Some(self.caller.clone()),
             caller_groups: self.caller_group.clone(),
+            caller_claims: self.claims(),
             user: self.user.clone(),
             groups: self.group.clone(),
             cluster: self.cluster.clone(),
             ttl: self.ttl,
             on_behalf_of: self.on_behalf_of.clone(),
+            proof: (self.proof || !self.proof_group.is_empty())
+                .then(|| SupposedProof { groups: self.proof_group.clone() }),
             key: Some(self.key.clone()),
         }
+    }
+
+    fn claims(&self) -> Claims {
+        let mut claims = Claims::new();
+        for (name, value) in &self.caller_claim {
+            claims.entry(name.clone()).or_default().push(value.clone());
+        }
+        claims
     }
 }
 
@@ -177,6 +199,12 @@ fn line(claim: &ClaimExplained, row: &Considered) -> serde_json::Value {
     json!({
         "policy": format!("{}{decides}", row.policy), "effect": effect, "matches": matches, "max_ttl": row.max_ttl,
     })
+}
+
+fn claim(text: &str) -> Result<(String, String), String> {
+    let named = text.split_once('=').filter(|(name, _)| !name.is_empty());
+    let (name, value) = named.ok_or("write NAME=VALUE, as email=alice@corp.example")?;
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 fn lifetime(text: &str) -> Result<Lifetime, String> {

@@ -15,6 +15,8 @@ use super::shell;
 pub(super) struct Alice {
     folder: PathBuf,
     pub url: String,
+    /// Whom curl is to trust for that URL; none where it is not TLS.
+    authority: Option<PathBuf>,
 }
 
 /// The part of an answer that she reads.
@@ -35,8 +37,8 @@ struct Problem {
 }
 
 impl Alice {
-    pub(super) fn new(folder: &Path, url: &str) -> Self {
-        Self { folder: folder.to_owned(), url: url.to_owned() }
+    pub(super) fn new(folder: &Path, url: &str, authority: Option<PathBuf>) -> Self {
+        Self { folder: folder.to_owned(), url: url.to_owned(), authority }
     }
 
     /// Makes a key and a CSR, sends the CSR, and lays the kubeconfig beside the key.
@@ -69,6 +71,9 @@ impl Alice {
     fn send(&self, csr: &Path) -> Result<Signed> {
         let mut post = Command::new("curl");
         post.args(["-q", "-sS", "--noproxy", "*", "--max-time", "20", "-H", "Accept: application/json"]);
+        if let Some(authority) = &self.authority {
+            post.arg("--cacert").arg(authority);
+        }
         post.arg("-H").arg(at(&self.folder.join("alice.header")));
         post.arg("--data-binary").arg(at(csr)).arg(format!("{}/v1/sign", self.url));
         let answer = run("curl", &mut post)?;
@@ -78,7 +83,9 @@ impl Alice {
 
 impl Signed {
     /// What she got, and lines that can be pasted as they are.
-    pub(super) fn report(&self, folder: &Path, url: &str) -> String {
+    pub(super) fn report(&self, folder: &Path, url: &str, authority: Option<&Path>) -> String {
+        let curl =
+            authority.map_or("curl -sS".to_owned(), |file| format!("curl -sS --cacert {}", shell(file)));
         let groups = self.groups.join(", ");
         let file = |name: &str| shell(&folder.join(name));
         let header = |name: &str| shell(Path::new(&format!("@{}", folder.join(name).display())));
@@ -86,16 +93,16 @@ impl Signed {
             "Signed for {user}, and recorded.\n\n  user     {user}\n  groups   {groups}\n  serial   {serial}\n  \
              expires  {not_after}\n  files    {key}\n           {kubeconfig}\n\n\
              The same by hand:\n  \
-             openssl req -new -key {key} -subj /CN=alice/O=dev | curl -sS --fail-with-body -H {alice} \
+             openssl req -new -key {key} -subj /CN=alice/O=dev | {curl} --fail-with-body -H {alice} \
              --data-binary @- '{url}/v1/sign?ttl=1h'\n\n\
              A refusal that says why:\n  \
-             openssl req -new -key {key} -subj /CN=alice/O=dev/O=admins | curl -sS -H {alice} \
+             openssl req -new -key {key} -subj /CN=alice/O=dev/O=admins | {curl} -H {alice} \
              --data-binary @- {url}/v1/sign\n\n\
              What an auditor sees:\n  \
-             curl -sS -H {auditor} '{url}/v1/certificates?user=alice'\n  \
-             curl -sS -H {auditor} {url}/v1/refusals\n\n\
+             {curl} -H {auditor} '{url}/v1/certificates?user=alice'\n  \
+             {curl} -H {auditor} {url}/v1/refusals\n\n\
              The policy, as its administrator reads it:\n  \
-             curl -sS -H {admin} {url}/v1/policies\n",
+             {curl} -H {admin} {url}/v1/policies\n",
             user = self.user,
             serial = self.serial,
             not_after = self.not_after,

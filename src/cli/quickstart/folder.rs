@@ -47,6 +47,17 @@ policies:
     groups: ["admins"]
 "#;
 
+/// How a quickstart is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Transport {
+    /// HTTP, on loopback only.
+    PlainOnLoopback,
+    /// HTTP, on any address.
+    PlainAnywhere,
+    /// HTTPS, with a certificate of a throw-away authority.
+    Tls,
+}
+
 /// A complete folder.
 pub(super) struct Folder {
     pub path: PathBuf,
@@ -62,22 +73,34 @@ impl Folder {
     pub(super) async fn prepare(
         path: &Path,
         listen: Option<SocketAddr>,
-        insecure_http: bool,
+        transport: Transport,
     ) -> Result<Self> {
         let settings = path.join("countersign.toml");
         if !settings.exists() {
-            make(path, listen, insecure_http).await.with_context(|| path.display().to_string())?;
+            make(path, listen, transport).await.with_context(|| path.display().to_string())?;
         }
         let mut config = Config::read(&settings)?;
+        if transport == Transport::Tls && config.tls.is_none() {
+            bail!("{} was made without --tls: choose another --dir, or remove it", path.display());
+        }
         if let Some(listen) = listen {
-            if !listen.ip().is_loopback() && !insecure_http {
-                bail!("--listen {listen}: plain HTTP is for loopback only, unless --insecure-http");
-            }
+            let transport = if config.tls.is_some() { Transport::Tls } else { transport };
+            check_address(listen, transport)?;
             config.listen = listen;
         }
         let folder = Self { path: path.to_owned(), config };
         folder.fill().await?;
         Ok(folder)
+    }
+
+    /// The configuration file.
+    pub(super) fn settings(&self) -> PathBuf {
+        self.path.join("countersign.toml")
+    }
+
+    /// Whom a client must trust; none without TLS.
+    pub(super) fn tls_authority(&self) -> Option<PathBuf> {
+        self.config.tls.is_some().then(|| self.path.join("tls-ca.crt"))
     }
 
     /// Whether another process serves this folder.
@@ -130,11 +153,16 @@ impl Folder {
     }
 }
 
-async fn make(path: &Path, listen: Option<SocketAddr>, insecure_http: bool) -> Result<()> {
-    let listen = listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8080)));
-    if !listen.ip().is_loopback() && !insecure_http {
-        bail!("--listen {listen}: plain HTTP is for loopback only, unless --insecure-http");
+fn check_address(listen: SocketAddr, transport: Transport) -> Result<()> {
+    if !listen.ip().is_loopback() && transport == Transport::PlainOnLoopback {
+        bail!("--listen {listen}: plain HTTP is for loopback only, unless --tls or --insecure-http");
     }
+    Ok(())
+}
+
+async fn make(path: &Path, listen: Option<SocketAddr>, transport: Transport) -> Result<()> {
+    let listen = listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8080)));
+    check_address(listen, transport)?;
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
     for name in ["ca.crt", "ca.key", "countersign.db"] {
         if path.join(name).exists() {
@@ -145,7 +173,10 @@ async fn make(path: &Path, listen: Option<SocketAddr>, insecure_http: bool) -> R
     write_new(&path.join("ca.key"), 0o600, &key)?;
     write_new(&path.join("ca.crt"), 0o644, &certificate)?;
     write_new(&path.join("policies.yaml"), 0o644, POLICIES)?;
-    let text = settings(listen, insecure_http);
+    if transport == Transport::Tls {
+        make_service_certificate(path, listen)?;
+    }
+    let text = settings(listen, transport);
     let config = Config::parse(&text, None, path).map_err(anyhow::Error::msg)?;
     let (clusters, _) = cluster::load_all(config.clusters)?;
     let store = Store::open(&config.store).await?;
@@ -157,15 +188,31 @@ async fn make(path: &Path, listen: Option<SocketAddr>, insecure_http: bool) -> R
     write_new(&path.join("countersign.toml"), 0o644, &text)
 }
 
-fn settings(listen: SocketAddr, insecure_http: bool) -> String {
-    let insecure = if insecure_http { "insecure_http = true   # a TLS proxy stands in front\n" } else { "" };
+/// For this machine, by its address too, so that curl finds it without a name.
+fn make_service_certificate(path: &Path, listen: SocketAddr) -> Result<()> {
+    let mut names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).to_vec();
+    if !listen.ip().is_unspecified() && !listen.ip().is_loopback() {
+        names.push(listen.ip().to_string());
+    }
+    let made = throw_away::service(names, Clock::System.now())?;
+    write_new(&path.join("tls.key"), 0o600, &made.key)?;
+    write_new(&path.join("tls.crt"), 0o644, &made.certificate)?;
+    write_new(&path.join("tls-ca.crt"), 0o644, &made.authority)
+}
+
+fn settings(listen: SocketAddr, transport: Transport) -> String {
+    let (top, tls) = match transport {
+        Transport::PlainOnLoopback => ("", ""),
+        Transport::PlainAnywhere => ("insecure_http = true   # a TLS proxy stands in front\n", ""),
+        Transport::Tls => ("", "[tls]\ncertificate = \"tls.crt\"\nkey = \"tls.key\"\n\n"),
+    };
     format!(
         r#"# A throw-away CA for trying Countersign out. docs/configuration.md explains every key.
 listen = "{listen}"
-{insecure}database = "sqlite:countersign.db"
+{top}database = "sqlite:countersign.db"
 log_format = "text"
 
-[[clusters]]
+{tls}[[clusters]]
 name = "quickstart"
 server = "https://127.0.0.1:6443"
 server_ca = "ca.crt"

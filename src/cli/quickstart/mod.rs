@@ -14,7 +14,7 @@ use crate::telemetry;
 
 use super::serve::{self, Listeners};
 use alice::Alice;
-use folder::Folder;
+use folder::{Folder, Transport};
 
 /// How long the service may take to answer for the first time.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -30,6 +30,9 @@ pub(super) struct Quickstart {
     /// Allow plain HTTP off loopback, for a TLS proxy or a container's network
     #[arg(long)]
     insecure_http: bool,
+    /// Serve over TLS, with a certificate of a throw-away authority of its own
+    #[arg(long, conflicts_with = "insecure_http")]
+    tls: bool,
     /// Stop once alice has her certificate
     #[arg(long)]
     once: bool,
@@ -37,21 +40,21 @@ pub(super) struct Quickstart {
 
 impl Quickstart {
     pub(super) async fn run(self) -> Result<()> {
-        let folder = Folder::prepare(&self.dir, self.listen, self.insecure_http).await?;
+        let folder = Folder::prepare(&self.dir, self.listen, self.transport()).await?;
         if self.once && folder.is_served().await? {
             println!("This folder is being served; its tokens are good for at least an hour.");
             return Ok(());
         }
         let _logging = telemetry::init(folder.config.log_format, "error")?;
         let listeners = Listeners::bind(&folder.config).await?;
-        let url = url(listeners.api.local_addr()?);
+        let url = url(listeners.api.local_addr()?, folder.config.tls.is_some());
         let shutdown = CancellationToken::new();
         serve::stop_on_signal(&shutdown)?;
-        let config = folder.config.clone();
+        let (config, settings) = (folder.config.clone(), folder.settings());
         let stop = shutdown.clone();
-        let service = tokio::spawn(async move { serve::launch(&config, listeners, stop).await });
+        let service = tokio::spawn(async move { serve::launch(&config, &settings, listeners, stop).await });
         let signed = tokio::task::spawn_blocking({
-            let alice = Alice::new(&folder.path, &url);
+            let alice = Alice::new(&folder.path, &url, folder.tls_authority());
             move || answers(&alice.url).and_then(|()| alice.sign())
         });
         let signed = match signed.await? {
@@ -62,11 +65,11 @@ impl Quickstart {
                 return Err(error);
             }
         };
-        print!("{}", signed.report(&folder.path, &url));
+        print!("{}", signed.report(&folder.path, &url, folder.tls_authority().as_deref()));
         if self.once {
             println!(
                 "\nStart the service again:\n  countersign --config {} serve",
-                shell(&folder.path.join("countersign.toml"))
+                shell(&folder.settings())
             );
             shutdown.cancel();
         } else {
@@ -74,20 +77,29 @@ impl Quickstart {
         }
         service.await?
     }
+
+    fn transport(&self) -> Transport {
+        match (self.tls, self.insecure_http) {
+            (true, _) => Transport::Tls,
+            (false, true) => Transport::PlainAnywhere,
+            (false, false) => Transport::PlainOnLoopback,
+        }
+    }
 }
 
 /// Where a client on this machine reaches a service that listens on `address`.
-fn url(address: SocketAddr) -> String {
+fn url(address: SocketAddr, tls: bool) -> String {
+    let scheme = if tls { "https" } else { "http" };
     if address.ip().is_unspecified() {
-        return format!("http://127.0.0.1:{}", address.port());
+        return format!("{scheme}://127.0.0.1:{}", address.port());
     }
-    format!("http://{address}")
+    format!("{scheme}://{address}")
 }
 
 /// Waits until the service takes connections.
 fn answers(url: &str) -> Result<()> {
     let address: SocketAddr =
-        url.trim_start_matches("http://").parse().context("the service's own address")?;
+        url.split("://").last().unwrap_or_default().parse().context("the service's own address")?;
     let started = std::time::Instant::now();
     while started.elapsed() < PATIENCE {
         if std::net::TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok() {

@@ -6,12 +6,14 @@
 //! never cut for another.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use tokio::sync::Notify;
+
+use crate::app::failures::network;
 
 /// Waits for its client.
 const WAITING: u8 = 0;
@@ -101,10 +103,7 @@ impl Connections {
     /// What counts as one address: of IPv6, the 64 bits that one network has to itself.
     fn network(&self, address: IpAddr) -> Option<IpAddr> {
         let counts = self.most_of_one.is_some() && (self.loopback_counts || !address.is_loopback());
-        counts.then(|| match address {
-            IpAddr::V4(_) => address,
-            IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
-        })
+        counts.then(|| network(address))
     }
 
     fn now(&self) -> u64 {

@@ -127,6 +127,23 @@ pub(in crate::store) async fn insert_certificates(
     Ok(())
 }
 
+/// Notes of each of `issued` that renews another what it says of its chain.
+pub(in crate::store) async fn insert_renewals<'i>(
+    connection: &mut AnyConnection,
+    issued: impl Iterator<Item = (i64, &'i Issuance)>,
+) -> Result<(), StoreError> {
+    let renewals: Vec<_> =
+        issued.filter_map(|(number, issuance)| Some((number, issuance.renews.as_ref()?))).collect();
+    for chunk in chunks(&renewals) {
+        let mut insert = Statement::new("INSERT INTO renewals (number, renewed_from, first_issued) VALUES ");
+        insert.tuples(chunk.iter().map(|(number, renews)| {
+            [(*number).into(), renews.serial.octets().into(), renews.first_issued.into()]
+        }));
+        insert.execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
 /// Notes the user of each key that had none before.
 pub(in crate::store) async fn insert_key_owners(
     connection: &mut AnyConnection,

@@ -143,7 +143,9 @@ async fn changes(connection: &mut AnyConnection) -> Result<Revisions, StoreError
         let (kind, times) = (cells.integer("kind")?, cells.integer("times")?);
         let counts = match EventKind::ALL.into_iter().find(|known| kind_number(*known) == kind) {
             Some(EventKind::PolicyReplaced) => &mut changes.policy,
-            Some(EventKind::TokenCreated | EventKind::TokenRevoked) => &mut changes.tokens,
+            Some(EventKind::TokenCreated | EventKind::TokenRevoked | EventKind::TokenRotated) => {
+                &mut changes.tokens
+            }
             Some(EventKind::KeyBlocked | EventKind::KeyUnblocked) => &mut changes.blocked_keys,
             _ => continue,
         };

@@ -8,12 +8,12 @@ use sqlx::AnyConnection;
 use super::{HeldId, HeldRequest, HeldState, reading};
 use crate::audit::{Origin, RequestId};
 use crate::store::cells::Cells;
-use crate::store::certificates::Issuance;
+use crate::store::certificates::{Collects, Issuance};
 use crate::store::change::append_event;
 use crate::store::snapshot::Revisions;
 use crate::store::state::State;
 use crate::store::statement::{Statement, chunks};
-use crate::store::{Store, StoreError};
+use crate::store::{Own, Store, StoreError};
 use crate::time::Time;
 
 /// Who does what nobody asked for.
@@ -43,20 +43,21 @@ impl<'o> Closing<'o> {
 }
 
 impl Store {
-    /// Takes an open request back, with the event `request.withdrawn`. `None` if this caller has no
-    /// such request; else how it stood before.
+    /// Takes an open request back, with the event `request.withdrawn`. `None` if there is no such
+    /// request among `own`; else how it stood before.
     ///
     /// # Errors
     /// `Stale` unless the token revision is `seen_tokens`; `Unavailable`, `Corrupt`.
     pub async fn withdraw_request(
         &self,
         id: HeldId,
+        own: &Own,
         seen_tokens: i64,
         now: Time,
         origin: &Origin,
     ) -> Result<Option<HeldState>, StoreError> {
-        let origin = origin.clone();
-        self.change(move |connection| Box::pin(withdraw(connection, id, seen_tokens, now, origin))).await
+        let (own, origin) = (own.clone(), origin.clone());
+        self.change(move |connection| Box::pin(withdraw(connection, id, own, seen_tokens, now, origin))).await
     }
 
     /// Voids an open request, with the event `request.voided`. False if it is not open.
@@ -162,6 +163,7 @@ pub(super) async fn close(
 async fn withdraw(
     connection: &mut AnyConnection,
     id: HeldId,
+    own: Own,
     seen_tokens: i64,
     now: Time,
     origin: Origin,
@@ -171,7 +173,7 @@ async fn withdraw(
         return Err(StoreError::Stale);
     }
     let found = reading::by_id(connection, id, now).await?;
-    let Some(request) = found.filter(|request| request.origin.caller == origin.caller) else {
+    let Some(request) = found.filter(|request| own.holds(&request.origin.caller, request.number)) else {
         return Ok(None);
     };
     if request.state.is_open() {
@@ -212,8 +214,15 @@ async fn void(
 /// The approved requests that a batch of issuances collects, read under the lock.
 #[derive(Debug, Default)]
 pub(in crate::store) struct Collectable {
-    /// By id: the caller, and when it lapses.
-    approved: HashMap<[u8; 16], (String, Time)>,
+    /// By id.
+    approved: HashMap<[u8; 16], Collecting>,
+}
+
+#[derive(Debug)]
+struct Collecting {
+    number: i64,
+    caller: String,
+    lapses_at: Time,
 }
 
 impl Collectable {
@@ -221,7 +230,8 @@ impl Collectable {
         connection: &mut AnyConnection,
         issuances: &[&Issuance],
     ) -> Result<Self, StoreError> {
-        let ids: Vec<HeldId> = issuances.iter().filter_map(|issuance| issuance.collects).collect();
+        let ids: Vec<HeldId> =
+            issuances.iter().filter_map(|issuance| Some(issuance.collects.as_ref()?.id)).collect();
         let mut found = Self::default();
         for chunk in chunks(&ids) {
             let mut select = Statement::new(
@@ -231,8 +241,9 @@ impl Collectable {
             select.list(chunk.iter().map(|id| (&id.0).into())).push(")");
             for row in select.all(&mut *connection).await? {
                 let cells = Cells::new(&row, "requests", "number");
-                let entry = (cells.text("caller")?, cells.time("lapses_at")?);
-                found.approved.insert(cells.octets("id")?, entry);
+                let (number, lapses_at) = (cells.integer("number")?, cells.time("lapses_at")?);
+                let approved = Collecting { number, caller: cells.text("caller")?, lapses_at };
+                found.approved.insert(cells.octets("id")?, approved);
             }
         }
         Ok(found)
@@ -240,15 +251,15 @@ impl Collectable {
 
     /// Whether `issuance` collects what cannot be collected: not approved, another's, or over.
     pub(in crate::store) fn refuses(&self, issuance: &Issuance) -> bool {
-        let Some(id) = issuance.collects else { return false };
-        self.approved
-            .get(&id.0)
-            .is_none_or(|(caller, lapses_at)| *caller != issuance.origin.caller || *lapses_at <= issuance.at)
+        let Some(Collects { id, own }) = &issuance.collects else { return false };
+        self.approved.get(&id.0).is_none_or(|approved| {
+            !own.holds(&approved.caller, approved.number) || approved.lapses_at <= issuance.at
+        })
     }
 
     /// A request is collected once, also within a batch.
     pub(in crate::store) fn take(&mut self, issuance: &Issuance) {
-        if let Some(id) = issuance.collects {
+        if let Some(Collects { id, .. }) = &issuance.collects {
             self.approved.remove(&id.0);
         }
     }
@@ -262,7 +273,7 @@ pub(in crate::store) async fn collect(
     number: i64,
     issuance: &Issuance,
 ) -> Result<(), StoreError> {
-    let Some(id) = issuance.collects else { return Ok(()) };
+    let Some(id) = issuance.collects.as_ref().map(|collects| collects.id) else { return Ok(()) };
     let mut select = Statement::new("SELECT number FROM requests WHERE id = ");
     select.bind(&id.0);
     let row = select.optional(&mut *connection).await?;

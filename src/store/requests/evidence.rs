@@ -4,12 +4,13 @@ use std::collections::{BTreeSet, HashMap};
 
 use sqlx::AnyConnection;
 
+use super::people::People;
 use super::{HeldId, HeldRequest, RecordedApproval, reading};
 use crate::policy::{Approval, Approver, Evidence, Person, PolicyRow, ReviewRow, Version};
 use crate::store::cells::Cells;
 use crate::store::statement::{Statement, chunks};
 use crate::store::tokens::{self, TokenRecord};
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, identities};
 use crate::time::Time;
 
 /// The role of a token that approves.
@@ -41,11 +42,15 @@ pub(super) async fn load(
 }
 
 /// What tells who somebody is, and who wrote which row.
+#[derive(Default)]
 pub(super) struct Documents {
     /// By id.
     tokens: HashMap<String, TokenRecord>,
     /// By name, the newest first.
     versions: HashMap<String, Vec<Version>>,
+    /// Names of approvers that belong to a subject, with the numbers since when.
+    bound: HashMap<String, i64>,
+    people: People,
 }
 
 impl Documents {
@@ -54,13 +59,25 @@ impl Documents {
         requests: &[HeldRequest],
     ) -> Result<Self, StoreError> {
         if requests.is_empty() {
-            return Ok(Self { tokens: HashMap::new(), versions: HashMap::new() });
+            return Ok(Self::default());
         }
         let tokens = tokens::all(connection).await?;
         let rows = requests.iter().flat_map(|request| &request.reviews);
         let names: BTreeSet<&str> = rows.map(|row| row.name.as_str()).collect();
-        let versions = versions(connection, &names, &tokens).await?;
-        Ok(Self { tokens: tokens.into_iter().map(|token| (token.id.clone(), token)).collect(), versions })
+        let written = written(connection, &names).await?;
+        let approvals = requests.iter().flat_map(|request| &request.approvals);
+        let approvers: BTreeSet<&str> =
+            approvals.clone().map(|approval| approval.approver.as_str()).collect();
+        let approvers = approvers.into_iter().filter(|approver| identities::may_be_bound(approver));
+        let bound = identities::bound(connection, approvers).await?;
+        let people = People::load(connection, callers(requests, &written, &tokens)).await?;
+        let mut versions: HashMap<String, Vec<Version>> = HashMap::new();
+        for (name, Written { from, until, row, author }) in written {
+            let author = people.person(&author, owner(&author, &tokens));
+            versions.entry(name).or_default().push(Version { from, until, row, author });
+        }
+        let tokens = tokens.into_iter().map(|token| (token.id.clone(), token)).collect();
+        Ok(Self { tokens, versions, bound, people })
     }
 
     /// Of a request that is open, only approvals whose credential holds at `now`.
@@ -70,14 +87,14 @@ impl Documents {
             versions: self.versions.get(row.name.as_str()).cloned().unwrap_or_default(),
         };
         let counted = |approval: &&RecordedApproval| !request.state.is_open() || self.holds(approval, now);
-        let parties = [&request.origin.caller, &request.owner].map(|caller| Person::behind(caller));
+        let asking = self.people.person(&request.origin.caller, Some(&request.owner));
         let named =
             std::iter::once(&request.user).chain(&request.on_behalf_of).map(|name| Person::named(name));
         Evidence::recorded(
             request.reviews.iter().map(review).collect(),
             request.lifetime,
-            parties.into_iter().chain(named).fold(Person::default(), Person::or),
-            request.approvals.iter().filter(counted).filter_map(approval).collect(),
+            named.fold(asking, Person::or),
+            request.approvals.iter().filter(counted).filter_map(|approval| self.approval(approval)).collect(),
         )
     }
 
@@ -89,9 +106,13 @@ impl Documents {
         })
     }
 
-    /// On the command line there is no credential but the account.
+    /// On the command line there is no credential but the account, and one of an issuer ends soon: its
+    /// name must still be the same subject's.
     fn holds(&self, approval: &RecordedApproval, now: Time) -> bool {
-        let Some(id) = &approval.token_id else { return true };
+        let Some(id) = &approval.token_id else {
+            let bound = || self.bound.get(&approval.approver).is_some_and(|since| *since < approval.number);
+            return !identities::may_be_bound(&approval.approver) || bound();
+        };
         self.tokens.get(id).is_some_and(|token| {
             token.revoked_at.is_none()
                 && token.expires_at > now
@@ -99,16 +120,30 @@ impl Documents {
                 && token.roles.iter().any(|role| role == ROLE)
         })
     }
+
+    fn approval(&self, recorded: &RecordedApproval) -> Option<Approval> {
+        let approver = Approver::parse(&recorded.approver, &recorded.groups)?;
+        let person = self.people.person(&recorded.approver, recorded.owner.as_deref());
+        Some(Approval { approver, person })
+    }
 }
 
-fn approval(recorded: &RecordedApproval) -> Option<Approval> {
-    let approver = Approver::parse(&recorded.approver, &recorded.groups)?;
-    Some(Approval { approver, person: person(&recorded.approver, recorded.owner.as_deref()) })
-}
-
-/// The one behind a caller and the owner of its credential.
-pub(super) fn person(caller: &str, owner: Option<&str>) -> Person {
-    owner.map(Person::behind).into_iter().fold(Person::behind(caller), Person::or)
+/// Everybody who asked, approved or wrote a row, and who answers for their credentials.
+fn callers<'r>(
+    requests: &'r [HeldRequest],
+    written: &'r [(String, Written)],
+    tokens: &'r [TokenRecord],
+) -> BTreeSet<&'r str> {
+    let mut callers = BTreeSet::new();
+    for request in requests {
+        callers.extend([request.origin.caller.as_str(), &request.owner]);
+        for approval in &request.approvals {
+            callers.extend([approval.approver.as_str()].into_iter().chain(approval.owner.as_deref()));
+        }
+    }
+    callers.extend(written.iter().map(|(_, version)| version.author.as_str()));
+    callers.extend(tokens.iter().map(|token| token.owner.as_str()));
+    callers
 }
 
 /// Adds to each request what was approved of it.
@@ -124,6 +159,7 @@ pub(super) async fn load_approvals(
         for row in select.all(&mut *connection).await? {
             let cells = Cells::new(&row, "request_approvals", "number");
             let approval = RecordedApproval {
+                number: cells.integer("number")?,
                 at: cells.time("at")?,
                 approver: cells.text("approver")?,
                 groups: cells.optional_json("caller_groups")?.unwrap_or_default(),
@@ -144,27 +180,33 @@ const APPROVALS: &str = "SELECT a.number, a.request, a.token_id, a.owner, a.comm
      n.name AS approver FROM request_approvals a LEFT JOIN events e ON e.number = a.number \
      LEFT JOIN names n ON n.id = e.caller_id WHERE a.request IN (";
 
-/// Every version of these rows, the newest first, with the one who wrote it.
-async fn versions(
+/// One version of a row, and the caller who wrote it.
+struct Written {
+    from: i64,
+    until: Option<i64>,
+    row: PolicyRow,
+    author: String,
+}
+
+/// Every version of these rows by name, the newest first.
+async fn written(
     connection: &mut AnyConnection,
     names: &BTreeSet<&str>,
-    tokens: &[TokenRecord],
-) -> Result<HashMap<String, Vec<Version>>, StoreError> {
+) -> Result<Vec<(String, Written)>, StoreError> {
     let names: Vec<&str> = names.iter().copied().collect();
-    let mut versions: HashMap<String, Vec<Version>> = HashMap::new();
+    let mut versions = Vec::new();
     for chunk in chunks(&names) {
         let mut select = Statement::new(VERSIONS);
         select.list(chunk.iter().map(|name| (*name).into())).push(") ORDER BY v.from_revision DESC");
         for row in select.all(&mut *connection).await? {
             let cells = Cells::new(&row, "policies", "name");
-            let author = cells.text("author")?;
-            let version = Version {
+            let version = Written {
                 from: cells.integer("from_revision")?,
                 until: cells.optional_integer("until_revision")?,
                 row: cells.json("body")?,
-                author: person(&author, owner(&author, tokens)),
+                author: cells.text("author")?,
             };
-            versions.entry(cells.text("name")?).or_default().push(version);
+            versions.push((cells.text("name")?, version));
         }
     }
     Ok(versions)

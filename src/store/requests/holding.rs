@@ -18,7 +18,7 @@ use crate::store::names::{Names, list_json, sha256};
 use crate::store::snapshot::Revisions;
 use crate::store::state::State;
 use crate::store::statement::Statement;
-use crate::store::{RecordError, Store, StoreError, authorities, idempotency};
+use crate::store::{Own, RecordError, Store, StoreError, authorities, idempotency};
 use crate::time::{Lifetime, Time};
 
 /// What is to be held.
@@ -36,6 +36,8 @@ pub struct RequestToHold {
     pub origin: Origin,
     /// Who answers for the caller's credential.
     pub owner: String,
+    /// Which requests are the caller's own.
+    pub own: Own,
     /// SHA-256 of the SPKI of the CA that is to sign.
     pub authority: [u8; 32],
     /// Why, in the requester's words.
@@ -46,6 +48,8 @@ pub struct RequestToHold {
     pub most_pending: u32,
     /// What the decision was made on. Compared under the lock.
     pub seen: Revisions,
+    /// Whose own token showed that the named person is behind it, where one did.
+    pub proof: Option<serde_json::Value>,
     /// Where the request had an `Idempotency-Key`.
     pub idempotency: Option<Idempotency>,
 }
@@ -141,16 +145,17 @@ async fn open_like(connection: &mut AnyConnection, wish: &RequestToHold) -> Resu
     let digest = digest(wish)?;
     select.bind(&wish.origin.caller).push(") AND wish = ").bind(&digest);
     let row = select.optional(connection).await?;
-    row.map(|row| Cells::new(&row, "requests", "number").integer("number")).transpose()
+    let number = row.map(|row| Cells::new(&row, "requests", "number").integer("number")).transpose()?;
+    Ok(number.filter(|number| wish.own.holds(&wish.origin.caller, *number)))
 }
 
 /// The second bound is that of the index.
 async fn pending_of(connection: &mut AnyConnection, wish: &RequestToHold) -> Result<i64, StoreError> {
     let mut select = Statement::new(
-        "SELECT count(*) AS pending FROM requests WHERE state = 1 AND state <= 2 AND lapses_at > ",
+        "SELECT count(*) AS pending FROM requests q WHERE q.state = 1 AND q.state <= 2 AND q.lapses_at > ",
     );
-    select.bind(wish.at).push(" AND caller_id = (SELECT id FROM names WHERE name = ");
-    select.bind(&wish.origin.caller).push(")");
+    select.bind(wish.at);
+    wish.own.push_test_of_requests(&mut select);
     let row = select.optional(connection).await?;
     row.map_or(Ok(0), |row| Cells::new(&row, "requests", "pending").integer("pending"))
 }
@@ -213,6 +218,7 @@ fn detail(wish: &RequestToHold) -> serde_json::Value {
         "user": ask.request.user().as_str(),
         "groups": ask.request.groups().iter().map(Name::as_str).collect::<Vec<_>>(),
         "on_behalf_of": ask.on_behalf_of.as_ref().map(Name::as_str),
+        "on_behalf_of_proof": wish.proof,
         "reason": wish.reason,
         "lifetime": wish.held.lifetime(),
         "spki_sha256": hex::encode(ask.request.key().spki_sha256()),
@@ -242,6 +248,7 @@ fn digest(wish: &RequestToHold) -> Result<[u8; 32], StoreError> {
         ask.ttl.map(Lifetime::seconds),
         wish.held.lifetime().seconds(),
         ask.on_behalf_of.as_ref().map(Name::as_str),
+        wish.proof,
         wish.reason,
         reviews(&wish.held)?,
     ]);

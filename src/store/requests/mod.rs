@@ -7,6 +7,7 @@
 mod closing;
 mod evidence;
 mod holding;
+mod people;
 mod reading;
 mod word;
 
@@ -155,6 +156,8 @@ pub struct HeldRequest {
     pub groups: Vec<String>,
     /// The person that a portal named.
     pub on_behalf_of: Option<String>,
+    /// Whose own token showed that this person is behind it, as the event says it.
+    pub proof: Option<serde_json::Value>,
     /// Why, in the requester's words.
     pub reason: Option<String>,
     /// As in [`crate::pki::key::KeyKind::as_str`].
@@ -199,6 +202,8 @@ pub struct Closed {
 /// An approval as it was recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordedApproval {
+    /// Of its event.
+    pub number: i64,
     /// When.
     pub at: Time,
     /// As he came in: `token:alice`, `cli:root`.

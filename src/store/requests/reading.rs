@@ -6,8 +6,9 @@ use sqlx::any::AnyRow;
 use super::evidence::{self, Documents};
 use super::{Closed, HeldId, HeldRequest, HeldState};
 use crate::store::cells::Cells;
+use crate::store::certificates::proof;
 use crate::store::statement::Statement;
-use crate::store::{Span, Store, StoreError, events};
+use crate::store::{Own, Span, Store, StoreError, events};
 use crate::time::Time;
 
 /// Which requests are wanted: those that match all that is given.
@@ -19,6 +20,8 @@ pub struct RequestFilter {
     pub open: bool,
     /// Who asked, as `token:portal`.
     pub caller: Option<String>,
+    /// Whose own they are.
+    pub own: Option<Own>,
     /// The asked user name, exactly.
     pub user: Option<String>,
     /// The cluster's name.
@@ -132,6 +135,9 @@ async fn page(
     if let Some(caller) = &filter.caller {
         select.push(" AND q.caller_id = (SELECT id FROM names WHERE name = ").bind(caller).push(")");
     }
+    if let Some(own) = &filter.own {
+        own.push_test_of_requests(&mut select);
+    }
     if let Some(cluster) = &filter.cluster {
         select.push(" AND q.cluster_id = (SELECT id FROM names WHERE name = ").bind(cluster).push(")");
     }
@@ -163,7 +169,7 @@ const COLUMNS: &str = "SELECT q.number, q.id, q.state, q.owner, q.authority, q.c
      q.user_name, q.on_behalf_of, q.reason, q.key_kind, q.spki_sha256, q.asked_ttl, q.lifetime, q.reviews, \
      q.policy_revision, q.lapses_at, q.certificate, cluster.name AS cluster, g.names AS group_names, \
      p.names AS policy_names, e.at, caller.name AS caller, e.caller_groups, e.request_id, \
-     e.client_request_id, e.address, c.at AS closed_at, closer.name AS closed_by, c.detail AS closed_detail \
+     e.client_request_id, e.address, e.detail AS event_detail, c.at AS closed_at, closer.name AS closed_by, c.detail AS closed_detail \
      FROM requests q \
      LEFT JOIN events e ON e.number = q.number \
      LEFT JOIN names caller ON caller.id = e.caller_id \
@@ -190,6 +196,7 @@ fn read(row: &AnyRow, now: Time) -> Result<HeldRequest, StoreError> {
         user: cells.text("user_name")?,
         groups: cells.json("group_names")?,
         on_behalf_of: cells.optional_text("on_behalf_of")?,
+        proof: proof(&cells)?,
         reason: cells.optional_text("reason")?,
         key_kind: cells.text("key_kind")?,
         spki_sha256: cells.octets("spki_sha256")?,

@@ -4,7 +4,8 @@ use serde_json::json;
 use sqlx::AnyConnection;
 
 use super::closing::{Closing, close, lapse_due};
-use super::evidence::{self, Documents, person};
+use super::evidence::{self, Documents};
+use super::people::People;
 use super::{HeldId, HeldRequest, HeldState, reading};
 use crate::audit::{EventKind, Origin};
 use crate::policy::{Approval, Approver, Evidence, Objection};
@@ -85,7 +86,9 @@ async fn approve(connection: &mut AnyConnection, word: Word) -> Result<Said, Sto
     }
     let owner = word.credential.as_ref().map(|(_, owner)| owner.as_str());
     let approver = word.approver.clone();
-    let approval = Approval { person: person(&approver.to_string(), owner), approver };
+    let caller = approver.to_string();
+    let people = People::load(connection, owner.into_iter().chain([caller.as_str()]).collect()).await?;
+    let approval = Approval { person: people.person(&caller, owner), approver };
     if let Some(objection) = evidence.objection(&approval) {
         return end(connection, &state, Said::Objection(Box::new(request), objection)).await;
     }

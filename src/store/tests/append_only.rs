@@ -44,10 +44,12 @@ const POSTGRES: &[(&str, &str)] = &[
     ("TRUNCATE key_owners", "first user"),
     ("TRUNCATE policies", "never deleted"),
     ("TRUNCATE policy_revisions", "never deleted"),
-    ("TRUNCATE tokens", "never deleted"),
+    ("TRUNCATE tokens CASCADE", "never deleted"),
+    ("TRUNCATE token_rotations", "never deleted"),
     ("TRUNCATE state", "never deleted"),
     ("TRUNCATE requests CASCADE", "never deleted"),
     ("TRUNCATE request_approvals", "never deleted"),
+    ("TRUNCATE identities", "never deleted"),
 ];
 
 #[tokio::test]
@@ -62,7 +64,10 @@ async fn no_statement_changes_or_deletes_what_is_recorded() {
     .unwrap();
     ledger.replace_policies(&[row], None, None, NOW, &origin("cli:root")).await.unwrap();
     ledger.create_token(&token("portal"), &origin("cli:root")).await.unwrap();
+    tokens::rotate(&ledger, "portal", rotation("next", NOW)).await;
     requests::approved(&ledger).await;
+    let subject = Subject { issuer: "https://idp.example".to_owned(), subject: "1234".to_owned() };
+    ledger.bind_identity("oidc:corp:alice", &subject, NOW, &origin("oidc:corp:alice")).await.unwrap();
     let own = if ledger.is_sqlite() { SQLITE } else { POSTGRES };
     let both = [
         ("UPDATE certificates SET user_name = 'root'", "append-only"),
@@ -99,6 +104,9 @@ async fn no_statement_changes_or_deletes_what_is_recorded() {
         ("UPDATE tokens SET roles = '[\"admin\"]'", "only be revoked"),
         ("UPDATE tokens SET expires_at = 9", "only be revoked"),
         ("DELETE FROM tokens", "never deleted"),
+        ("UPDATE token_rotations SET expires_at = 9", "never changed"),
+        ("UPDATE token_rotations SET previous_until = at", "never changed"),
+        ("DELETE FROM token_rotations", "never deleted"),
         ("UPDATE requests SET user_name = 'root'", "only its state"),
         ("UPDATE requests SET lifetime = 9", "only its state"),
         ("UPDATE requests SET reviews = '[]'", "only its state"),
@@ -109,6 +117,10 @@ async fn no_statement_changes_or_deletes_what_is_recorded() {
         ("DELETE FROM requests", "never deleted"),
         ("UPDATE request_approvals SET comment = 'x'", "never changed"),
         ("DELETE FROM request_approvals", "never deleted"),
+        ("UPDATE identities SET subject = 'x'", "only released"),
+        ("UPDATE identities SET since = 0", "only released"),
+        ("UPDATE identities SET released = NULL", "only released"),
+        ("DELETE FROM identities", "never deleted"),
         ("UPDATE state SET number = 0", "never go back"),
         ("UPDATE state SET token_revision = 0", "never go back"),
         ("DELETE FROM state", "never deleted"),

@@ -4,6 +4,7 @@
 
 mod append_only;
 mod changes;
+mod identities;
 mod limits;
 mod lost_answer;
 mod migrating;
@@ -19,12 +20,13 @@ mod rules;
 mod server;
 mod size;
 pub(super) mod statements;
+mod tokens;
 mod writing;
 
 use std::net::IpAddr;
 
 use super::policies::PolicyChange;
-use super::tokens::TokenRecord;
+use super::tokens::{Rotated, Rotation, TokenRecord};
 use super::*;
 use crate::audit::{Origin, RequestId};
 use crate::ca::Signed;
@@ -283,7 +285,9 @@ impl Sample<'_> {
             idempotency: self
                 .idempotency
                 .map(|(key, print)| Idempotency { key: key.to_owned(), fingerprint: [print; 32] }),
-            collects: self.collects,
+            renews: None,
+            collects: self.collects.map(|id| Collects { id, own: Own::always(self.caller.to_owned()) }),
+            proof: None,
         }
     }
 }
@@ -299,6 +303,19 @@ fn token(name: &str) -> TokenRecord {
         created_at: NOW,
         expires_at: NOW.after(Lifetime::MOST),
         revoked_at: None,
+        replaced: false,
+        last_used_at: None,
+    }
+}
+
+/// The secret `id`, made at `at`; it lasts for a day, and the one before for an hour.
+fn rotation(id: &str, at: Time) -> Rotation {
+    Rotation {
+        id: id.to_owned(),
+        secret_sha256: [6; 32],
+        at,
+        expires_at: at.after(Lifetime::from_seconds(86_400)),
+        previous_until: at.after(Lifetime::from_seconds(3_600)),
     }
 }
 
@@ -310,6 +327,7 @@ fn refusal() -> RefusalToRecord {
         user: Some("mallory".to_owned()),
         groups: vec!["ops".to_owned(), "ops".to_owned()],
         on_behalf_of: None,
+        proof: None,
         reason: None,
         key_kind: Some("p-256".to_owned()),
         spki_sha256: Some([9; 32]),

@@ -227,6 +227,7 @@ async fn refusals_are_paged_along_an_index_under_every_filter() {
         policy: text(),
         code: text(),
         caller: text(),
+        own: None,
         cluster: text(),
         after: Some(NOW),
         before: Some(NOW),

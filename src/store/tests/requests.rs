@@ -47,6 +47,7 @@ async fn wish(ledger: &Ledger, id: u8) -> RequestToHold {
         on_behalf_of: None,
     };
     RequestToHold {
+        own: Own::always("token:portal".to_owned()),
         id: HeldId([id; 16]),
         held: Held::for_tests(ask, HOUR, seen.policy, vec![review()]),
         csr: vec![id; 3],
@@ -58,6 +59,7 @@ async fn wish(ledger: &Ledger, id: u8) -> RequestToHold {
         lapses_at: NOW.after(HOUR),
         most_pending: 20,
         seen,
+        proof: None,
         idempotency: None,
     }
 }
@@ -120,7 +122,8 @@ pub(super) async fn everything(ledger: &Ledger) {
     ledger.request_state(id, NOW).await.unwrap();
     ledger.request_with_evidence(id, NOW).await.unwrap();
     let seen = ledger.revisions().await.unwrap().tokens;
-    ledger.withdraw_request(id, seen, NOW, &origin("token:portal")).await.unwrap();
+    let own = Own::always("token:portal".to_owned());
+    ledger.withdraw_request(id, &own, seen, NOW, &origin("token:portal")).await.unwrap();
     let id = held(ledger, 4).await;
     assert!(ledger.void_request(id, "a test", None, NOW, &origin("token:portal")).await.unwrap());
     held(ledger, 5).await;
@@ -128,7 +131,8 @@ pub(super) async fn everything(ledger: &Ledger) {
     assert_eq!(ledger.lapse_requests(NOW.after(HOUR)).await.unwrap(), 1);
     let text = || Some("x".to_owned());
     for state in [None, Some(HeldState::Lapsed), Some(HeldState::Pending)] {
-        let filter = RequestFilter { state, open: true, caller: text(), user: text(), cluster: text() };
+        let own = Some(Own::of(vec![Tenure { caller: "token:portal".to_owned(), above: 0, below: 9 }]));
+        let filter = RequestFilter { state, open: true, caller: text(), own, user: text(), cluster: text() };
         ledger.requests(&filter, everything_of(), NOW).await.unwrap();
     }
 }

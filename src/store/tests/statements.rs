@@ -87,18 +87,33 @@ async fn write(ledger: &Ledger) {
     ledger.replace_policies(&[policy("bob")], None, None, NOW, &root).await.unwrap();
     ledger.policy(&ShortName::parse("a").unwrap()).await.unwrap().unwrap();
     ledger.create_token(&token("portal"), &root).await.unwrap();
-    ledger.revoke_token(&ShortName::parse("portal").unwrap(), NOW, &root).await.unwrap();
+    let (name, rotation) = (ShortName::parse("portal").unwrap(), rotation("next", NOW));
+    let seen = ledger.revisions().await.unwrap().tokens;
+    assert_eq!(ledger.rotate_token(&name, &rotation, seen, &root).await.unwrap(), Rotated::Done);
+    ledger.record_token_uses(vec![("next".to_owned(), NOW)]).await.unwrap();
+    ledger.revoke_token(&name, NOW, &root).await.unwrap();
     ledger.block_key([1; 32], "leaked", NOW, &root).await.unwrap();
     ledger.block_key([2; 32], "leaked", NOW, &root).await.unwrap();
     ledger.unblock_key([1; 32], NOW, &root).await.unwrap();
+    for subject in ["1", "2"] {
+        let subject = Subject { issuer: "https://idp.example".to_owned(), subject: subject.to_owned() };
+        ledger.bind_identity("oidc:corp:alice", &subject, NOW, &root).await.unwrap();
+    }
+    ledger.release_identity("oidc:corp:alice", None, NOW, &root).await.unwrap().unwrap();
     ledger.bind_to_authority(CA).await.unwrap();
     ledger.accept_clock(NOW, &root).await.unwrap();
     let seen = ledger.revisions().await.unwrap();
     let allowance = allowance(ledger).await;
     let idempotency = Some(("k", 1));
-    let sample = Sample { seen, allowance, idempotency, on_behalf_of: Some("bob"), ..sample(1) };
-    ledger.record(sample.build()).await.unwrap();
+    let first = Sample { seen, allowance, idempotency, on_behalf_of: Some("bob"), ..sample(1) };
+    ledger.record(first.build()).await.unwrap();
     ledger.record_refusal(RefusalToRecord { seen, ..refusal() }).await.unwrap();
+    let renews = Some(Renews { serial: serial(1), first_issued: NOW.before(60) });
+    let renewal = Issuance { renews, ..Sample { seen, ..sample(3) }.build() };
+    let renewed = ledger.record(renewal).await.unwrap();
+    let (found, reviewed) = ledger.shown_certificate(renewed.sha256).await.unwrap().unwrap();
+    assert_eq!((found.renews, found.first_issued(), reviewed), (renews, NOW.before(60), false));
+    ledger.record_clusters_reloaded(serde_json::json!({}), NOW, &root).await.unwrap();
 }
 
 async fn allowance(ledger: &Ledger) -> Allowance {
@@ -141,6 +156,7 @@ async fn read(ledger: &Ledger) {
         group: text(),
         cluster: text(),
         caller: text(),
+        own: Some(own()),
         on_behalf_of: text(),
         serial: Some(serial(1)),
         sha256: Some([0; 32]),
@@ -168,6 +184,7 @@ async fn read(ledger: &Ledger) {
         group: text(),
         cluster: text(),
         caller: text(),
+        own: Some(own()),
         on_behalf_of: text(),
         policy: text(),
         code: text(),
@@ -200,6 +217,12 @@ async fn read(ledger: &Ledger) {
     }
 }
 
+/// Two names, each for some time.
+fn own() -> Own {
+    let tenure = |caller: &str| Tenure { caller: caller.to_owned(), above: 0, below: 9 };
+    Own::of(vec![tenure("oidc:corp:alice"), tenure("oidc:corp:al")])
+}
+
 /// What charts, the page about a user and the check read.
 async fn read_for_reports(ledger: &Ledger) {
     for by in By::ALL {
@@ -209,8 +232,11 @@ async fn read_for_reports(ledger: &Ledger) {
             ledger.count_refusals(&RefusalFilter { user, ..RefusalFilter::default() }, by).await.unwrap();
         }
     }
-    for caller in [None, Some("token:portal")] {
-        ledger.user_summary("alice", caller).await.unwrap();
+    for own in [None, Some(own()), Some(Own::of(Vec::new()))] {
+        ledger.user_summary("alice", own.as_ref()).await.unwrap();
+    }
+    for caller in [None, Some("oidc:corp:alice")] {
+        ledger.identities(caller, Span::all(Order::OldestFirst, 10)).await.unwrap();
     }
     ledger.newest_number().await.unwrap();
     let newest = Span::all(Order::NewestFirst, 10);

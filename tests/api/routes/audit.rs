@@ -70,3 +70,15 @@ async fn a_read_goes_on_where_it_cannot_be_audited() {
     app.app.write_reads().await;
     assert!(app.app.metrics.render().contains("countersign_ledger_reads_not_audited_total 2"));
 }
+
+#[tokio::test]
+async fn an_authentication_whose_event_cannot_be_written_is_counted() {
+    let app = TestApp::new().await;
+    let (alice, bob) = (app.alice().await, app.bob().await);
+    for client in [&alice, &bob, &alice] {
+        client.get("/v1/whoami").await.expect(200);
+    }
+    app.app.store.close().await;
+    app.app.write_notes().await;
+    assert!(app.app.metrics.render().contains("countersign_authentications_not_audited_total 3"));
+}

@@ -149,6 +149,69 @@ async fn a_caller_that_cannot_be_here_is_asked_about_with_its_groups() {
     assert_eq!(evaluate(&admin, &asked(json!([]))).await.expect(200)["outcome"], "refused");
 }
 
+const PROVEN: &str = r#"
+policies:
+  - { name: proven, effect: allow, clusters: [prod], callers: ["token:portal"], on_behalf_of: ["*"], users: ["{on_behalf_of}"],
+      groups: ["{on_behalf_of.groups}"], proof: true }
+  - { name: mail, effect: allow, clusters: [prod], callers: ["oidc:corp:*"], users: ["{caller.claim.email}"] }
+"#;
+
+#[tokio::test]
+async fn an_auditor_or_an_admin_supposes_what_a_persons_own_token_shows() {
+    let app = TestApp::with_policies(PROVEN).await;
+    app.portal().await;
+    let asked = |proof: Value| {
+        json!({"caller": "token:portal", "on_behalf_of": "carol", "user": "carol", "groups": ["dev"],
+            "cluster": "prod", "proof": proof})
+    };
+    for reader in [app.admin().await, app.auditor().await] {
+        let told = evaluate(&reader, &asked(json!({"groups": ["ops", "dev"]}))).await.expect(200);
+        assert_eq!((&told["outcome"], &told["on_behalf_of_proof"]), (&json!("allowed"), &json!(true)));
+        let told = evaluate(&reader, &asked(json!({}))).await.expect(200);
+        assert_eq!(of(&told, "carol")["outcome"], "allowed");
+        assert_eq!(of(&told, "dev")["rows"][0]["fails_on"], json!(["groups"]));
+        let told = evaluate(&reader, &asked(Value::Null)).await.expect(200);
+        assert_eq!((&told["outcome"], &told["on_behalf_of_proof"]), (&json!("refused"), &json!(false)));
+        assert_eq!(of(&told, "carol")["rows"][0]["fails_on"], json!(["proof"]));
+    }
+}
+
+#[tokio::test]
+async fn a_requester_supposes_no_proof_and_no_claims() {
+    let app = TestApp::with_policies(PROVEN).await;
+    let portal = app.portal().await;
+    let asked = json!({"on_behalf_of": "carol", "user": "carol", "groups": ["dev"], "cluster": "prod"});
+    assert_eq!(evaluate(&portal, &asked).await.expect(200)["on_behalf_of_proof"], false);
+    for caller in [Value::Null, json!("token:portal")] {
+        let mut proven = asked.clone();
+        proven["caller"] = caller.clone();
+        proven["proof"] = json!({"groups": ["dev"]});
+        evaluate(&portal, &proven).await.refused(403, "role_missing");
+        let mut claims = asked.clone();
+        claims["caller"] = caller;
+        claims["caller_claims"] = json!({"email": ["a"]});
+        evaluate(&portal, &claims).await.refused(400, "parameter_invalid");
+    }
+    let refusals = app.auditor().await.get("/v1/refusals?code=role_missing").await.expect(200);
+    assert_eq!(refusals["items"].as_array().unwrap().len(), 2, "supposing a proof is on record");
+}
+
+#[tokio::test]
+async fn a_caller_that_is_named_has_the_claims_that_are_supposed() {
+    let app = TestApp::with_policies(PROVEN).await;
+    let admin = app.admin().await;
+    let asked = |claims: Value| json!({"caller": "oidc:corp:7", "caller_claims": claims, "user": "a@corp", "cluster": "prod"});
+    for (claims, outcome) in [
+        (json!({"email": ["a@corp"]}), "allowed"),
+        (json!({"email": ["b@corp"], "other": ["a@corp"]}), "refused"),
+        (json!({}), "refused"),
+    ] {
+        assert_eq!(evaluate(&admin, &asked(claims)).await.expect(200)["outcome"], outcome);
+    }
+    let many: Vec<String> = (0..1_000).map(|place| format!("v{place}")).collect();
+    evaluate(&admin, &asked(json!({"email": many}))).await.refused(400, "parameter_invalid");
+}
+
 #[tokio::test]
 async fn what_a_token_lacks_is_a_warning() {
     let app = TestApp::new().await;
@@ -183,6 +246,9 @@ async fn what_cannot_be_read_is_refused_with_what_to_do() {
         ("caller", json!("alice"), "parameter_invalid"),
         ("caller_groups", json!(["dev"]), "parameter_invalid"),
         ("on_behalf_of", json!(""), "parameter_invalid"),
+        ("proof", json!({"groups": ["dev"]}), "parameter_invalid"),
+        ("proof", json!({"source": "corp"}), "json_invalid"),
+        ("caller_claims", json!({"email": "a@corp"}), "json_invalid"),
         ("key", json!("rsa-1024"), "parameter_invalid"),
         ("ttl", json!("1m"), "ttl_invalid"),
         ("cluster", json!("prd"), "cluster_unknown"),

@@ -123,9 +123,19 @@ async fn a_list_that_has_not_changed_is_304() {
 #[tokio::test]
 async fn no_more_exports_run_than_there_may() {
     let (app, _, auditor) = filled().await;
-    let all = app.app.exports.available_permits();
-    let held = app.app.exports.try_acquire_many(u32::try_from(all).unwrap()).unwrap();
+    let held = ["token:x", "token:y"].map(|caller| app.app.exports.take(caller).unwrap());
     auditor.get("/v1/certificates?format=csv").await.refused(503, "exports_busy");
     drop(held);
     assert_eq!(auditor.get("/v1/certificates?format=csv").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_caller_that_reads_an_export_slowly_keeps_no_other_out() {
+    let (app, alice, auditor) = filled().await;
+    let own = app.app.exports.take("token:auditor").unwrap();
+    auditor.get("/v1/refusals?format=ndjson").await.refused(503, "exports_busy");
+    assert_eq!(alice.get("/v1/certificates?format=csv").await.status, 200);
+    assert_eq!(auditor.get("/v1/certificates").await.status, 200, "a page is no export");
+    drop(own);
+    assert_eq!(auditor.get("/v1/refusals?format=ndjson").await.status, 200);
 }

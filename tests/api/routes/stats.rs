@@ -83,7 +83,7 @@ async fn a_user_is_told_with_what_is_live_and_what_was() {
 #[tokio::test]
 async fn several_charts_at_once_wait_for_each_other_and_not_for_exports() {
     let (app, _, auditor) = filled().await;
-    let _exports = app.app.exports.try_acquire_many(2).unwrap();
+    let _exports = ["token:x", "token:y"].map(|caller| app.app.exports.take(caller).unwrap());
     let counting = app.app.counting.try_acquire().unwrap();
     let charts = async { tokio::join!(counts(&auditor, "by=day"), counts(&auditor, "by=caller")) };
     let end_of_others = async {

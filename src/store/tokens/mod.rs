@@ -1,4 +1,12 @@
 //! API tokens: id, name, SHA-256 of the secret, roles.
+//!
+//! What a token is stands in one row that is never changed but by its revocation. Each rotation adds
+//! a row with a new secret, so how long each secret holds follows from rows that stay.
+
+mod rotation;
+mod uses;
+
+pub use rotation::{Rotated, Rotation};
 
 use serde_json::json;
 use sqlx::AnyConnection;
@@ -8,18 +16,19 @@ use super::StoreError;
 use super::cells::Cells;
 use super::change::append_event;
 use super::names::list_json;
+use super::policies::check_tokens;
 use super::state::State;
 use super::statement::Statement;
 use crate::audit::{EventKind, Origin};
 use crate::pki::name::ShortName;
 use crate::time::Time;
 
-/// An API token as the ledger has it. The secret itself is nowhere.
+/// One secret of an API token as the ledger has it, with what the token is. The secret itself is nowhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenRecord {
-    /// The public part, by which it is looked up.
+    /// The public part, by which it is looked up. Each secret has its own.
     pub id: String,
-    /// As in `token:NAME`. Never given twice.
+    /// As in `token:NAME`. Never given to another token.
     pub name: ShortName,
     /// SHA-256 of the secret part.
     pub secret_sha256: [u8; 32],
@@ -33,8 +42,13 @@ pub struct TokenRecord {
     pub created_at: Time,
     /// From this moment on it is worth nothing.
     pub expires_at: Time,
-    /// When it was revoked, if it was.
+    /// When the token was revoked, if it was.
     pub revoked_at: Option<Time>,
+    /// Whether a rotation gave the token another secret since. It then holds until `expires_at`, and
+    /// rotates no more.
+    pub replaced: bool,
+    /// When it was last used, to about a minute.
+    pub last_used_at: Option<Time>,
 }
 
 impl super::Store {
@@ -43,11 +57,24 @@ impl super::Store {
     /// # Errors
     /// `Conflict` if its name or id was ever given, `Unavailable`.
     pub async fn create_token(&self, token: &TokenRecord, origin: &Origin) -> Result<(), StoreError> {
-        let (token, origin) = (token.clone(), origin.clone());
-        self.change(move |connection| Box::pin(create(connection, token, origin))).await
+        self.create_token_if(token, None, origin).await
     }
 
-    /// Every token, revoked ones too, sorted by name.
+    /// The same, if no token was made, rotated or revoked since the revision `seen`, where one is given.
+    ///
+    /// # Errors
+    /// `Stale`, and as for [`Store::create_token`](super::Store::create_token).
+    pub async fn create_token_if(
+        &self,
+        token: &TokenRecord,
+        seen: Option<i64>,
+        origin: &Origin,
+    ) -> Result<(), StoreError> {
+        let (token, origin) = (token.clone(), origin.clone());
+        self.change(move |connection| Box::pin(create(connection, token, seen, origin))).await
+    }
+
+    /// Every secret of every token, those of revoked ones too, sorted by name and then by age.
     ///
     /// # Errors
     /// `Unavailable`, `Corrupt`.
@@ -55,8 +82,8 @@ impl super::Store {
         self.view(|connection| Box::pin(all(connection))).await
     }
 
-    /// Revokes a token, with the event `token.revoked`. `None` if there is no such token,
-    /// `Some(false)` if it was revoked before.
+    /// Revokes a token with all its secrets, with the event `token.revoked`. `None` if there is no
+    /// such token, `Some(false)` if it was revoked before.
     ///
     /// # Errors
     /// `Unavailable`.
@@ -66,33 +93,54 @@ impl super::Store {
         now: Time,
         origin: &Origin,
     ) -> Result<Option<bool>, StoreError> {
+        self.revoke_token_if(name, None, now, origin).await
+    }
+
+    /// The same, if no token was made, rotated or revoked since the revision `seen`, where one is given.
+    ///
+    /// # Errors
+    /// `Stale`, `Unavailable`.
+    pub async fn revoke_token_if(
+        &self,
+        name: &ShortName,
+        seen: Option<i64>,
+        now: Time,
+        origin: &Origin,
+    ) -> Result<Option<bool>, StoreError> {
         let (name, origin) = (name.clone(), origin.clone());
-        self.change(move |connection| Box::pin(revoke(connection, name, now, origin))).await
+        self.change(move |connection| Box::pin(revoke(connection, name, seen, now, origin))).await
     }
 }
 
-/// Every token, sorted by name.
+/// Every secret of every token, sorted by name and then by age.
 pub(super) async fn all(connection: &mut AnyConnection) -> Result<Vec<TokenRecord>, StoreError> {
     let select = Statement::new(
-        "SELECT id, name, secret_sha256, roles, on_behalf_of, owner, created_at, expires_at, revoked_at \
-         FROM tokens",
+        "SELECT t.id, t.name, t.secret_sha256, t.roles, t.on_behalf_of, t.owner, t.created_at, t.expires_at, \
+         t.revoked_at, u.at AS last_used_at FROM tokens t LEFT JOIN token_uses u ON u.id = t.id",
     );
     let mut tokens =
-        select.all(connection).await?.iter().map(read).collect::<Result<Vec<TokenRecord>, _>>()?;
+        select.all(&mut *connection).await?.iter().map(read).collect::<Result<Vec<TokenRecord>, _>>()?;
     // Sorted here: engines differ in the order of text.
     tokens.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(tokens)
+    let mut rotations = rotation::all(connection).await?;
+    let secrets = tokens.into_iter().flat_map(|first| {
+        let rotations = rotations.remove(&first.id).unwrap_or_default();
+        rotation::secrets(first, rotations)
+    });
+    Ok(secrets.collect())
 }
 
 async fn create(
     connection: &mut AnyConnection,
     token: TokenRecord,
+    seen: Option<i64>,
     origin: Origin,
 ) -> Result<(), StoreError> {
     let mut state = State::lock(connection).await?;
+    check_tokens(&state.revisions, seen)?;
     let mut given = Statement::new("SELECT name FROM tokens WHERE name = ");
     given.bind(token.name.as_str()).push(" OR id = ").bind(&token.id);
-    if given.optional(&mut *connection).await?.is_some() {
+    if given.optional(&mut *connection).await?.is_some() || rotation::is_given(connection, &token.id).await? {
         return Err(StoreError::Conflict(format!(
             "the token name `{}` was given before, and a name is never given twice: choose another",
             token.name
@@ -137,10 +185,12 @@ async fn insert(connection: &mut AnyConnection, token: &TokenRecord) -> Result<(
 async fn revoke(
     connection: &mut AnyConnection,
     name: ShortName,
+    seen: Option<i64>,
     now: Time,
     origin: Origin,
 ) -> Result<Option<bool>, StoreError> {
     let mut state = State::lock(connection).await?;
+    check_tokens(&state.revisions, seen)?;
     let mut select = Statement::new("SELECT id, revoked_at FROM tokens WHERE name = ");
     select.bind(name.as_str());
     let Some(row) = select.optional(&mut *connection).await? else { return Ok(None) };
@@ -172,5 +222,7 @@ fn read(row: &AnyRow) -> Result<TokenRecord, StoreError> {
         created_at: cells.time("created_at")?,
         expires_at: cells.time("expires_at")?,
         revoked_at: cells.optional_time("revoked_at")?,
+        replaced: false,
+        last_used_at: cells.optional_time("last_used_at")?,
     })
 }
