@@ -128,6 +128,18 @@ pub enum View<'r> {
     Event(EventRow<'r>),
 }
 
+impl View<'_> {
+    /// What of it depends on the moment, or on who reads.
+    #[must_use]
+    pub const fn variant(&self) -> &'static str {
+        match self {
+            Self::Certificate(row) => row.status(),
+            Self::Refusal(row) if row.shows_rows() => "rows",
+            Self::Refusal(_) | Self::Event(_) => "",
+        }
+    }
+}
+
 /// Writes rows, and says at the end how many they were.
 #[derive(Debug)]
 pub struct Lines {

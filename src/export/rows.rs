@@ -136,6 +136,12 @@ impl<'a> CertificateRow<'a> {
             renewed_from: recorded.renews.map(|renews| renews.serial.to_string()),
         }
     }
+
+    /// `active` or `expired`.
+    #[must_use]
+    pub const fn status(&self) -> &'static str {
+        self.status
+    }
 }
 
 /// What the ledger says of a refusal.
@@ -193,6 +199,12 @@ impl<'a> RefusalRow<'a> {
             client_request_id: record.origin.client_request_id.as_deref(),
             address: record.origin.address.map(|address| address.to_string()),
         }
+    }
+
+    /// Whether it says which rows decided.
+    #[must_use]
+    pub const fn shows_rows(&self) -> bool {
+        self.policies.is_some()
     }
 }
 
