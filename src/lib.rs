@@ -21,7 +21,7 @@
 //! - [`ca`]: loads a client CA, and is the only place that signs and that encodes a certificate.
 //! - [`tls`]: the service's own certificate, and what clients show in the handshake.
 //! - [`audit`]: what an event is.
-//! - [`store`]: the ledger; the only place that names sqlx and the only one that makes a `Recorded`.
+//! - [`store`]: the ledger; the only place that names sqlx and rusqlite, and the only one that makes a `Recorded`.
 //! - [`replay`]: decisions of the ledger, taken again under a policy set.
 //! - [`filters`]: what a reader of the ledger asks for, read strictly.
 //! - [`export`]: rows of the ledger as JSON and CSV.

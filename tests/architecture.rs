@@ -7,9 +7,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A word of production code, and the only places (files, or folders) where it may stand.
-const KEPT_IN: [(&str, &[&str]); 9] = [
+const KEPT_IN: [(&str, &[&str]); 10] = [
     ("axum::", &["http"]),
     ("sqlx::", &["store"]),
+    ("rusqlite::", &["store/connection"]),
     ("anyhow::", &["cli", "main.rs"]),
     ("println!", &["cli", "main.rs"]),
     ("print!", &["cli", "main.rs"]),

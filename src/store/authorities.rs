@@ -2,10 +2,9 @@
 
 use std::collections::HashMap;
 
-use sqlx::AnyConnection;
-
 use super::StoreError;
 use super::cells::Cells;
+use super::connection::Connection;
 use super::names::name_id;
 use super::state::State;
 use super::statement::Statement;
@@ -54,7 +53,7 @@ impl super::Store {
 }
 
 /// The numbers of all registered CAs, by the SHA-256 of their SPKI. There are few.
-pub(super) async fn ids(connection: &mut AnyConnection) -> Result<HashMap<[u8; 32], i64>, StoreError> {
+pub(super) async fn ids(connection: &mut Connection) -> Result<HashMap<[u8; 32], i64>, StoreError> {
     let rows = Statement::new("SELECT id, spki_sha256 FROM authorities").all(connection).await?;
     rows.iter()
         .map(|row| {
@@ -71,7 +70,7 @@ pub(super) fn bound_to_another() -> StoreError {
 }
 
 async fn register(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     cluster: &str,
     spki_sha256: &[u8; 32],
     certificate: &[u8],
@@ -95,7 +94,7 @@ async fn register(
     Ok(())
 }
 
-async fn bind(connection: &mut AnyConnection, spki_sha256: [u8; 32]) -> Result<(), StoreError> {
+async fn bind(connection: &mut Connection, spki_sha256: [u8; 32]) -> Result<(), StoreError> {
     let mut state = State::lock(connection).await?;
     if state.only_authority == Some(spki_sha256) {
         return Ok(());

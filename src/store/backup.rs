@@ -9,6 +9,7 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use sqlx::{AnyConnection, Connection};
 
 use super::engine::Engine;
+use super::statement::Statement;
 use super::{StoreError, connection, integrity};
 
 impl super::Store {
@@ -30,16 +31,13 @@ impl super::Store {
                     .to_owned(),
             ));
         }
-        let mut from = self.connections().readers.acquire().await?;
         let copy = Unfinished::create(to)?;
         // SQLite takes an empty file for one that is not there, and keeps its mode.
         let path = text(&copy.path)?;
-        sqlx::query("VACUUM INTO $1")
-            .bind(path)
-            .execute(&mut *from)
-            .await
-            .map_err(|error| StoreError::Unavailable(format!("{}: {error}", to.display())))?;
-        drop(from);
+        let mut vacuum = Statement::new("VACUUM INTO ");
+        vacuum.bind(path);
+        let copied = vacuum.execute(&self.connections().readers).await;
+        copied.map_err(|error| StoreError::Unavailable(format!("{}: {error}", to.display())))?;
         check(&copy.path).await?;
         copy.finish(to)
     }

@@ -4,13 +4,11 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use serde_json::{Value, json};
-use sqlx::{Any, AnyConnection, AnyPool, Connection, Transaction};
 
 use super::StoreError;
 use super::certificates::{Issuance, PROOF};
 use super::checks::{self, Checks};
-use super::connection::{PATIENCE, is_busy, within};
-use super::engine::Engine;
+use super::connection::{Connection, PATIENCE, Pool, is_busy, within};
 use super::idempotency;
 use super::insert::{
     CertificateInsert, EventInsert, InsertError, RefusalInsert, insert_certificates, insert_events,
@@ -121,12 +119,12 @@ impl From<InsertError> for BatchError {
 /// Records all of `works` that pass their checks, in one transaction, and returns a verdict for
 /// each, in order. Every `Recorded` is durable when this returns. `names` learns what was committed.
 pub(super) async fn commit(
-    writer: &AnyPool,
+    writer: &Pool,
     names: &mut Names,
     works: &[&Work],
 ) -> Result<Vec<Verdict>, BatchError> {
     let mut connection = writer.acquire().await.map_err(|error| BatchError::Transaction(error.into()))?;
-    let patience = Engine::of(&connection).patience();
+    let patience = connection.engine().patience();
     let result = within(patience, attempt(&mut connection, names, works)).await;
     if result.is_ok() {
         names.committed();
@@ -140,28 +138,27 @@ pub(super) async fn commit(
 }
 
 async fn attempt(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     names: &mut Names,
     works: &[&Work],
 ) -> Result<Vec<Verdict>, BatchError> {
     let started = Instant::now();
-    let begin = Engine::of(connection).begin_write();
-    loop {
-        match connection.begin_with(begin).await {
-            Ok(transaction) => return fill(transaction, names, works).await,
-            Err(error) if is_busy(&error) && started.elapsed() < PATIENCE => {}
-            Err(error) => return Err(BatchError::Transaction(error.into())),
+    let begin = connection.engine().begin_write();
+    while let Err(error) = connection.begin(begin).await {
+        if !is_busy(&error) || started.elapsed() >= PATIENCE {
+            return Err(BatchError::Transaction(error.into()));
         }
     }
+    fill(connection, names, works).await
 }
 
 async fn fill(
-    mut transaction: Transaction<'_, Any>,
+    connection: &mut Connection,
     names: &mut Names,
     works: &[&Work],
 ) -> Result<Vec<Verdict>, BatchError> {
-    let mut state = State::lock(&mut transaction).await?;
-    let mut checks = Checks::load(&mut transaction, names, &state, works).await?;
+    let mut state = State::lock(connection).await?;
+    let mut checks = Checks::load(connection, names, &state, works).await?;
     let verdicts: Vec<Verdict> = works.iter().map(|work| checks.verdict(names, &mut state, work)).collect();
     let recorded: Vec<(i64, &Work)> = verdicts
         .iter()
@@ -172,23 +169,23 @@ async fn fill(
         })
         .collect();
     if recorded.is_empty() {
-        transaction.rollback().await.map_err(StoreError::from)?;
+        connection.rollback().await.map_err(StoreError::from)?;
         return Ok(verdicts);
     }
-    write(&mut transaction, names, &checks, &recorded).await?;
+    write(connection, names, &checks, &recorded).await?;
     for (number, work) in &recorded {
         if let Some(issuance) = work.issuance() {
-            requests::collect(&mut transaction, &mut state, *number, issuance).await?;
+            requests::collect(connection, &mut state, *number, issuance).await?;
         }
     }
-    state.save(&mut transaction).await?;
-    transaction.commit().await.map_err(|error| BatchError::Transaction(error.into()))?;
+    state.save(connection).await?;
+    connection.commit().await.map_err(|error| BatchError::Transaction(error.into()))?;
     Ok(verdicts)
 }
 
 /// Writes what passed: events first, since the others refer to them.
 async fn write(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     names: &mut Names,
     checks: &Checks,
     recorded: &[(i64, &Work)],
@@ -227,7 +224,7 @@ async fn write(
 }
 
 async fn store_names(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     names: &mut Names,
     certificates: &[CertificateInsert<'_>],
     refusals: &[RefusalInsert<'_>],

@@ -1,23 +1,21 @@
 //! Reads the cells of a row. One that this program did not write names itself: table, row, column.
 
-use serde::de::DeserializeOwned;
-use sqlx::any::AnyRow;
-use sqlx::{Any, Decode, Row, Type};
-
 use super::StoreError;
+use super::row::{Readable, Row};
 use crate::time::{Lifetime, Time};
+use serde::de::DeserializeOwned;
 
 /// A row under the name of its table.
 #[derive(Clone, Copy)]
 pub(super) struct Cells<'r> {
-    row: &'r AnyRow,
+    row: &'r Row,
     table: &'static str,
     /// The column that tells rows of this table apart.
     key: &'static str,
 }
 
 impl<'r> Cells<'r> {
-    pub(super) fn new(row: &'r AnyRow, table: &'static str, key: &'static str) -> Self {
+    pub(super) fn new(row: &'r Row, table: &'static str, key: &'static str) -> Self {
         Self { row, table, key }
     }
 
@@ -38,23 +36,23 @@ impl<'r> Cells<'r> {
     }
 
     pub(super) fn blob(&self, column: &'static str) -> Result<Vec<u8>, StoreError> {
-        self.cell(column)
+        Ok(self.cell::<&[u8]>(column)?.to_vec())
     }
 
     pub(super) fn optional_blob(&self, column: &'static str) -> Result<Option<Vec<u8>>, StoreError> {
-        self.cell(column)
+        Ok(self.cell::<Option<&[u8]>>(column)?.map(<[u8]>::to_vec))
     }
 
     pub(super) fn octets<const N: usize>(&self, column: &'static str) -> Result<[u8; N], StoreError> {
-        self.sized(column, &self.blob(column)?)
+        self.sized(column, self.cell(column)?)
     }
 
     pub(super) fn optional_octets<const N: usize>(
         &self,
         column: &'static str,
     ) -> Result<Option<[u8; N]>, StoreError> {
-        let blob: Option<Vec<u8>> = self.cell(column)?;
-        blob.map(|blob| self.sized(column, &blob)).transpose()
+        let blob: Option<&[u8]> = self.cell(column)?;
+        blob.map(|blob| self.sized(column, blob)).transpose()
     }
 
     pub(super) fn time(&self, column: &'static str) -> Result<Time, StoreError> {
@@ -73,15 +71,15 @@ impl<'r> Cells<'r> {
     }
 
     pub(super) fn json<T: DeserializeOwned>(&self, column: &'static str) -> Result<T, StoreError> {
-        serde_json::from_str(&self.text(column)?).map_err(|error| self.wrong(column, &error.to_string()))
+        serde_json::from_str(self.cell(column)?).map_err(|error| self.wrong(column, &error.to_string()))
     }
 
     pub(super) fn optional_json<T: DeserializeOwned>(
         &self,
         column: &'static str,
     ) -> Result<Option<T>, StoreError> {
-        self.optional_text(column)?
-            .map(|text| serde_json::from_str(&text).map_err(|error| self.wrong(column, &error.to_string())))
+        self.cell::<Option<&str>>(column)?
+            .map(|text| serde_json::from_str(text).map_err(|error| self.wrong(column, &error.to_string())))
             .transpose()
     }
 
@@ -90,7 +88,7 @@ impl<'r> Cells<'r> {
         StoreError::Corrupt(format!("{}, {} {}, {column}: {why}", self.table, self.key, self.own_key()))
     }
 
-    fn cell<T: Decode<'r, Any> + Type<Any>>(&self, column: &'static str) -> Result<T, StoreError> {
+    fn cell<T: Readable<'r>>(&self, column: &'static str) -> Result<T, StoreError> {
         self.row.try_get(column).map_err(|error| self.wrong(column, &error.to_string()))
     }
 
@@ -100,7 +98,7 @@ impl<'r> Cells<'r> {
     }
 
     fn own_key(&self) -> String {
-        let as_integer = self.row.try_get::<i64, _>(self.key).map(|number| number.to_string());
-        as_integer.or_else(|_| self.row.try_get::<String, _>(self.key)).unwrap_or_else(|_| "?".to_owned())
+        let as_integer = self.row.try_get::<i64>(self.key).map(|number| number.to_string());
+        as_integer.or_else(|_| self.row.try_get::<String>(self.key)).unwrap_or_else(|_| "?".to_owned())
     }
 }

@@ -1,10 +1,11 @@
 //! Which certificates are wanted.
 
 use super::StoreError;
+use super::connection::Connection;
 use super::lifetimes::{CLASSES, Validity};
 use super::own::Own;
 use super::search::{Lead, Search, Table, Test};
-use super::times::{Numbers, Period};
+use super::times::{Numbers, Period, numbers};
 use crate::audit::EventKind;
 use crate::pki::serial::Serial;
 use crate::time::Time;
@@ -66,29 +67,24 @@ static TABLE: Table = Table {
     ],
 };
 
-impl super::Store {
-    /// The search for `filter`, its times turned into numbers.
-    pub(super) async fn certificate_search<'f>(
-        &self,
-        filter: &'f CertificateFilter,
-    ) -> Result<Search<'f>, StoreError> {
-        let mut search = filter.search();
-        let mut periods = vec![filter.issued()];
+impl CertificateFilter {
+    /// The search, its times turned into numbers.
+    pub(super) async fn timed_search(&self, connection: &mut Connection) -> Result<Search<'_>, StoreError> {
+        let mut search = self.search();
+        let mut periods = vec![self.issued()];
         if !search.validity.is_any() {
             periods.extend((0..CLASSES).map(|class| search.validity.issued(class)));
         }
-        let mut numbers = self.numbers(EventKind::CertificateIssued, &periods).await?.into_iter();
-        search.numbers = numbers.next().unwrap_or(search.numbers);
-        search.classes = numbers.collect();
+        let mut found = numbers(connection, EventKind::CertificateIssued, &periods).await?.into_iter();
+        search.numbers = found.next().unwrap_or(search.numbers);
+        search.classes = found.collect();
         // Whatever leads, what is valid then was issued in one of these stretches.
         if let Some(all) = search.classes.iter().copied().reduce(Numbers::and) {
             search.numbers = search.numbers.within(all);
         }
         Ok(search)
     }
-}
 
-impl CertificateFilter {
     /// The search, over all numbers.
     pub(super) fn search(&self) -> Search<'_> {
         Search {

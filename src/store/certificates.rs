@@ -1,11 +1,10 @@
 //! Issued certificates.
 
-use sqlx::any::AnyRow;
-
 use super::batch::{Verdict, Work};
 use super::cells::Cells;
 use super::idempotency::{self, expires_before};
 use super::requests::{self, HeldId, HeldRequest};
+use super::row::Row;
 use super::search::{Path, Search};
 use super::snapshot::Revisions;
 use super::statement::Statement;
@@ -188,13 +187,18 @@ impl super::Store {
         filter: &CertificateFilter,
         page: impl Into<Span>,
     ) -> Result<Vec<Recorded>, StoreError> {
-        let span = page.into();
-        let search = self.certificate_search(filter).await?;
-        let path = search.path(&self.connections().readers, span).await?;
-        let rows = select(&search, path, span).all(&self.connections().readers).await?;
-        let mut rows = rows.iter().map(read).collect::<Result<Vec<_>, _>>()?;
-        span.sort(&mut rows, |row| row.number);
-        Ok(rows)
+        let (filter, span) = (filter.clone(), page.into());
+        self.read(move |connection| {
+            Box::pin(async move {
+                let search = filter.timed_search(connection).await?;
+                let path = search.path(&mut *connection, span).await?;
+                let rows = select(&search, path, span).all(connection).await?;
+                let mut rows = rows.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+                span.sort(&mut rows, |row| row.number);
+                Ok(rows)
+            })
+        })
+        .await
     }
 
     /// Every certificate with this serial: it is unique per CA only, so there can be several.
@@ -322,7 +326,7 @@ fn renews(cells: &Cells<'_>) -> Result<Option<Renews>, StoreError> {
     Ok(Some(Renews { serial, first_issued: cells.time("first_issued")? }))
 }
 
-fn read(row: &AnyRow) -> Result<Recorded, StoreError> {
+fn read(row: &Row) -> Result<Recorded, StoreError> {
     let cells = Cells::new(row, "certificates", "number");
     let serial = cells.octets::<16>("serial")?;
     let row = CertificateRow {

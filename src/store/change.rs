@@ -1,14 +1,11 @@
 //! Changes of policies, tokens and blocked keys: one transaction each, with its event.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::time::Instant;
 
 use serde_json::Value;
-use sqlx::{AnyConnection, AnyPool, Connection};
 
 use super::StoreError;
-use super::connection::{PATIENCE, is_busy, within};
+use super::connection::{self, Connection, PATIENCE, Pool, is_busy};
 use super::engine::Engine;
 use super::insert::{EventInsert, insert_events};
 use super::names::name_id;
@@ -17,7 +14,7 @@ use crate::audit::{EventKind, Origin};
 use crate::time::Time;
 
 /// The work inside a transaction, on its connection.
-pub(super) type Work<'c, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'c>>;
+pub(super) type Work<'c, T> = connection::Work<'c, T, StoreError>;
 
 impl super::Store {
     /// Runs `work` in a transaction that takes the write lock at once, and commits unless it
@@ -25,62 +22,70 @@ impl super::Store {
     pub(super) async fn change<T, F>(&self, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
-        F: for<'c> FnOnce(&'c mut AnyConnection) -> Work<'c, T> + Send + 'static,
+        F: for<'c> FnOnce(&'c mut Connection) -> Work<'c, T> + Send + 'static,
     {
-        let writer = self.connections().writer.clone();
-        finished(tokio::spawn(async move { transaction(&writer, Engine::begin_write, work).await }).await)
+        self.transaction(self.connections().writer.clone(), Engine::begin_write, work).await
     }
 
     /// Runs `work` on one unchanging view of the database, in a task of its own.
     pub(super) async fn view<T, F>(&self, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
-        F: for<'c> FnOnce(&'c mut AnyConnection) -> Work<'c, T> + Send + 'static,
+        F: for<'c> FnOnce(&'c mut Connection) -> Work<'c, T> + Send + 'static,
     {
-        let readers = self.connections().readers.clone();
-        finished(tokio::spawn(async move { transaction(&readers, Engine::begin_view, work).await }).await)
+        self.transaction(self.connections().readers.clone(), Engine::begin_view, work).await
+    }
+
+    /// Runs `work` on one connection that only reads; each statement sees what was committed until then.
+    pub(super) async fn read<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(&'c mut Connection) -> Work<'c, T> + Send + 'static,
+    {
+        self.connections().readers.with(work).await
+    }
+
+    async fn transaction<T, F>(
+        &self,
+        pool: Pool,
+        begin: fn(Engine) -> &'static str,
+        work: F,
+    ) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(&'c mut Connection) -> Work<'c, T> + Send + 'static,
+    {
+        let running =
+            async move { pool.with(move |connection| Box::pin(attempt(connection, begin, work))).await };
+        finished(tokio::spawn(running).await)
     }
 }
 
 /// A transaction that was abandoned by a database error may have left its connection in any
-/// state, so the connection is closed and the pool makes a new one.
-async fn transaction<T, F>(
-    pool: &AnyPool,
+/// state, so it is left open: the connection is closed and the pool makes a new one.
+async fn attempt<T, F>(
+    connection: &mut Connection,
     begin: fn(Engine) -> &'static str,
     work: F,
 ) -> Result<T, StoreError>
 where
-    F: for<'c> FnOnce(&'c mut AnyConnection) -> Work<'c, T> + Send,
+    F: for<'c> FnOnce(&'c mut Connection) -> Work<'c, T> + Send,
 {
-    let started = Instant::now();
-    let mut connection = pool.acquire().await?;
-    let engine = Engine::of(&connection);
-    let work = attempt(&mut connection, begin(engine), started, work);
-    let result = within(engine.patience(), work).await;
-    if matches!(result, Err(StoreError::Unavailable(_) | StoreError::Corrupt(_))) {
-        connection.close_on_drop();
+    let (started, begin) = (Instant::now(), begin(connection.engine()));
+    while let Err(error) = connection.begin(begin).await {
+        if !is_busy(&error) || started.elapsed() >= 2 * PATIENCE {
+            return Err(error.into());
+        }
     }
-    result
-}
-
-async fn attempt<T, F>(
-    connection: &mut AnyConnection,
-    begin: &'static str,
-    started: Instant,
-    work: F,
-) -> Result<T, StoreError>
-where
-    F: for<'c> FnOnce(&'c mut AnyConnection) -> Work<'c, T> + Send,
-{
-    loop {
-        match connection.begin_with(begin).await {
-            Ok(mut transaction) => {
-                let outcome = work(&mut transaction).await?;
-                transaction.commit().await?;
-                return Ok(outcome);
-            }
-            Err(error) if is_busy(&error) && started.elapsed() < 2 * PATIENCE => {}
-            Err(error) => return Err(error.into()),
+    match work(connection).await {
+        Ok(outcome) => {
+            connection.commit().await?;
+            Ok(outcome)
+        }
+        Err(error @ (StoreError::Unavailable(_) | StoreError::Corrupt(_))) => Err(error),
+        Err(error) => {
+            connection.rollback().await?;
+            Err(error)
         }
     }
 }
@@ -91,7 +96,7 @@ fn finished<T>(joined: Result<Result<T, StoreError>, tokio::task::JoinError>) ->
 
 /// Appends the event of a change and returns its number. `state` is saved by the caller.
 pub(super) async fn append_event(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     state: &mut State,
     at: Time,
     kind: EventKind,

@@ -2,11 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use sqlx::AnyConnection;
-
 use super::batch::{Verdict, Work};
 use super::cells::Cells;
 use super::certificates::Issuance;
+use super::connection::Connection;
 use super::idempotency::Taken;
 use super::limits::Since;
 use super::names::Names;
@@ -33,7 +32,7 @@ pub(super) struct Checks {
 
 impl Checks {
     pub(super) async fn load(
-        connection: &mut AnyConnection,
+        connection: &mut Connection,
         names: &mut Names,
         state: &State,
         works: &[&Work],
@@ -62,7 +61,7 @@ impl Checks {
 
     async fn load_blocked(
         &mut self,
-        connection: &mut AnyConnection,
+        connection: &mut Connection,
         keys: &[[u8; 32]],
     ) -> Result<(), StoreError> {
         let mut blocked = Statement::new("SELECT spki_sha256 FROM blocked_keys WHERE spki_sha256 IN (");
@@ -75,7 +74,7 @@ impl Checks {
 
     async fn load_owners(
         &mut self,
-        connection: &mut AnyConnection,
+        connection: &mut Connection,
         keys: &[[u8; 32]],
     ) -> Result<(), StoreError> {
         let mut owners =

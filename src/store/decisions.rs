@@ -3,10 +3,9 @@
 
 use std::collections::HashMap;
 
-use sqlx::Row as _;
-use sqlx::any::AnyRow;
-
 use super::cells::Cells;
+use super::connection::Connection;
+use super::row::Row;
 use super::statement::{Statement, repeated};
 use super::{CertificateFilter, RefusalFilter, Span, Store, StoreError};
 use crate::time::Time;
@@ -55,12 +54,19 @@ impl Store {
         filter: &CertificateFilter,
         span: Span,
     ) -> Result<Vec<Decision>, StoreError> {
-        let search = self.certificate_search(filter).await?;
-        let path = search.path(&self.connections().readers, span).await?;
-        let mut select = Statement::new(CERTIFICATES);
-        search.push_numbers(&mut select, path, span);
-        select.push(OF_CERTIFICATES);
-        self.decisions(select, span, |cells| Ok(Outcome::Issued(cells.time("not_after")?))).await
+        let filter = filter.clone();
+        self.read(move |connection| {
+            Box::pin(async move {
+                let search = filter.timed_search(connection).await?;
+                let path = search.path(&mut *connection, span).await?;
+                let mut select = Statement::new(CERTIFICATES);
+                search.push_numbers(&mut select, path, span);
+                select.push(OF_CERTIFICATES);
+                let outcome = |cells: &Cells<'_>| Ok(Outcome::Issued(cells.time("not_after")?));
+                decisions(connection, select, span, outcome).await
+            })
+        })
+        .await
     }
 
     /// A page of all refusals.
@@ -68,13 +74,19 @@ impl Store {
     /// # Errors
     /// `Unavailable`, `Corrupt`.
     pub async fn refused_decisions(&self, span: Span) -> Result<Vec<Decision>, StoreError> {
-        let filter = RefusalFilter::default();
-        let search = filter.search();
-        let path = search.path(&self.connections().readers, span).await?;
-        let mut select = Statement::new(REFUSALS);
-        search.push_numbers(&mut select, path, span);
-        select.push(OF_REFUSALS);
-        self.decisions(select, span, |cells| Ok(Outcome::Refused(cells.text("code")?))).await
+        self.read(move |connection| {
+            Box::pin(async move {
+                let filter = RefusalFilter::default();
+                let search = filter.search();
+                let path = search.path(&mut *connection, span).await?;
+                let mut select = Statement::new(REFUSALS);
+                search.push_numbers(&mut select, path, span);
+                select.push(OF_REFUSALS);
+                let outcome = |cells: &Cells<'_>| Ok(Outcome::Refused(cells.text("code")?));
+                decisions(connection, select, span, outcome).await
+            })
+        })
+        .await
     }
 
     /// The names of these numbers.
@@ -93,19 +105,6 @@ impl Store {
     pub async fn name_lists_of(&self, numbers: &[i64]) -> Result<HashMap<i64, Vec<String>>, StoreError> {
         let read = |cells: &Cells<'_>| cells.json("names");
         self.looked_up("SELECT id, names FROM name_lists WHERE id IN (", numbers, read).await
-    }
-
-    async fn decisions(
-        &self,
-        select: Statement<'_>,
-        span: Span,
-        outcome: fn(&Cells<'_>) -> Result<Outcome, StoreError>,
-    ) -> Result<Vec<Decision>, StoreError> {
-        let rows = select.all(&self.connections().readers).await?;
-        let mut decisions =
-            rows.iter().map(|row| read(row, outcome)).collect::<Result<Vec<Decision>, _>>()?;
-        span.sort(&mut decisions, |decision| decision.number);
-        Ok(decisions)
     }
 
     async fn looked_up<T>(
@@ -135,10 +134,19 @@ const REFUSALS: &str = "SELECT r.number, e.at, r.caller_id, e.caller_groups, r.c
 const OF_REFUSALS: &str = ") k CROSS JOIN refusals r LEFT JOIN events e ON e.number = r.number \
      WHERE r.number = k.number";
 
-fn read(
-    row: &AnyRow,
+async fn decisions(
+    connection: &mut Connection,
+    select: Statement<'_>,
+    span: Span,
     outcome: fn(&Cells<'_>) -> Result<Outcome, StoreError>,
-) -> Result<Decision, StoreError> {
+) -> Result<Vec<Decision>, StoreError> {
+    let rows = select.all(connection).await?;
+    let mut decisions = rows.iter().map(|row| read(row, outcome)).collect::<Result<Vec<Decision>, _>>()?;
+    span.sort(&mut decisions, |decision| decision.number);
+    Ok(decisions)
+}
+
+fn read(row: &Row, outcome: fn(&Cells<'_>) -> Result<Outcome, StoreError>) -> Result<Decision, StoreError> {
     let cells = Cells::new(row, "records", "number");
     Ok(Decision {
         number: cells.integer("number")?,

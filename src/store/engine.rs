@@ -12,7 +12,7 @@ pub(super) enum Engine {
 }
 
 impl Engine {
-    /// The one at the other end of `connection`.
+    /// The one at the other end of a connection of the driver.
     pub(super) fn of(connection: &AnyConnection) -> Self {
         if connection.backend_name() == "SQLite" { Self::Sqlite } else { Self::Postgres }
     }

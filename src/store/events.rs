@@ -1,14 +1,15 @@
 //! The audit log.
 
 use serde_json::Value;
-use sqlx::any::AnyRow;
 
 use super::cells::Cells;
 use super::certificate_filter::period;
 use super::change::append_event;
+use super::connection::Connection;
+use super::row::Row;
 use super::state::State;
 use super::statement::Statement;
-use super::times::Numbers;
+use super::times::{Numbers, numbers};
 use super::{Order, Span, StoreError};
 use crate::audit::{Event, EventKind, Origin, RequestId};
 use crate::time::Time;
@@ -36,16 +37,17 @@ impl super::Store {
         filter: &EventFilter,
         page: impl Into<Span>,
     ) -> Result<Vec<Event>, StoreError> {
-        let span = page.into();
-        let period = [period(filter.after_time, filter.before_time)];
-        let mut numbers = Vec::new();
-        for kind in RECORDS {
-            numbers.extend(self.numbers(kind, &period).await?);
-        }
-        let rows = select(filter, &numbers, span).all(&self.connections().readers).await?;
-        let mut events = rows.iter().map(read).collect::<Result<Vec<_>, _>>()?;
-        span.sort(&mut events, |event| event.number);
-        Ok(events)
+        let (filter, span) = (filter.clone(), page.into());
+        self.read(move |connection| {
+            Box::pin(async move {
+                let numbers = filter.numbers(connection).await?;
+                let rows = select(&filter, &numbers, span).all(connection).await?;
+                let mut events = rows.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+                span.sort(&mut events, |event| event.number);
+                Ok(events)
+            })
+        })
+        .await
     }
 
     /// Ascending, numbers above `after`: what a follower reads. Numbers are given in commit order,
@@ -124,6 +126,18 @@ impl super::Store {
             })
         })
         .await
+    }
+}
+
+impl EventFilter {
+    /// A stretch of numbers for each of [`RECORDS`].
+    pub(super) async fn numbers(&self, connection: &mut Connection) -> Result<Vec<Numbers>, StoreError> {
+        let period = [period(self.after_time, self.before_time)];
+        let mut found = Vec::new();
+        for kind in RECORDS {
+            found.extend(numbers(connection, kind, &period).await?);
+        }
+        Ok(found)
     }
 }
 
@@ -251,7 +265,7 @@ fn push_between(select: &mut Statement<'_>, numbers: Numbers) {
     select.push(" AND e.number > ").bind(numbers.above).push(" AND e.number < ").bind(numbers.below);
 }
 
-fn read(row: &AnyRow) -> Result<Event, StoreError> {
+fn read(row: &Row) -> Result<Event, StoreError> {
     let cells = Cells::new(row, "events", "number");
     let kind = cells.integer("kind")?;
     Ok(Event {

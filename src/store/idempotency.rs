@@ -2,11 +2,10 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use sqlx::AnyConnection;
-
 use super::StoreError;
 use super::cells::Cells;
 use super::certificates::{Idempotency, Issuance};
+use super::connection::Connection;
 use super::names::{Names, name_id};
 use super::statement::{On, Statement, chunks};
 use crate::time::Time;
@@ -56,7 +55,7 @@ pub(super) struct Taken {
 impl Taken {
     /// Looks up the keys of all `issuances` that have one.
     pub(super) async fn load(
-        connection: &mut AnyConnection,
+        connection: &mut Connection,
         issuances: &[&Issuance],
     ) -> Result<Self, StoreError> {
         let wanted: BTreeSet<(&str, &str)> =
@@ -103,7 +102,7 @@ fn caller_and_key(issuance: &Issuance) -> Option<(&str, &str)> {
 
 /// Keeps the key of a request that was held under `number`.
 pub(super) async fn keep_one(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     caller: &str,
     idempotency: &Idempotency,
     number: i64,
@@ -116,7 +115,7 @@ pub(super) async fn keep_one(
 /// Keeps the keys of those of `issued` that have one, in place of expired rows, and drops what else
 /// has expired. That no live row is there was checked before.
 pub(super) async fn store<'i>(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     names: &Names,
     issued: impl Iterator<Item = (i64, &'i Issuance)>,
 ) -> Result<(), StoreError> {
@@ -137,7 +136,7 @@ struct Keeping<'k> {
     at: Time,
 }
 
-async fn keep(connection: &mut AnyConnection, kept: &[Keeping<'_>]) -> Result<(), StoreError> {
+async fn keep(connection: &mut Connection, kept: &[Keeping<'_>]) -> Result<(), StoreError> {
     let Some(earliest) = kept.iter().map(|kept| kept.at).min() else { return Ok(()) };
     let mut delete = Statement::new("DELETE FROM idempotency_keys WHERE at <= ");
     delete.bind(expires_before(earliest));

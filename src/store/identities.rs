@@ -2,9 +2,9 @@
 
 use std::collections::{HashMap, HashSet};
 
+use crate::store::connection::Connection;
+use crate::store::row::Row;
 use serde_json::json;
-use sqlx::AnyConnection;
-use sqlx::any::AnyRow;
 
 use super::cells::Cells;
 use super::change::append_event;
@@ -148,7 +148,7 @@ impl Store {
 }
 
 /// The numbers of every binding that was released.
-pub(super) async fn released(connection: &mut AnyConnection) -> Result<HashSet<i64>, StoreError> {
+pub(super) async fn released(connection: &mut Connection) -> Result<HashSet<i64>, StoreError> {
     let select = Statement::new("SELECT number FROM identities WHERE released IS NOT NULL");
     let rows = select.all(connection).await?;
     rows.iter().map(|row| Cells::new(row, "identities", "number").integer("number")).collect()
@@ -164,7 +164,7 @@ pub(super) fn may_be_bound(caller: &str) -> bool {
 
 /// Every name that a subject has or had which ever had this one.
 pub(super) async fn names_beside(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     caller: &str,
 ) -> Result<Vec<String>, StoreError> {
     let mut select = Statement::new(
@@ -179,7 +179,7 @@ pub(super) async fn names_beside(
 
 /// Those of these names that belong to a subject, with the numbers since when.
 pub(super) async fn bound(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     callers: impl Iterator<Item = &str> + Send,
 ) -> Result<HashMap<String, i64>, StoreError> {
     let mut since = HashMap::new();
@@ -193,7 +193,7 @@ pub(super) async fn bound(
 const COLUMNS: &str = "SELECT i.number, i.issuer, i.subject, i.since, i.released, n.name AS caller, e.at \
      FROM identities i JOIN names n ON n.id = i.caller_id JOIN events e ON e.number = i.number";
 
-fn read(row: &AnyRow) -> Result<IdentityRecord, StoreError> {
+fn read(row: &Row) -> Result<IdentityRecord, StoreError> {
     let cells = Cells::new(row, "identities", "number");
     Ok(IdentityRecord {
         number: cells.integer("number")?,
@@ -206,7 +206,7 @@ fn read(row: &AnyRow) -> Result<IdentityRecord, StoreError> {
     })
 }
 
-async fn find(connection: &mut AnyConnection, caller: String, wanted: Subject) -> Result<Holder, StoreError> {
+async fn find(connection: &mut Connection, caller: String, wanted: Subject) -> Result<Holder, StoreError> {
     match last(connection, &caller).await?.filter(|last| last.released.is_none()) {
         None => Ok(Holder::Nobody),
         Some(bound) if !is_of(&bound, &wanted) => Ok(Holder::Another),
@@ -222,14 +222,14 @@ fn is_of(record: &IdentityRecord, subject: &Subject) -> bool {
 }
 
 /// The latest binding of a name, released or not.
-async fn last(connection: &mut AnyConnection, caller: &str) -> Result<Option<IdentityRecord>, StoreError> {
+async fn last(connection: &mut Connection, caller: &str) -> Result<Option<IdentityRecord>, StoreError> {
     let mut select = Statement::new(COLUMNS);
     select.push(" WHERE i.caller_id = (SELECT id FROM names WHERE name = ").bind(caller);
     select.push(") ORDER BY i.number DESC LIMIT 1");
     select.optional(connection).await?.as_ref().map(read).transpose()
 }
 
-async fn own(connection: &mut AnyConnection, subject: &Subject) -> Result<Own, StoreError> {
+async fn own(connection: &mut Connection, subject: &Subject) -> Result<Own, StoreError> {
     let mut select = Statement::new(COLUMNS);
     select.push(" WHERE i.subject = ").bind(&subject.subject);
     select.push(" AND i.issuer = ").bind(&subject.issuer).push(" ORDER BY i.number");
@@ -243,7 +243,7 @@ async fn own(connection: &mut AnyConnection, subject: &Subject) -> Result<Own, S
 }
 
 async fn bind(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     caller: String,
     subject: Subject,
     now: Time,
@@ -279,7 +279,7 @@ async fn bind(
 }
 
 async fn release(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     caller: String,
     seen_tokens: Option<i64>,
     now: Time,

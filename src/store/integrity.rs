@@ -17,13 +17,14 @@ impl super::Store {
     /// # Errors
     /// `Unavailable`, `Corrupt`.
     pub async fn integrity(&self) -> Result<Vec<String>, StoreError> {
-        let readers = &self.connections().readers;
-        let mut problems = self.shared.database.integrity(readers).await?;
-        let mut connection = readers.acquire().await?;
+        let database = &self.shared.database;
+        let mut connection = database.connect().await?;
+        let mut problems = database.integrity(&mut connection).await?;
         match self.connections().engine {
             Engine::Sqlite => compare_schema(&mut connection, &mut problems).await?,
             Engine::Postgres => find_disabled(&mut connection, &mut problems).await?,
         }
+        let _ = connection.close().await;
         Ok(problems)
     }
 }

@@ -1,11 +1,11 @@
 //! Keys that are never certified, by the SHA-256 of their SPKI.
 
 use serde_json::json;
-use sqlx::AnyConnection;
 
 use super::StoreError;
 use super::cells::Cells;
 use super::change::append_event;
+use super::connection::Connection;
 use super::names::name_id;
 use super::state::State;
 use super::statement::Statement;
@@ -103,7 +103,7 @@ impl super::Store {
 }
 
 /// Every blocked key, the latest first.
-pub(super) async fn all(connection: &mut AnyConnection) -> Result<Vec<BlockedKey>, StoreError> {
+pub(super) async fn all(connection: &mut Connection) -> Result<Vec<BlockedKey>, StoreError> {
     let select = Statement::new(
         "SELECT k.spki_sha256, k.reason, k.at, caller.name AS caller \
          FROM blocked_keys k LEFT JOIN names caller ON caller.id = k.caller_id \
@@ -123,7 +123,7 @@ pub(super) async fn all(connection: &mut AnyConnection) -> Result<Vec<BlockedKey
         .collect()
 }
 
-async fn locked(connection: &mut AnyConnection, seen_tokens: Option<i64>) -> Result<State, StoreError> {
+async fn locked(connection: &mut Connection, seen_tokens: Option<i64>) -> Result<State, StoreError> {
     let state = State::lock(connection).await?;
     if seen_tokens.is_some_and(|seen| seen != state.revisions.tokens) {
         return Err(StoreError::Stale);
@@ -132,7 +132,7 @@ async fn locked(connection: &mut AnyConnection, seen_tokens: Option<i64>) -> Res
 }
 
 async fn block(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     blocked: BlockedKey,
     seen_tokens: Option<i64>,
     origin: Origin,
@@ -158,7 +158,7 @@ async fn block(
 }
 
 async fn unblock(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     key: [u8; 32],
     seen_tokens: Option<i64>,
     now: Time,

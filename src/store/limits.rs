@@ -5,11 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use sqlx::AnyConnection;
-
 use super::cells::Cells;
 use super::certificates::Issuance;
-use super::search::Search;
+use super::connection::Connection;
 use super::statement::{Statement, chunks};
 use super::{CertificateFilter, Order, Span, StoreError};
 use crate::pki::name::{Name, ShortName};
@@ -44,11 +42,11 @@ struct Way {
     latest: &'static str,
 }
 
-const BY_END: Way = Way {
+static BY_END: Way = Way {
     select: "SELECT c.not_after AS at FROM (",
     latest: ") k CROSS JOIN certificates c WHERE c.number = k.number ORDER BY c.not_after DESC LIMIT ",
 };
-const BY_TIME: Way = Way {
+static BY_TIME: Way = Way {
     select: "SELECT e.at AS at FROM (",
     latest: ") k CROSS JOIN events e WHERE e.number = k.number ORDER BY e.at DESC LIMIT ",
 };
@@ -86,8 +84,7 @@ impl super::Store {
     ) -> Result<Option<Count>, StoreError> {
         let Some(most) = limit.max_active else { return Ok(None) };
         let filter = CertificateFilter { expires_after: Some(now), ..of(user, &limit.row) };
-        let search = self.certificate_search(&filter).await?;
-        let ends = self.latest(&search, &BY_END, as_of, most).await?;
+        let ends = self.latest(filter, &BY_END, as_of, most).await?;
         // A certificate is valid in the second of its notAfter.
         let passes = |end: Time| end.after(Lifetime::from_seconds(1));
         Ok(Some(Count {
@@ -108,8 +105,7 @@ impl super::Store {
         let Some(most) = limit.per_hour else { return Ok(None) };
         let since = now.before(i64::from(HOUR) - 1);
         let filter = CertificateFilter { issued_after: Some(since), ..of(user, &limit.row) };
-        let search = self.certificate_search(&filter).await?;
-        let times = self.latest(&search, &BY_TIME, as_of, most).await?;
+        let times = self.latest(filter, &BY_TIME, as_of, most).await?;
         let passes = |at: Time| at.after(Lifetime::from_seconds(HOUR));
         Ok(Some(Count {
             kind: LimitKind::PerHour(most),
@@ -118,22 +114,27 @@ impl super::Store {
         }))
     }
 
-    /// The latest `most` times of what the search finds up to `as_of`.
+    /// The latest `most` times of what the filter finds up to `as_of`.
     async fn latest(
         &self,
-        search: &Search<'_>,
-        way: &Way,
+        filter: CertificateFilter,
+        way: &'static Way,
         as_of: i64,
         most: u32,
     ) -> Result<Vec<Time>, StoreError> {
-        let readers = &self.connections().readers;
         let span = Span { below: as_of.saturating_add(1), ..Span::all(Order::NewestFirst, u32::MAX) };
-        let path = search.path(readers, span).await?;
-        let mut select = Statement::new(way.select);
-        search.push_all_numbers(&mut select, path, span);
-        select.push(way.latest).bind(most);
-        let rows = select.all(readers).await?;
-        rows.iter().map(|row| Cells::new(row, "certificates", "at").time("at")).collect()
+        self.read(move |connection| {
+            Box::pin(async move {
+                let search = filter.timed_search(connection).await?;
+                let path = search.path(&mut *connection, span).await?;
+                let mut select = Statement::new(way.select);
+                search.push_all_numbers(&mut select, path, span);
+                select.push(way.latest).bind(most);
+                let rows = select.all(connection).await?;
+                rows.iter().map(|row| Cells::new(row, "certificates", "at").time("at")).collect()
+            })
+        })
+        .await
     }
 }
 
@@ -172,7 +173,7 @@ pub(super) struct Since {
 impl Since {
     /// Looks for those that count against an allowance of `issuances`; without one, does nothing.
     pub(super) async fn load(
-        connection: &mut AnyConnection,
+        connection: &mut Connection,
         issuances: &[&Issuance],
     ) -> Result<Self, StoreError> {
         let mut wanted: BTreeMap<(&str, &str), i64> = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! The ledger. The only place that names sqlx, and the only one that makes a [`Recorded`].
+//! The ledger. The only place that names sqlx and rusqlite, and the only one that makes a [`Recorded`].
 //!
 //! Certificates, refusals and events share one sequence of numbers in commit order. A certificate
 //! and its event have the same number and are written in one transaction, before anybody sees the
@@ -38,6 +38,7 @@ pub mod policies;
 pub mod refusals;
 pub mod requests;
 pub mod retention;
+mod row;
 mod search;
 pub mod settings;
 pub mod snapshot;

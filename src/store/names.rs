@@ -4,9 +4,9 @@
 use std::collections::{BTreeSet, HashMap};
 
 use aws_lc_rs::digest::{SHA256, digest};
-use sqlx::{AnyConnection, Row};
 
 use super::cells::Cells;
+use super::connection::Connection;
 use super::statement::{Statement, chunks};
 use super::{StoreError, authorities};
 
@@ -74,7 +74,7 @@ impl Names {
     /// Looks the CAs up again if one of `wanted` is not known: it may be new.
     pub(super) async fn learn_authorities(
         &mut self,
-        connection: &mut AnyConnection,
+        connection: &mut Connection,
         wanted: impl IntoIterator<Item = [u8; 32]>,
     ) -> Result<(), StoreError> {
         if wanted.into_iter().any(|authority| !self.authorities.contains_key(&authority)) {
@@ -108,7 +108,7 @@ impl Names {
     /// Stores what is not known yet, and learns the numbers of all.
     pub(super) async fn store(
         &mut self,
-        connection: &mut AnyConnection,
+        connection: &mut Connection,
         names: BTreeSet<&str>,
         lists: BTreeSet<&str>,
     ) -> Result<(), StoreError> {
@@ -127,11 +127,7 @@ impl Names {
         Ok(())
     }
 
-    async fn store_names(
-        &mut self,
-        connection: &mut AnyConnection,
-        names: &[&str],
-    ) -> Result<(), StoreError> {
+    async fn store_names(&mut self, connection: &mut Connection, names: &[&str]) -> Result<(), StoreError> {
         let mut insert = Statement::new("INSERT INTO names (name) VALUES ");
         insert.tuples(names.iter().map(|name| [(*name).into()]));
         insert.push(" ON CONFLICT (name) DO NOTHING");
@@ -146,7 +142,7 @@ impl Names {
 
     async fn store_lists(
         &mut self,
-        connection: &mut AnyConnection,
+        connection: &mut Connection,
         lists: &[(&str, [u8; 32])],
     ) -> Result<(), StoreError> {
         let mut insert = Statement::new("INSERT INTO name_lists (sha256, names) VALUES ");
@@ -164,7 +160,7 @@ impl Names {
 }
 
 /// The number of one name, stored if it is new.
-pub(super) async fn name_id(connection: &mut AnyConnection, name: &str) -> Result<i64, StoreError> {
+pub(super) async fn name_id(connection: &mut Connection, name: &str) -> Result<i64, StoreError> {
     let mut names = Names::default();
     names.store(connection, BTreeSet::from([name]), BTreeSet::new()).await?;
     names.name(name)

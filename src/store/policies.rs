@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use sqlx::AnyConnection;
 
 use super::StoreError;
 use super::cells::Cells;
 use super::change::append_event;
-use super::engine::Engine;
+use super::connection::Connection;
 use super::snapshot::Revisions;
 use super::state::State;
 use super::statement::{Statement, chunks};
@@ -137,7 +136,7 @@ impl super::Store {
         let name = name.clone();
         self.view(move |connection| {
             Box::pin(async move {
-                let engine = Engine::of(connection);
+                let engine = connection.engine();
                 let current = State::load(engine, &mut *connection).await?.revisions.policy;
                 let found = in_force(connection, &name).await?;
                 Ok(found.map(|(since, row)| HeldSince { row, since, current }))
@@ -154,7 +153,7 @@ impl super::Store {
     pub async fn policies(&self, revision: Option<i64>) -> Result<Option<(i64, Vec<PolicyRow>)>, StoreError> {
         self.view(move |connection| {
             Box::pin(async move {
-                let engine = Engine::of(connection);
+                let engine = connection.engine();
                 let current = State::load(engine, &mut *connection).await?.revisions.policy;
                 let revision = revision.unwrap_or(current);
                 if !(0..=current).contains(&revision) {
@@ -180,7 +179,7 @@ pub struct HeldSince {
 
 /// The rows that hold at `revision`, sorted by name.
 pub(super) async fn of_revision(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     revision: i64,
 ) -> Result<Vec<PolicyRow>, StoreError> {
     let mut select = Statement::new("SELECT name, body FROM policies WHERE from_revision <= ");
@@ -198,7 +197,7 @@ pub(super) async fn of_revision(
 
 /// The row of this name that holds, and since when.
 async fn in_force(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     name: &ShortName,
 ) -> Result<Option<(i64, PolicyRow)>, StoreError> {
     let mut select =
@@ -216,7 +215,7 @@ pub(super) fn check_tokens(current: &Revisions, seen: Option<i64>) -> Result<(),
 
 /// That nothing moved which the change was decided on.
 async fn check_seen(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     current: &Revisions,
     edit: &PolicyEdit,
     seen: Seen,
@@ -285,7 +284,7 @@ fn restores(edit: &PolicyEdit) -> Option<i64> {
 }
 
 async fn write(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     mut state: State,
     (old, new): (BTreeMap<String, PolicyRow>, BTreeMap<String, PolicyRow>),
     restores: Option<i64>,
@@ -326,7 +325,7 @@ fn difference(old: &BTreeMap<String, PolicyRow>, new: &BTreeMap<String, PolicyRo
     }
 }
 
-async fn end_rows(connection: &mut AnyConnection, change: &PolicyChange) -> Result<(), StoreError> {
+async fn end_rows(connection: &mut Connection, change: &PolicyChange) -> Result<(), StoreError> {
     let ended: Vec<&String> = change.changed.iter().chain(&change.removed).collect();
     for chunk in chunks(&ended) {
         let mut update = Statement::new("UPDATE policies SET until_revision = ");
@@ -338,7 +337,7 @@ async fn end_rows(connection: &mut AnyConnection, change: &PolicyChange) -> Resu
 }
 
 async fn insert_rows(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     change: &PolicyChange,
     rows: &BTreeMap<String, PolicyRow>,
 ) -> Result<(), StoreError> {

@@ -1,17 +1,17 @@
 //! Requests that were refused.
 
-use sqlx::any::AnyRow;
-
 use super::batch::{Verdict, Work};
 use super::cells::Cells;
 use super::certificate_filter::{CALLER, CALLER_TEST, CLUSTER, CLUSTER_TEST, period, push_own, push_times};
 use super::certificates::proof;
+use super::connection::Connection;
 use super::lifetimes::Validity;
 use super::own::Own;
+use super::row::Row;
 use super::search::{Lead, Path, Search, Table};
 use super::snapshot::Revisions;
 use super::statement::Statement;
-use super::times::Numbers;
+use super::times::{Numbers, numbers};
 use super::{RefusalError, Span, StoreError, events};
 use crate::audit::{EventKind, Origin};
 use crate::time::{Lifetime, Time};
@@ -120,17 +120,18 @@ impl super::Store {
         filter: &RefusalFilter,
         page: impl Into<Span>,
     ) -> Result<Vec<Refusal>, StoreError> {
-        let span = page.into();
-        let mut search = filter.search();
-        let period = [period(filter.after, filter.before)];
-        if let Some(numbers) = self.numbers(EventKind::RequestRefused, &period).await?.first() {
-            search.numbers = *numbers;
-        }
-        let path = search.path(&self.connections().readers, span).await?;
-        let rows = select(&search, path, span).all(&self.connections().readers).await?;
-        let mut rows = rows.iter().map(read).collect::<Result<Vec<_>, _>>()?;
-        span.sort(&mut rows, |row| row.number);
-        Ok(rows)
+        let (filter, span) = (filter.clone(), page.into());
+        self.read(move |connection| {
+            Box::pin(async move {
+                let search = filter.timed_search(connection).await?;
+                let path = search.path(&mut *connection, span).await?;
+                let rows = select(&search, path, span).all(connection).await?;
+                let mut rows = rows.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+                span.sort(&mut rows, |row| row.number);
+                Ok(rows)
+            })
+        })
+        .await
     }
 }
 
@@ -164,6 +165,16 @@ pub(super) fn select<'f>(search: &Search<'f>, path: Path, span: Span) -> Stateme
 }
 
 impl RefusalFilter {
+    /// The search, its times turned into numbers.
+    pub(super) async fn timed_search(&self, connection: &mut Connection) -> Result<Search<'_>, StoreError> {
+        let mut search = self.search();
+        let period = [period(self.after, self.before)];
+        if let Some(found) = numbers(connection, EventKind::RequestRefused, &period).await?.first() {
+            search.numbers = *found;
+        }
+        Ok(search)
+    }
+
     /// The search, over all numbers.
     pub(super) fn search(&self) -> Search<'_> {
         let mut tests = Vec::new();
@@ -207,7 +218,7 @@ impl RefusalFilter {
     }
 }
 
-fn read(row: &AnyRow) -> Result<Refusal, StoreError> {
+fn read(row: &Row) -> Result<Refusal, StoreError> {
     let cells = Cells::new(row, "refusals", "number");
     let policy_revision = cells.integer("policy_revision")?;
     let record = RefusalToRecord {

@@ -6,11 +6,11 @@
 use std::collections::{BTreeSet, HashMap};
 
 use serde_json::json;
-use sqlx::{AnyConnection, Row};
 
 use super::StoreError;
 use super::cells::Cells;
 use super::change::append_event;
+use super::connection::Connection;
 use super::state::State;
 use super::statement::{Statement, chunks};
 use crate::audit::{EventKind, Origin};
@@ -112,13 +112,13 @@ impl super::Store {
     }
 }
 
-async fn load(connection: &mut AnyConnection) -> Result<Option<Lifetime>, StoreError> {
+async fn load(connection: &mut Connection) -> Result<Option<Lifetime>, StoreError> {
     let row = Statement::new("SELECT id, seconds FROM retention").optional(connection).await?;
     row.map_or(Ok(None), |row| Cells::new(&row, "retention", "id").optional_lifetime("seconds"))
 }
 
 async fn set(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     keep: Option<Lifetime>,
     now: Time,
     origin: Origin,
@@ -141,7 +141,7 @@ async fn set(
 
 /// Those of the next records that are due, and how far was looked.
 async fn due(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     which: Prunable,
     after: i64,
     horizon: Time,
@@ -181,7 +181,7 @@ const REFUSALS: &str = "SELECT r.number, e.at AS until, g.names AS group_names, 
      LEFT JOIN name_lists p ON p.id = r.policies_id WHERE r.number > ";
 
 async fn delete(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     which: Prunable,
     due: Vec<Due>,
     keep: Lifetime,
@@ -237,7 +237,7 @@ impl Prunable {
 }
 
 /// The numbers of every name that is a member of one of these records.
-async fn name_ids(connection: &mut AnyConnection, due: &[Due]) -> Result<HashMap<String, i64>, StoreError> {
+async fn name_ids(connection: &mut Connection, due: &[Due]) -> Result<HashMap<String, i64>, StoreError> {
     let names: BTreeSet<&str> =
         due.iter().flat_map(|due| due.groups.iter().chain(&due.policies)).map(String::as_str).collect();
     let names: Vec<&str> = names.into_iter().collect();
@@ -270,7 +270,7 @@ fn members(
 }
 
 async fn delete_members(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     text: &'static str,
     members: Vec<(i64, i64)>,
 ) -> Result<(), StoreError> {
@@ -284,7 +284,7 @@ async fn delete_members(
 
 /// Deletes the rows of these numbers and returns the numbers that were there.
 async fn delete_numbers(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     text: &'static str,
     due: &[Due],
 ) -> Result<BTreeSet<i64>, StoreError> {

@@ -5,11 +5,9 @@
 //! list is ever sorted. Where several could lead, the first two hundred numbers of each say which
 //! is the sparsest hereabouts.
 
-use sqlx::Row;
-
 use super::lifetimes::{CLASS, CLASSES, Validity};
 use super::own::Own;
-use super::statement::{Statement, Value};
+use super::statement::{On, Statement, Value};
 use super::times::Numbers;
 use super::{Span, StoreError};
 
@@ -129,16 +127,16 @@ impl<'f> Search<'f> {
     }
 
     /// The path with the fewest numbers at the beginning of `span`.
-    pub(super) async fn path(&self, readers: &sqlx::AnyPool, span: Span) -> Result<Path, StoreError> {
+    pub(super) async fn path<'e>(&self, on: impl Into<On<'e>>, span: Span) -> Result<Path, StoreError> {
         let paths = self.paths();
         let (Some(first), true) = (paths.first(), paths.len() > 1) else {
             return Ok(paths.first().copied().unwrap_or(Path::Rows));
         };
         let mut sparsest = (*first, f64::INFINITY);
-        for row in self.probe(&paths, span).all(readers).await? {
-            let place = usize::try_from(row.try_get::<i64, _>("place")?).unwrap_or(0);
-            let found = row.try_get::<i64, _>("found")?;
-            let span = row.try_get::<i64, _>("highest")?.saturating_sub(row.try_get("lowest")?);
+        for row in self.probe(&paths, span).all(on).await? {
+            let place = usize::try_from(row.try_get::<i64>("place")?).unwrap_or(0);
+            let found = row.try_get::<i64>("found")?;
+            let span = row.try_get::<i64>("highest")?.saturating_sub(row.try_get::<i64>("lowest")?);
             if let (Some(path), density) = (paths.get(place), density(found, span))
                 && density < sparsest.1
             {

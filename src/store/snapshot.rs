@@ -3,7 +3,6 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::engine::Engine;
 use super::state::State;
 use super::tokens::TokenRecord;
 use super::{StoreError, identities, keys, policies, tokens};
@@ -51,7 +50,7 @@ impl super::Store {
     pub async fn snapshot(&self) -> Result<Snapshot, StoreError> {
         self.view(|connection| {
             Box::pin(async move {
-                let engine = Engine::of(connection);
+                let engine = connection.engine();
                 let revisions = State::load(engine, &mut *connection).await?.revisions;
                 let rows = policies::of_revision(connection, revisions.policy).await?;
                 let tokens = tokens::all(connection).await?;

@@ -1,11 +1,10 @@
 //! The one row of `state`: the last number given, the revisions, the newest record's time.
 
-use sqlx::AnyConnection;
-use sqlx::any::AnyRow;
-
 use super::StoreError;
 use super::cells::Cells;
+use super::connection::Connection;
 use super::engine::Engine;
+use super::row::Row;
 use super::snapshot::Revisions;
 use super::statement::{On, Statement};
 use crate::time::Time;
@@ -25,12 +24,12 @@ pub(super) struct State {
 impl State {
     /// The first statement of every transaction that writes. It changes nothing, but it takes the
     /// row's lock, so numbers come in commit order on PostgreSQL too.
-    pub(super) async fn lock(connection: &mut AnyConnection) -> Result<Self, StoreError> {
+    pub(super) async fn lock(connection: &mut Connection) -> Result<Self, StoreError> {
         let mut update = Statement::new(
             "UPDATE state SET number = number WHERE id = 1 RETURNING id, number, policy_revision, \
              token_revision, blocked_key_revision, newest_at, only_authority, ",
         );
-        update.push(Engine::of(connection).time()).push(" AS database_time");
+        update.push(connection.engine().time()).push(" AS database_time");
         Self::read(update.optional(connection).await?)
     }
 
@@ -50,7 +49,7 @@ impl State {
         self.number
     }
 
-    pub(super) async fn save(&self, connection: &mut AnyConnection) -> Result<(), StoreError> {
+    pub(super) async fn save(&self, connection: &mut Connection) -> Result<(), StoreError> {
         let mut update = Statement::new("UPDATE state SET number = ");
         update.bind(self.number);
         update.push(", policy_revision = ").bind(self.revisions.policy);
@@ -63,7 +62,7 @@ impl State {
         Ok(())
     }
 
-    fn read(row: Option<AnyRow>) -> Result<Self, StoreError> {
+    fn read(row: Option<Row>) -> Result<Self, StoreError> {
         let row = row.ok_or_else(|| StoreError::Corrupt("state: its one row is not there".to_owned()))?;
         let cells = Cells::new(&row, "state", "id");
         Ok(Self {

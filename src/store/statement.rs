@@ -6,13 +6,14 @@
 
 use std::fmt::Write;
 
-use sqlx::any::{AnyArguments, AnyRow};
+use sqlx::any::AnyArguments;
 use sqlx::query::Query;
-use sqlx::{Any, AnyConnection, AnyPool, AssertSqlSafe};
+use sqlx::{Any, AssertSqlSafe};
 
 use super::StoreError;
-use super::connection::on_pool;
+use super::connection::{Connection, Own, Pool};
 use super::engine::Engine;
+use super::row::Row;
 use crate::time::Time;
 
 /// A value to bind. An absent one keeps its type, which PostgreSQL asks for.
@@ -77,17 +78,17 @@ impl<'v, const N: usize> From<Option<&'v [u8; N]>> for Value<'v> {
 /// Where a statement runs: on any connection of a pool, or on one that is in a transaction.
 #[derive(Debug)]
 pub(super) enum On<'e> {
-    Pool(&'e AnyPool),
-    Connection(&'e mut AnyConnection),
+    Pool(&'e Pool),
+    Connection(&'e mut Connection),
 }
 
-impl<'e> From<&'e AnyPool> for On<'e> {
-    fn from(pool: &'e AnyPool) -> Self {
+impl<'e> From<&'e Pool> for On<'e> {
+    fn from(pool: &'e Pool) -> Self {
         Self::Pool(pool)
     }
 }
-impl<'e> From<&'e mut AnyConnection> for On<'e> {
-    fn from(connection: &'e mut AnyConnection) -> Self {
+impl<'e> From<&'e mut Connection> for On<'e> {
+    fn from(connection: &'e mut Connection) -> Self {
         Self::Connection(connection)
     }
 }
@@ -146,38 +147,65 @@ impl<'v> Statement<'v> {
 
     /// Runs it and returns how many rows it wrote.
     pub(super) async fn execute<'e>(self, on: impl Into<On<'e>>) -> Result<u64, sqlx::Error> {
-        let done = match on.into() {
-            On::Pool(pool) => on_pool(pool, async move |one| self.into_query(one).execute(one).await).await?,
-            On::Connection(one) => self.into_query(one).execute(one).await?,
-        };
-        Ok(done.rows_affected())
+        match on.into() {
+            On::Connection(one) => self.execute_on(one).await,
+            On::Pool(pool) => {
+                let owned = Owned::of(self);
+                pool.with(move |one| Box::pin(async move { owned.borrowed().execute_on(one).await })).await
+            }
+        }
     }
 
-    pub(super) async fn all<'e>(self, on: impl Into<On<'e>>) -> Result<Vec<AnyRow>, StoreError> {
-        Ok(match on.into() {
+    pub(super) async fn all<'e>(self, on: impl Into<On<'e>>) -> Result<Vec<Row>, StoreError> {
+        Ok(self.rows(on.into(), usize::MAX).await?)
+    }
+
+    pub(super) async fn optional<'e>(self, on: impl Into<On<'e>>) -> Result<Option<Row>, StoreError> {
+        Ok(self.rows(on.into(), 1).await?.pop())
+    }
+
+    async fn rows(self, on: On<'_>, most: usize) -> Result<Vec<Row>, sqlx::Error> {
+        match on {
+            On::Connection(one) => self.rows_on(one, most).await,
             On::Pool(pool) => {
-                on_pool(pool, async move |one| self.into_query(one).fetch_all(one).await).await?
+                let owned = Owned::of(self);
+                pool.with(move |one| Box::pin(async move { owned.borrowed().rows_on(one, most).await })).await
             }
-            On::Connection(one) => self.into_query(one).fetch_all(one).await?,
+        }
+    }
+
+    async fn execute_on(mut self, connection: &mut Connection) -> Result<u64, sqlx::Error> {
+        let text = self.text_for(connection.engine());
+        match connection.own()? {
+            Own::File(file) => file.execute(&text, &self.values),
+            Own::Server(server) => Ok(self.query(text).execute(server).await?.rows_affected()),
+        }
+    }
+
+    async fn rows_on(mut self, connection: &mut Connection, most: usize) -> Result<Vec<Row>, sqlx::Error> {
+        let text = self.text_for(connection.engine());
+        Ok(match connection.own()? {
+            Own::File(file) => file.rows(&text, &self.values, most)?.into_iter().map(Row::File).collect(),
+            Own::Server(server) if most == 1 => {
+                self.query(text).fetch_optional(server).await?.into_iter().map(Row::Server).collect()
+            }
+            Own::Server(server) => {
+                self.query(text).fetch_all(server).await?.into_iter().map(Row::Server).collect()
+            }
         })
     }
 
-    pub(super) async fn optional<'e>(self, on: impl Into<On<'e>>) -> Result<Option<AnyRow>, StoreError> {
-        Ok(match on.into() {
-            On::Pool(pool) => {
-                on_pool(pool, async move |one| self.into_query(one).fetch_optional(one).await).await?
-            }
-            On::Connection(one) => self.into_query(one).fetch_optional(one).await?,
-        })
-    }
-
-    fn into_query<'q>(self, on: &AnyConnection) -> Query<'q, Any, AnyArguments> {
+    /// Takes the text, with the engine's own placeholders.
+    fn text_for(&mut self, engine: Engine) -> String {
         #[cfg(test)]
         super::tests::statements::note(&self.text);
-        let text = with_placeholders(self.text, Engine::of(on));
+        with_placeholders(std::mem::take(&mut self.text), engine)
+    }
+
+    fn query<'q>(&self, text: String) -> Query<'q, Any, AnyArguments> {
         let mut query = sqlx::query(AssertSqlSafe(text));
-        for value in self.values {
-            query = match value {
+        for value in &self.values {
+            query = match *value {
                 Value::Integer(value) => query.bind(value),
                 Value::Text(value) => query.bind(value.map(str::to_owned)),
                 Value::Blob(value) => query.bind(value.map(<[u8]>::to_vec)),
@@ -204,6 +232,44 @@ impl<'v> Statement<'v> {
     pub(super) fn explained(mut self, engine: super::engine::Engine) -> Self {
         self.text.insert_str(0, engine.explain());
         self
+    }
+}
+
+/// A statement that borrows nothing, for another thread.
+struct Owned {
+    text: String,
+    values: Vec<OwnedValue>,
+}
+
+enum OwnedValue {
+    Integer(Option<i64>),
+    Text(Option<String>),
+    Blob(Option<Vec<u8>>),
+}
+
+impl Owned {
+    fn of(statement: Statement<'_>) -> Self {
+        let own = |value: Value<'_>| match value {
+            Value::Integer(value) => OwnedValue::Integer(value),
+            Value::Text(value) => OwnedValue::Text(value.map(str::to_owned)),
+            Value::Blob(value) => OwnedValue::Blob(value.map(<[u8]>::to_vec)),
+        };
+        Self { text: statement.text, values: statement.values.into_iter().map(own).collect() }
+    }
+
+    fn borrowed(&self) -> Statement<'_> {
+        let values = self.values.iter().map(OwnedValue::borrowed).collect();
+        Statement { text: self.text.clone(), values }
+    }
+}
+
+impl OwnedValue {
+    fn borrowed(&self) -> Value<'_> {
+        match self {
+            Self::Integer(value) => Value::Integer(*value),
+            Self::Text(value) => Value::Text(value.as_deref()),
+            Self::Blob(value) => Value::Blob(value.as_deref()),
+        }
     }
 }
 

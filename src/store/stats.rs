@@ -6,11 +6,10 @@
 
 use std::collections::BTreeMap;
 
-use sqlx::any::AnyRow;
-
 use super::cells::Cells;
-use super::certificate_filter::period;
+use super::connection::Connection;
 use super::events::kind_number;
+use super::row::Row;
 use super::search::Search;
 use super::statement::Statement;
 use super::{CertificateFilter, Order, RefusalFilter, Span, StoreError};
@@ -89,8 +88,14 @@ impl super::Store {
     /// # Errors
     /// `Unavailable`, `Corrupt`.
     pub async fn count_certificates(&self, filter: &CertificateFilter, by: By) -> Result<Counts, StoreError> {
-        let search = self.certificate_search(filter).await?;
-        self.count(&search, &certificate_way(by)).await
+        let filter = filter.clone();
+        self.read(move |connection| {
+            Box::pin(async move {
+                let search = filter.timed_search(connection).await?;
+                count(connection, &search, &certificate_way(by)).await
+            })
+        })
+        .await
     }
 
     /// Counts the refusals that match. By the day of expiry there are none.
@@ -99,86 +104,91 @@ impl super::Store {
     /// `Unavailable`, `Corrupt`.
     pub async fn count_refusals(&self, filter: &RefusalFilter, by: By) -> Result<Counts, StoreError> {
         let Some(way) = refusal_way(by) else { return Ok(Counts::new()) };
-        let mut search = filter.search();
-        let period = [period(filter.after, filter.before)];
-        if let Some(numbers) = self.numbers(EventKind::RequestRefused, &period).await?.first() {
-            search.numbers = *numbers;
-        }
-        self.count(&search, &way).await
-    }
-
-    async fn count(&self, search: &Search<'_>, way: &Way) -> Result<Counts, StoreError> {
-        let readers = &self.connections().readers;
-        let everything = Span::all(Order::NewestFirst, u32::MAX);
-        let mut select = Statement::new("");
-        if search.is_everything() && !(way.meaning == Meaning::Day && self.was_pruned().await?) {
-            select.push(way.whole);
-        } else {
-            let path = search.path(readers, everything).await?;
-            select.push(way.of_numbers).push(" FROM (");
-            search.push_all_numbers(&mut select, path, everything);
-            select.push(way.group);
-        }
-        let rows = select.all(readers).await?;
-        self.named(&rows, way.meaning).await
-    }
-
-    /// Whether there are events of records that are gone.
-    async fn was_pruned(&self) -> Result<bool, StoreError> {
-        let mut select = Statement::new("SELECT number FROM events WHERE kind > 1 AND kind = ");
-        select.bind(kind_number(EventKind::LedgerPruned)).push(" LIMIT 1");
-        Ok(select.optional(&self.connections().readers).await?.is_some())
-    }
-
-    /// Puts words in the place of numbers.
-    async fn named(&self, rows: &[AnyRow], meaning: Meaning) -> Result<Counts, StoreError> {
-        let mut counts = Counts::new();
-        let mut add = |key: Option<String>, found: i64| {
-            let count = counts.entry(key).or_insert(0);
-            *count = count.saturating_add(found);
-        };
-        let ids = ids(rows, meaning)?;
-        let words = self.words(&ids, meaning).await?;
-        for row in rows {
-            let cells = Cells::new(row, "counts", "found");
-            let found = cells.integer("found")?;
-            match meaning {
-                Meaning::Text => add(cells.optional_text("label")?, found),
-                Meaning::Day => add(cells.optional_integer("label")?.map(day), found),
-                Meaning::Name | Meaning::List => match cells.optional_integer("label")? {
-                    None => add(None, found),
-                    Some(id) => match words.get(&id).map(Vec::as_slice).unwrap_or_default() {
-                        [] => add(None, found),
-                        words => words.iter().for_each(|word| add(Some(word.clone()), found)),
-                    },
-                },
-            }
-        }
-        Ok(counts)
-    }
-
-    /// What the numbers of names and lists stand for.
-    async fn words(&self, ids: &[i64], meaning: Meaning) -> Result<BTreeMap<i64, Vec<String>>, StoreError> {
-        let mut words = BTreeMap::new();
-        for chunk in super::statement::chunks(ids) {
-            let (table, text) = match meaning {
-                Meaning::List => ("name_lists", "SELECT id, names AS word FROM name_lists WHERE id IN ("),
-                _ => ("names", "SELECT id, name AS word FROM names WHERE id IN ("),
-            };
-            let mut select = Statement::new(text);
-            select.list(chunk.iter().map(|id| (*id).into())).push(")");
-            for row in select.all(&self.connections().readers).await? {
-                let cells = Cells::new(&row, table, "id");
-                let named =
-                    if meaning == Meaning::List { cells.json("word")? } else { vec![cells.text("word")?] };
-                words.insert(cells.integer("id")?, named);
-            }
-        }
-        Ok(words)
+        let filter = filter.clone();
+        self.read(move |connection| {
+            Box::pin(async move {
+                let search = filter.timed_search(connection).await?;
+                count(connection, &search, &way).await
+            })
+        })
+        .await
     }
 }
 
-fn ids(rows: &[AnyRow], meaning: Meaning) -> Result<Vec<i64>, StoreError> {
+async fn count(connection: &mut Connection, search: &Search<'_>, way: &Way) -> Result<Counts, StoreError> {
+    let everything = Span::all(Order::NewestFirst, u32::MAX);
+    let mut select = Statement::new("");
+    if search.is_everything() && !(way.meaning == Meaning::Day && was_pruned(connection).await?) {
+        select.push(way.whole);
+    } else {
+        let path = search.path(&mut *connection, everything).await?;
+        select.push(way.of_numbers).push(" FROM (");
+        search.push_all_numbers(&mut select, path, everything);
+        select.push(way.group);
+    }
+    let rows = select.all(&mut *connection).await?;
+    named(connection, &rows, way.meaning).await
+}
+
+/// Whether there are events of records that are gone.
+async fn was_pruned(connection: &mut Connection) -> Result<bool, StoreError> {
+    let mut select = Statement::new("SELECT number FROM events WHERE kind > 1 AND kind = ");
+    select.bind(kind_number(EventKind::LedgerPruned)).push(" LIMIT 1");
+    Ok(select.optional(connection).await?.is_some())
+}
+
+/// Puts words in the place of numbers.
+async fn named(connection: &mut Connection, rows: &[Row], meaning: Meaning) -> Result<Counts, StoreError> {
+    let mut counts = Counts::new();
+    let mut add = |key: Option<String>, found: i64| {
+        let count = counts.entry(key).or_insert(0);
+        *count = count.saturating_add(found);
+    };
+    let ids = ids(rows, meaning)?;
+    let words = words(connection, &ids, meaning).await?;
+    for row in rows {
+        let cells = Cells::new(row, "counts", "found");
+        let found = cells.integer("found")?;
+        match meaning {
+            Meaning::Text => add(cells.optional_text("label")?, found),
+            Meaning::Day => add(cells.optional_integer("label")?.map(day), found),
+            Meaning::Name | Meaning::List => match cells.optional_integer("label")? {
+                None => add(None, found),
+                Some(id) => match words.get(&id).map(Vec::as_slice).unwrap_or_default() {
+                    [] => add(None, found),
+                    words => words.iter().for_each(|word| add(Some(word.clone()), found)),
+                },
+            },
+        }
+    }
+    Ok(counts)
+}
+
+/// What the numbers of names and lists stand for.
+async fn words(
+    connection: &mut Connection,
+    ids: &[i64],
+    meaning: Meaning,
+) -> Result<BTreeMap<i64, Vec<String>>, StoreError> {
+    let mut words = BTreeMap::new();
+    for chunk in super::statement::chunks(ids) {
+        let (table, text) = match meaning {
+            Meaning::List => ("name_lists", "SELECT id, names AS word FROM name_lists WHERE id IN ("),
+            _ => ("names", "SELECT id, name AS word FROM names WHERE id IN ("),
+        };
+        let mut select = Statement::new(text);
+        select.list(chunk.iter().map(|id| (*id).into())).push(")");
+        for row in select.all(&mut *connection).await? {
+            let cells = Cells::new(&row, table, "id");
+            let named =
+                if meaning == Meaning::List { cells.json("word")? } else { vec![cells.text("word")?] };
+            words.insert(cells.integer("id")?, named);
+        }
+    }
+    Ok(words)
+}
+
+fn ids(rows: &[Row], meaning: Meaning) -> Result<Vec<i64>, StoreError> {
     if !matches!(meaning, Meaning::Name | Meaning::List) {
         return Ok(Vec::new());
     }

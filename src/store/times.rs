@@ -5,6 +5,7 @@
 //! time: what was recorded meanwhile lies out of order, and periods that touch it are not narrowed.
 
 use super::cells::Cells;
+use super::connection::Connection;
 use super::statement::Statement;
 use super::{StoreError, events};
 use crate::audit::EventKind;
@@ -51,50 +52,47 @@ impl Disorder {
     }
 }
 
-impl super::Store {
-    /// Stretches of numbers that hold every record of `kind` in each of `periods`.
-    pub(super) async fn numbers(
-        &self,
-        kind: EventKind,
-        periods: &[Period],
-    ) -> Result<Vec<Numbers>, StoreError> {
-        if periods.iter().all(|period| *period == Period::default()) {
-            return Ok(periods.iter().map(|_| Numbers { above: 0, below: i64::MAX }).collect());
-        }
-        let disorders = self.disorders().await?;
-        let orderly = |at: &i64| !disorders.iter().any(|disorder| disorder.touches(*at));
-        let periods: Vec<Period> = periods
-            .iter()
-            .map(|period| Period { from: period.from.filter(orderly), until: period.until.filter(orderly) })
-            .collect();
-        let statement = bounds(events::kind_number(kind), &periods);
-        let row = statement.optional(&self.connections().readers).await?;
-        let row = row.ok_or_else(|| StoreError::Corrupt("a list of numbers has no row".to_owned()))?;
-        let cell = |place: usize| sqlx::Row::try_get::<i64, _>(&row, place).map_err(StoreError::from);
-        (0..periods.len())
-            .map(|place| Ok(Numbers { above: cell(2 * place)?, below: cell(2 * place + 1)? }))
-            .collect()
+/// Stretches of numbers that hold every record of `kind` in each of `periods`.
+pub(super) async fn numbers(
+    connection: &mut Connection,
+    kind: EventKind,
+    periods: &[Period],
+) -> Result<Vec<Numbers>, StoreError> {
+    if periods.iter().all(|period| *period == Period::default()) {
+        return Ok(periods.iter().map(|_| Numbers { above: 0, below: i64::MAX }).collect());
     }
+    let disorders = disorders(connection).await?;
+    let orderly = |at: &i64| !disorders.iter().any(|disorder| disorder.touches(*at));
+    let periods: Vec<Period> = periods
+        .iter()
+        .map(|period| Period { from: period.from.filter(orderly), until: period.until.filter(orderly) })
+        .collect();
+    let row = bounds(events::kind_number(kind), &periods).optional(connection).await?;
+    let row = row.ok_or_else(|| StoreError::Corrupt("a list of numbers has no row".to_owned()))?;
+    let cell = |place: usize| row.at::<i64>(place).map_err(StoreError::from);
+    (0..periods.len())
+        .map(|place| Ok(Numbers { above: cell(2 * place)?, below: cell(2 * place + 1)? }))
+        .collect()
+}
 
-    async fn disorders(&self) -> Result<Vec<Disorder>, StoreError> {
-        let mut select = Statement::new("SELECT number, at, detail FROM events WHERE kind = ");
-        select.bind(events::kind_number(EventKind::ClockAccepted));
-        let rows = select.all(&self.connections().readers).await?;
-        let mut disorders = Vec::new();
-        for row in &rows {
-            let cells = Cells::new(row, "events", "number");
-            let detail: Option<serde_json::Value> = cells.optional_json("detail")?;
-            let before = detail.and_then(|detail| detail.get("newest_before")?.as_str().map(Time::parse));
-            match before {
-                None => {}
-                Some(Ok(until)) => {
-                    disorders.push(Disorder { from: cells.integer("at")?, until: until.unix() });
-                }
-                Some(Err(why)) => return Err(cells.wrong("detail", &why)),
+async fn disorders(connection: &mut Connection) -> Result<Vec<Disorder>, StoreError> {
+    let mut select = Statement::new("SELECT number, at, detail FROM events WHERE kind = ");
+    select.bind(events::kind_number(EventKind::ClockAccepted));
+    let rows = select.all(connection).await?;
+    let mut disorders = Vec::new();
+    for row in &rows {
+        let cells = Cells::new(row, "events", "number");
+        let detail: Option<serde_json::Value> = cells.optional_json("detail")?;
+        let before = detail.and_then(|detail| detail.get("newest_before")?.as_str().map(Time::parse));
+        match before {
+            None => {}
+            Some(Ok(until)) => {
+                disorders.push(Disorder { from: cells.integer("at")?, until: until.unix() });
             }
+            Some(Err(why)) => return Err(cells.wrong("detail", &why)),
         }
-        Ok(disorders)
     }
+    Ok(disorders)
 }
 
 /// For each period the number of a record before it and that of one behind it. The last one that

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use sqlx::any::AnyRow;
-
 use super::StoreError;
 use super::cells::Cells;
+use super::connection::Connection;
 use super::own::Own;
+use super::row::Row;
 use super::statement::Statement;
 use crate::time::Time;
 
@@ -55,27 +55,36 @@ impl super::Store {
     /// # Errors
     /// `Unavailable`, `Corrupt`.
     pub async fn user_summary(&self, user: &str, own: Option<&Own>) -> Result<UserSummary, StoreError> {
-        let readers = &self.connections().readers;
-        let mut summary = UserSummary::default();
-        for row in of(GROUPS, user, own).all(readers).await? {
-            let cells = Cells::new(&row, "certificates", "label");
-            let share = share(&cells)?;
-            summary.certificates = summary.certificates.saturating_add(share.count);
-            for group in cells.json::<Vec<String>>("label")? {
-                add(&mut summary.groups, group, share);
-            }
-        }
-        for row in of(CALLERS, user, own).all(readers).await? {
-            let (caller, share) = named(&row)?;
-            add(&mut summary.callers, caller, share);
-        }
-        for row in of(REFUSED, user, own).all(readers).await? {
-            let (caller, share) = named(&row)?;
-            summary.refusals = summary.refusals.saturating_add(share.count);
-            add(&mut summary.refused_callers, caller, share);
-        }
-        Ok(summary)
+        let (user, own) = (user.to_owned(), own.cloned());
+        self.read(move |connection| Box::pin(async move { summary(connection, &user, own.as_ref()).await }))
+            .await
     }
+}
+
+async fn summary(
+    connection: &mut Connection,
+    user: &str,
+    own: Option<&Own>,
+) -> Result<UserSummary, StoreError> {
+    let mut summary = UserSummary::default();
+    for row in of(GROUPS, user, own).all(&mut *connection).await? {
+        let cells = Cells::new(&row, "certificates", "label");
+        let share = share(&cells)?;
+        summary.certificates = summary.certificates.saturating_add(share.count);
+        for group in cells.json::<Vec<String>>("label")? {
+            add(&mut summary.groups, group, share);
+        }
+    }
+    for row in of(CALLERS, user, own).all(&mut *connection).await? {
+        let (caller, share) = named(&row)?;
+        add(&mut summary.callers, caller, share);
+    }
+    for row in of(REFUSED, user, own).all(&mut *connection).await? {
+        let (caller, share) = named(&row)?;
+        summary.refusals = summary.refusals.saturating_add(share.count);
+        add(&mut summary.refused_callers, caller, share);
+    }
+    Ok(summary)
 }
 
 /// A statement: what it selects up to the user's name, and how it groups.
@@ -110,7 +119,7 @@ fn of<'f>([select, group]: Words, user: &'f str, own: Option<&'f Own>) -> Statem
     statement
 }
 
-fn named(row: &AnyRow) -> Result<(String, Share), StoreError> {
+fn named(row: &Row) -> Result<(String, Share), StoreError> {
     let cells = Cells::new(row, "names", "label");
     Ok((cells.text("label")?, share(&cells)?))
 }

@@ -5,11 +5,11 @@ use std::io;
 use std::thread;
 use std::time::Duration;
 
-use sqlx::AnyPool;
 use tokio::sync::{mpsc, oneshot};
 
 use super::StoreError;
 use super::batch::{BatchError, Verdict, Work, commit};
+use super::connection::Pool;
 use super::engine::Engine;
 use super::names::Names;
 
@@ -46,7 +46,7 @@ impl Queue {
     ///
     /// # Errors
     /// `Unavailable`: the system gives no thread.
-    pub(super) fn start(engine: Engine, writer: AnyPool, batch: usize) -> Result<Self, StoreError> {
+    pub(super) fn start(engine: Engine, writer: Pool, batch: usize) -> Result<Self, StoreError> {
         let (sender, receiver) = mpsc::channel(QUEUE);
         let running = run(writer, receiver, batch.max(1));
         match engine {
@@ -93,15 +93,15 @@ impl Queue {
     }
 }
 
-/// Each statement is a way to SQLite's thread and back. Among the requests its way back would wait
-/// behind every one that is about to sign, a dozen times in each batch.
+/// What runs on a file blocks the thread that asks, and among the requests it would wait behind every
+/// one that is about to sign.
 fn on_own_thread(running: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     thread::Builder::new().name("ledger".to_owned()).spawn(move || runtime.block_on(running))?;
     Ok(())
 }
 
-async fn run(writer: AnyPool, mut receiver: mpsc::Receiver<Message>, batch: usize) {
+async fn run(writer: Pool, mut receiver: mpsc::Receiver<Message>, batch: usize) {
     let mut names = Names::default();
     let mut closing = Vec::new();
     let mut messages = Vec::with_capacity(batch);
@@ -130,7 +130,7 @@ async fn run(writer: AnyPool, mut receiver: mpsc::Receiver<Message>, batch: usiz
 
 /// Records a batch. If it fails as a whole, each of its jobs is tried alone, so that one bad row
 /// fails alone and with its own reason.
-async fn record(writer: AnyPool, mut names: Names, mut jobs: Vec<Job>) -> Names {
+async fn record(writer: Pool, mut names: Names, mut jobs: Vec<Job>) -> Names {
     // Whoever gave up waiting was told that nothing was recorded.
     jobs.retain(|job| !job.reply.is_closed());
     if jobs.is_empty() {
@@ -149,7 +149,7 @@ async fn record(writer: AnyPool, mut names: Names, mut jobs: Vec<Job>) -> Names 
     names
 }
 
-async fn record_singly(writer: &AnyPool, names: &mut Names, jobs: Vec<Job>) {
+async fn record_singly(writer: &Pool, names: &mut Names, jobs: Vec<Job>) {
     let mut jobs = jobs.into_iter();
     while let Some(job) = jobs.next() {
         if job.reply.is_closed() {

@@ -1,7 +1,13 @@
 //! Connections: one that writes, a few that only read. What is one engine's own (how a connection
-//! is prepared, what is read back, what makes a file) is in `sqlite` and `postgres`, and in
+//! is prepared, what is read back, what makes a file) is in `sqlite`, `file` and `postgres`, and in
 //! `migrations`.
+//!
+//! Statements on a file run on the thread that asks, through rusqlite: the driver of sqlx hands each
+//! of them, and each of its rows, to a thread of its own. Schema, check, copy and backup of a file, which are
+//! seldom, go through sqlx, as everything does with a server.
 
+mod file;
+mod pool;
 mod postgres;
 mod sqlite;
 
@@ -10,12 +16,13 @@ use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use sqlx::{AnyConnection, AnyPool};
+use sqlx::AnyConnection;
 
 use super::StoreError;
 use super::engine::Engine;
 use super::settings::{PostgresSettings, StoreSettings};
 
+pub(super) use pool::{Connection, Own, Pool, Work};
 pub(super) use sqlite::{integrity as integrity_of_file, is_busy, options as options_of_file};
 
 /// How long a transaction waits for SQLite's write lock, over several attempts to begin.
@@ -28,8 +35,8 @@ const READERS: u32 = 4;
 #[derive(Clone, Debug)]
 pub(super) struct Connections {
     pub(super) engine: Engine,
-    pub(super) writer: AnyPool,
-    pub(super) readers: AnyPool,
+    pub(super) writer: Pool,
+    pub(super) readers: Pool,
 }
 
 /// A database that can be connected to.
@@ -58,10 +65,10 @@ impl Database {
     }
 
     /// What is wrong with the whole of it, as far as the engine itself can tell.
-    pub(super) async fn integrity(&self, readers: &AnyPool) -> Result<Vec<String>, StoreError> {
+    pub(super) async fn integrity(&self, connection: &mut AnyConnection) -> Result<Vec<String>, StoreError> {
         match self {
-            Self::Sqlite(_) => sqlite::integrity(&mut *readers.acquire().await?).await,
-            Self::Postgres(_) => postgres::integrity(readers).await,
+            Self::Sqlite(_) => sqlite::integrity(connection).await,
+            Self::Postgres(_) => postgres::integrity(connection).await,
         }
     }
 }
@@ -70,7 +77,7 @@ impl Connections {
     /// Both pools, each with one connection that has shown that it works.
     pub(super) async fn open(database: &Database) -> Result<Self, StoreError> {
         match database {
-            Database::Sqlite(file) => sqlite::open(file).await,
+            Database::Sqlite(file) => sqlite::open(file),
             Database::Postgres(settings) => postgres::open(settings).await,
         }
     }
@@ -80,21 +87,6 @@ impl Connections {
         // Last, so that on SQLite it is the one that folds the WAL into the file.
         self.writer.close().await;
     }
-}
-
-/// Runs `work` on a connection of `pool`. One that does not answer in time is closed: it may be
-/// half open for hours.
-pub(super) async fn on_pool<T>(
-    pool: &AnyPool,
-    work: impl AsyncFnOnce(&mut AnyConnection) -> Result<T, sqlx::Error>,
-) -> Result<T, sqlx::Error> {
-    let mut connection = pool.acquire().await?;
-    let patience = Engine::of(&connection).patience();
-    let result = within(patience, work(&mut connection)).await;
-    if matches!(&result, Err(error) if is_late(error)) {
-        connection.close_on_drop();
-    }
-    result
 }
 
 /// What `work` gives, unless it takes longer than `patience`.
@@ -107,8 +99,4 @@ pub(super) async fn within<T, E: From<sqlx::Error>>(
         let late = std::io::Error::new(ErrorKind::TimedOut, "the database did not answer in time");
         Err(E::from(sqlx::Error::Io(late)))
     })
-}
-
-fn is_late(error: &sqlx::Error) -> bool {
-    matches!(error, sqlx::Error::Io(error) if error.kind() == ErrorKind::TimedOut)
 }

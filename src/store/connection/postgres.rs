@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
-use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, ConnectOptions, Connection, Row};
+use sqlx::{AnyConnection, AssertSqlSafe, ConnectOptions, Connection, Row};
 use zeroize::Zeroizing;
 
-use super::{Connections, READERS};
+use super::{Connections, Pool, READERS};
 use crate::store::StoreError;
 use crate::store::engine::Engine;
 use crate::store::settings::{Host, PostgresSettings};
@@ -43,7 +43,11 @@ pub(super) async fn open(settings: &PostgresSettings) -> Result<Connections, Sto
     let options = options(settings)?;
     let writer = pool(1, false).connect_with(options.clone()).await?;
     let readers = pool(READERS, true).connect_with(options).await?;
-    Ok(Connections { engine: Engine::Postgres, writer, readers })
+    Ok(Connections {
+        engine: Engine::Postgres,
+        writer: Pool::Servers(writer),
+        readers: Pool::Servers(readers),
+    })
 }
 
 /// One connection outside the pools. It may take its time for each statement: it is the one that
@@ -65,7 +69,7 @@ async fn prepared(options: &AnyConnectOptions) -> Result<AnyConnection, sqlx::Er
 
 /// What refers to what: every foreign key is looked at again. Pages are the server's own to check,
 /// with checksums and `pg_amcheck`.
-pub(super) async fn integrity(readers: &AnyPool) -> Result<Vec<String>, StoreError> {
+pub(super) async fn integrity(connection: &mut AnyConnection) -> Result<Vec<String>, StoreError> {
     let keys = sqlx::query(
         "SELECT CAST(k.conrelid::regclass AS TEXT) AS child, CAST(k.confrelid::regclass AS TEXT) AS parent, \
          format('SELECT count(*) AS missing FROM %s c LEFT JOIN %s p ON p.%I = c.%I WHERE c.%I IS NOT NULL \
@@ -75,12 +79,8 @@ pub(super) async fn integrity(readers: &AnyPool) -> Result<Vec<String>, StoreErr
          JOIN pg_attribute b ON b.attrelid = k.confrelid AND b.attnum = k.confkey[1] \
          WHERE k.contype = 'f' AND k.connamespace = current_schema()::regnamespace ORDER BY child, parent",
     )
-    .fetch_all(readers)
+    .fetch_all(&mut *connection)
     .await?;
-    let mut connection = readers.acquire().await?;
-    // It reads all of it.
-    sqlx::raw_sql("SET statement_timeout = 0").execute(&mut *connection).await?;
-    connection.close_on_drop();
     let mut problems = Vec::new();
     for key in keys {
         let question: String = key.try_get("question")?;

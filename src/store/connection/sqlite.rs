@@ -7,19 +7,20 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
-use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
+use sqlx::any::AnyConnectOptions;
 use sqlx::sqlite::SqliteError;
 use sqlx::{AnyConnection, ConnectOptions, Connection, Row};
 
-use super::{Connections, READERS};
+use super::file::{Access, FileError};
+use super::{Connections, Pool, READERS};
 use crate::store::StoreError;
 use crate::store::engine::Engine;
 
-/// How long a caller waits for a connection. Below the five seconds in which every request answers.
-const ACQUIRE: Duration = Duration::from_secs(4);
+/// How long the first connection may wait for another program.
+const CONNECT: Duration = Duration::from_secs(4);
 
 /// What is set on every connection, how it is read back, and what must come back.
-const PRAGMAS: [(&str, &str, &str); 10] = [
+pub(super) const PRAGMAS: [(&str, &str, &str); 10] = [
     // First: the others may have to wait for a lock. Short, because SQLite asks ever more rarely
     // while it waits, and beside a busy writer hardly ever at the right moment; see `PATIENCE`.
     ("PRAGMA busy_timeout = 50", "PRAGMA busy_timeout", "50"),
@@ -41,9 +42,9 @@ const PRAGMAS: [(&str, &str, &str); 10] = [
 ];
 
 /// Both pools, each with one connection that has shown that it works.
-pub(super) async fn open(file: &Path) -> Result<Connections, StoreError> {
-    let writer = pool(1).connect_with(options(file, "rw")?).await?;
-    let readers = pool(READERS).connect_with(options(file, "ro")?).await?;
+pub(super) fn open(file: &Path) -> Result<Connections, StoreError> {
+    let writer = Pool::files(file.to_owned(), Access::ReadWrite, 1)?;
+    let readers = Pool::files(file.to_owned(), Access::ReadOnly, READERS)?;
     Ok(Connections { engine: Engine::Sqlite, writer, readers })
 }
 
@@ -66,7 +67,7 @@ pub(super) async fn connect(file: &Path) -> Result<AnyConnection, StoreError> {
     loop {
         match prepared(&options).await {
             // Another process is turning WAL on, which no busy timeout waits for.
-            Err(error) if is_busy(&error) && started.elapsed() < ACQUIRE => {
+            Err(error) if is_busy(&error) && started.elapsed() < CONNECT => {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
             Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("26") => {
@@ -98,16 +99,6 @@ async fn prepared(options: &AnyConnectOptions) -> Result<AnyConnection, sqlx::Er
     let mut connection = AnyConnection::connect_with(options).await?;
     prepare(&mut connection).await?;
     Ok(connection)
-}
-
-fn pool(connections: u32) -> AnyPoolOptions {
-    AnyPoolOptions::new()
-        .max_connections(connections)
-        .acquire_timeout(ACQUIRE)
-        .idle_timeout(None)
-        .max_lifetime(None)
-        .test_before_acquire(false)
-        .after_connect(|connection, _| Box::pin(prepare(connection)))
 }
 
 /// Sets every pragma and reads it back: SQLite ignores what it does not know or cannot do.
@@ -150,7 +141,11 @@ fn url(file: &Path, mode: &str) -> Result<String, StoreError> {
 
 /// `SQLITE_BUSY` in any of its extended forms.
 pub(in crate::store) fn is_busy(error: &sqlx::Error) -> bool {
-    let error = error.as_database_error().and_then(|error| error.try_downcast_ref::<SqliteError>());
+    let Some(error) = error.as_database_error() else { return false };
+    if let Some(error) = error.try_downcast_ref::<FileError>() {
+        return error.is_busy();
+    }
+    let error = error.try_downcast_ref::<SqliteError>();
     let code = error.and_then(sqlx::error::DatabaseError::code);
     code.and_then(|code| code.parse::<u32>().ok()).is_some_and(|code| code & 0xff == 5)
 }

@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use sqlx::AnyConnection;
-
 use super::{insert_members, seconds};
 use crate::pki::name::{Name, ShortName};
 use crate::store::StoreError;
 use crate::store::certificates::Issuance;
+use crate::store::connection::Connection;
 use crate::store::names::{Names, list_json};
 use crate::store::statement::{Statement, Value, chunks};
 
@@ -95,7 +94,7 @@ impl From<StoreError> for InsertError {
 
 /// Writes `certificates` and the members of their groups and policies. Their events must be there.
 pub(in crate::store) async fn insert_certificates(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     certificates: &[CertificateInsert<'_>],
     names: &Names,
 ) -> Result<(), InsertError> {
@@ -129,7 +128,7 @@ pub(in crate::store) async fn insert_certificates(
 
 /// Notes of each of `issued` that renews another what it says of its chain.
 pub(in crate::store) async fn insert_renewals<'i>(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     issued: impl Iterator<Item = (i64, &'i Issuance)>,
 ) -> Result<(), StoreError> {
     let renewals: Vec<_> =
@@ -146,7 +145,7 @@ pub(in crate::store) async fn insert_renewals<'i>(
 
 /// Notes the user of each key that had none before.
 pub(in crate::store) async fn insert_key_owners(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     owners: &BTreeMap<[u8; 32], String>,
 ) -> Result<(), StoreError> {
     let owners: Vec<(&[u8; 32], &String)> = owners.iter().collect();

@@ -10,13 +10,12 @@ pub(super) use refusal::{RefusalInsert, insert_refusals};
 
 use std::collections::BTreeSet;
 
-use sqlx::AnyConnection;
-
 use super::StoreError;
 use super::events::kind_number;
 use super::names::{Names, list_json};
 use super::statement::{Statement, Value, chunks};
 use crate::audit::{EventKind, Origin};
+use crate::store::connection::Connection;
 use crate::time::{Lifetime, Time};
 
 /// A row of `events`.
@@ -62,7 +61,7 @@ impl<'o> EventInsert<'o> {
 }
 
 pub(super) async fn insert_events(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     events: &[EventInsert<'_>],
 ) -> Result<(), StoreError> {
     for chunk in chunks(events) {
@@ -78,7 +77,7 @@ pub(super) async fn insert_events(
 
 /// Which record carries which name, for filters by group and by policy. `insert` ends in `VALUES `.
 async fn insert_members(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     insert: &'static str,
     names: &Names,
     members: Vec<(i64, &str)>,

@@ -1,9 +1,8 @@
 //! The rows of a refusal.
 
-use sqlx::AnyConnection;
-
 use super::{insert_members, seconds};
 use crate::store::StoreError;
+use crate::store::connection::Connection;
 use crate::store::names::{Names, list_json};
 use crate::store::refusals::RefusalToRecord;
 use crate::store::statement::{Statement, Value, chunks};
@@ -62,7 +61,7 @@ impl<'r> RefusalInsert<'r> {
 
 /// Writes `refusals` and the members of their groups and policies. Their events must be there.
 pub(in crate::store) async fn insert_refusals(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     refusals: &[RefusalInsert<'_>],
     names: &Names,
 ) -> Result<(), StoreError> {

@@ -1,10 +1,9 @@
 //! Certificates, with everything elsewhere that has to agree with them.
 
-use sqlx::any::AnyRow;
-use sqlx::{AnyConnection, Row as _};
-
 use super::{EventOfRecord, Inspected, missing_members};
 use crate::store::cells::Cells;
+use crate::store::connection::Connection;
+use crate::store::row::Row;
 use crate::store::statement::Statement;
 use crate::store::{Store, StoreError};
 use crate::time::Time;
@@ -81,7 +80,7 @@ impl Store {
 }
 
 async fn page(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     after: i64,
     until: i64,
     limit: u32,
@@ -115,7 +114,7 @@ const FIND_GROUPS: &str =
 const FIND_POLICIES: &str =
     "SELECT name_id, number FROM certificate_policies WHERE (name_id, number) IN (VALUES ";
 
-fn read(row: &AnyRow) -> Result<StoredCertificate, StoreError> {
+fn read(row: &Row) -> Result<StoredCertificate, StoreError> {
     let cells = Cells::new(row, "certificates", "number");
     Ok(StoredCertificate {
         serial: cells.blob("serial")?,

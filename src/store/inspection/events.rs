@@ -1,13 +1,12 @@
 //! The audit log, with a word on whether the record of each event is there.
 
 use serde_json::Value;
-use sqlx::Row as _;
-use sqlx::any::AnyRow;
 
 use super::Inspected;
 use crate::audit::EventKind;
 use crate::store::cells::Cells;
 use crate::store::events::kind_number;
+use crate::store::row::Row;
 use crate::store::statement::Statement;
 use crate::store::{Store, StoreError};
 use crate::time::Time;
@@ -74,7 +73,7 @@ impl Store {
     }
 }
 
-fn read(row: &AnyRow) -> Result<StoredEvent, StoreError> {
+fn read(row: &Row) -> Result<StoredEvent, StoreError> {
     let cells = Cells::new(row, "events", "number");
     let kind = cells.integer("kind")?;
     cells.text("caller")?;

@@ -1,7 +1,5 @@
 //! The rows by which a filter finds a record of a group or of a policy.
 
-use sqlx::Row as _;
-
 use super::Inspected;
 use crate::store::cells::Cells;
 use crate::store::statement::Statement;

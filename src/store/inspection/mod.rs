@@ -16,10 +16,9 @@ pub use refusals::StoredRefusal;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use sqlx::{AnyConnection, Row as _};
-
 use super::StoreError;
 use super::statement::{Statement, chunks};
+use crate::store::connection::Connection;
 use crate::time::Time;
 
 /// A row of a page.
@@ -47,7 +46,7 @@ pub(super) type Missing = HashMap<i64, Vec<String>>;
 
 /// Which names of these lists have no row in the member table. `find` ends in `IN (VALUES `.
 async fn missing_members(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     find: &'static str,
     lists: &[(i64, Vec<String>)],
 ) -> Result<Missing, StoreError> {
@@ -77,7 +76,7 @@ async fn missing_members(
 }
 
 async fn name_ids(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     lists: &[(i64, Vec<String>)],
 ) -> Result<HashMap<String, i64>, StoreError> {
     let names: BTreeSet<&str> = lists.iter().flat_map(|(_, names)| names).map(String::as_str).collect();

@@ -2,12 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sqlx::AnyConnection;
-
 use crate::audit::EventKind;
 use crate::policy::PolicyRow;
 use crate::store::cells::Cells;
-use crate::store::engine::Engine;
+use crate::store::connection::Connection;
 use crate::store::events::kind_number;
 use crate::store::snapshot::Revisions;
 use crate::store::state::State;
@@ -75,8 +73,8 @@ impl Store {
     }
 }
 
-async fn overview(connection: &mut AnyConnection) -> Result<Overview, StoreError> {
-    let state = State::load(Engine::of(connection), &mut *connection).await?;
+async fn overview(connection: &mut Connection) -> Result<Overview, StoreError> {
+    let state = State::load(connection.engine(), &mut *connection).await?;
     Ok(Overview {
         number: state.number,
         revisions: state.revisions,
@@ -91,7 +89,7 @@ async fn overview(connection: &mut AnyConnection) -> Result<Overview, StoreError
     })
 }
 
-async fn authorities(connection: &mut AnyConnection) -> Result<BTreeMap<i64, StoredAuthority>, StoreError> {
+async fn authorities(connection: &mut Connection) -> Result<BTreeMap<i64, StoredAuthority>, StoreError> {
     let rows = Statement::new("SELECT id, spki_sha256, certificate FROM authorities").all(&mut *connection);
     let mut authorities = BTreeMap::new();
     for row in rows.await? {
@@ -110,7 +108,7 @@ async fn authorities(connection: &mut AnyConnection) -> Result<BTreeMap<i64, Sto
     Ok(authorities)
 }
 
-async fn cluster_authorities(connection: &mut AnyConnection) -> Result<BTreeSet<(i64, i64)>, StoreError> {
+async fn cluster_authorities(connection: &mut Connection) -> Result<BTreeSet<(i64, i64)>, StoreError> {
     let rows = Statement::new("SELECT cluster_id, authority_id FROM cluster_authorities").all(connection);
     let read = |row| {
         let cells = Cells::new(row, "cluster_authorities", "cluster_id");
@@ -119,7 +117,7 @@ async fn cluster_authorities(connection: &mut AnyConnection) -> Result<BTreeSet<
     rows.await?.iter().map(read).collect()
 }
 
-async fn policies(connection: &mut AnyConnection) -> Result<Vec<StoredPolicy>, StoreError> {
+async fn policies(connection: &mut Connection) -> Result<Vec<StoredPolicy>, StoreError> {
     let rows = "SELECT name, from_revision, until_revision, body FROM policies ORDER BY from_revision";
     let read = |row| {
         let cells = Cells::new(row, "policies", "name");
@@ -135,7 +133,7 @@ async fn policies(connection: &mut AnyConnection) -> Result<Vec<StoredPolicy>, S
     Statement::new(rows).all(connection).await?.iter().map(read).collect()
 }
 
-async fn changes(connection: &mut AnyConnection) -> Result<Revisions, StoreError> {
+async fn changes(connection: &mut Connection) -> Result<Revisions, StoreError> {
     let mut changes = Revisions::default();
     let rows = "SELECT kind, count(*) AS times FROM events WHERE kind NOT IN (1, 2) GROUP BY kind";
     for row in Statement::new(rows).all(connection).await? {
@@ -154,14 +152,14 @@ async fn changes(connection: &mut AnyConnection) -> Result<Revisions, StoreError
     Ok(changes)
 }
 
-async fn policy_revisions(connection: &mut AnyConnection) -> Result<Vec<i64>, StoreError> {
+async fn policy_revisions(connection: &mut Connection) -> Result<Vec<i64>, StoreError> {
     let rows = "SELECT r.revision FROM policy_revisions r JOIN events e ON e.number = r.number \
                 WHERE e.kind = 3 ORDER BY r.revision";
     let read = |row| Cells::new(row, "policy_revisions", "revision").integer("revision");
     Statement::new(rows).all(connection).await?.iter().map(read).collect()
 }
 
-async fn lost_idempotency(connection: &mut AnyConnection) -> Result<Vec<i64>, StoreError> {
+async fn lost_idempotency(connection: &mut Connection) -> Result<Vec<i64>, StoreError> {
     let rows = "SELECT i.number FROM idempotency_keys i LEFT JOIN certificates c ON c.number = i.number \
                 AND c.caller_id = i.caller_id LEFT JOIN requests q ON q.number = i.number \
                 AND q.caller_id = i.caller_id WHERE c.number IS NULL AND q.number IS NULL ORDER BY i.number";

@@ -1,11 +1,10 @@
 //! Refusals, with everything elsewhere that has to agree with them.
 
-use sqlx::any::AnyRow;
-use sqlx::{AnyConnection, Row as _};
-
 use super::certificates::event;
 use super::{EventOfRecord, Inspected, missing_members};
 use crate::store::cells::Cells;
+use crate::store::connection::Connection;
+use crate::store::row::Row;
 use crate::store::statement::Statement;
 use crate::store::{Store, StoreError};
 
@@ -54,7 +53,7 @@ impl Store {
 }
 
 async fn page(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     after: i64,
     until: i64,
     limit: u32,
@@ -87,7 +86,7 @@ const FIND_GROUPS: &str = "SELECT name_id, number FROM refusal_groups WHERE (nam
 const FIND_POLICIES: &str =
     "SELECT name_id, number FROM refusal_policies WHERE (name_id, number) IN (VALUES ";
 
-fn read(row: &AnyRow) -> Result<StoredRefusal, StoreError> {
+fn read(row: &Row) -> Result<StoredRefusal, StoreError> {
     let cells = Cells::new(row, "refusals", "number");
     cells.json::<serde_json::Value>("violations")?;
     Ok(StoredRefusal {

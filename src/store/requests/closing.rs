@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 
 use serde_json::{Value, json};
-use sqlx::AnyConnection;
 
 use super::{HeldId, HeldRequest, HeldState, reading};
 use crate::audit::{Origin, RequestId};
 use crate::store::cells::Cells;
 use crate::store::certificates::{Collects, Issuance};
 use crate::store::change::append_event;
+use crate::store::connection::Connection;
 use crate::store::snapshot::Revisions;
 use crate::store::state::State;
 use crate::store::statement::{Statement, chunks};
@@ -105,7 +105,7 @@ impl Store {
 
 /// Ends what is over. `state` is saved by the caller.
 pub(super) async fn lapse_due(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     state: &mut State,
     now: Time,
 ) -> Result<usize, StoreError> {
@@ -144,7 +144,7 @@ fn of_service(id: HeldId) -> Origin {
 
 /// Ends one that is open. `state` is saved by the caller.
 pub(super) async fn close(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     state: &mut State,
     closing: Closing<'_>,
 ) -> Result<(), StoreError> {
@@ -161,7 +161,7 @@ pub(super) async fn close(
 }
 
 async fn withdraw(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     id: HeldId,
     own: Own,
     seen_tokens: i64,
@@ -193,7 +193,7 @@ async fn withdraw(
 }
 
 async fn void(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     id: HeldId,
     why: &'static str,
     seen: Option<Revisions>,
@@ -227,7 +227,7 @@ struct Collecting {
 
 impl Collectable {
     pub(in crate::store) async fn load(
-        connection: &mut AnyConnection,
+        connection: &mut Connection,
         issuances: &[&Issuance],
     ) -> Result<Self, StoreError> {
         let ids: Vec<HeldId> =
@@ -268,7 +268,7 @@ impl Collectable {
 /// Ends the request of a certificate that was just written under `number`. `state` is saved by the
 /// caller.
 pub(in crate::store) async fn collect(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     state: &mut State,
     number: i64,
     issuance: &Issuance,

@@ -2,12 +2,11 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use sqlx::AnyConnection;
-
 use super::people::People;
 use super::{HeldId, HeldRequest, RecordedApproval, reading};
 use crate::policy::{Approval, Approver, Evidence, Person, PolicyRow, ReviewRow, Version};
 use crate::store::cells::Cells;
+use crate::store::connection::Connection;
 use crate::store::statement::{Statement, chunks};
 use crate::store::tokens::{self, TokenRecord};
 use crate::store::{Store, StoreError, identities};
@@ -31,7 +30,7 @@ impl Store {
 }
 
 pub(super) async fn load(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     id: HeldId,
     now: Time,
 ) -> Result<Option<(HeldRequest, Evidence)>, StoreError> {
@@ -55,7 +54,7 @@ pub(super) struct Documents {
 
 impl Documents {
     pub(super) async fn load(
-        connection: &mut AnyConnection,
+        connection: &mut Connection,
         requests: &[HeldRequest],
     ) -> Result<Self, StoreError> {
         if requests.is_empty() {
@@ -148,7 +147,7 @@ fn callers<'r>(
 
 /// Adds to each request what was approved of it.
 pub(super) async fn load_approvals(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     requests: &mut [HeldRequest],
 ) -> Result<(), StoreError> {
     let mut found: HashMap<i64, Vec<RecordedApproval>> = HashMap::new();
@@ -190,7 +189,7 @@ struct Written {
 
 /// Every version of these rows by name, the newest first.
 async fn written(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     names: &BTreeSet<&str>,
 ) -> Result<Vec<(String, Written)>, StoreError> {
     let names: Vec<&str> = names.iter().copied().collect();

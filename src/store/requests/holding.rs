@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use serde_json::json;
-use sqlx::AnyConnection;
 
 use super::closing::lapse_due;
 use super::{HeldId, HeldRequest, reading};
@@ -14,6 +13,7 @@ use crate::store::cells::Cells;
 use crate::store::certificates::Idempotency;
 use crate::store::change::append_event;
 use crate::store::checks::{clock_behind, clock_off};
+use crate::store::connection::Connection;
 use crate::store::names::{Names, list_json, sha256};
 use crate::store::snapshot::Revisions;
 use crate::store::state::State;
@@ -78,7 +78,7 @@ impl Store {
 }
 
 async fn hold(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     wish: RequestToHold,
 ) -> Result<Result<Hold, RecordError>, StoreError> {
     let mut state = State::lock(connection).await?;
@@ -106,7 +106,7 @@ async fn hold(
 
 /// What an issuance would be refused for.
 async fn refuse(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     state: &State,
     wish: &RequestToHold,
 ) -> Result<Option<RecordError>, StoreError> {
@@ -139,7 +139,7 @@ async fn refuse(
 }
 
 /// The number of an open request of the same caller that asks for the same.
-async fn open_like(connection: &mut AnyConnection, wish: &RequestToHold) -> Result<Option<i64>, StoreError> {
+async fn open_like(connection: &mut Connection, wish: &RequestToHold) -> Result<Option<i64>, StoreError> {
     let mut select = Statement::new("SELECT number FROM requests WHERE state <= 2 AND lapses_at > ");
     select.bind(wish.at).push(" AND caller_id = (SELECT id FROM names WHERE name = ");
     let digest = digest(wish)?;
@@ -150,7 +150,7 @@ async fn open_like(connection: &mut AnyConnection, wish: &RequestToHold) -> Resu
 }
 
 /// The second bound is that of the index.
-async fn pending_of(connection: &mut AnyConnection, wish: &RequestToHold) -> Result<i64, StoreError> {
+async fn pending_of(connection: &mut Connection, wish: &RequestToHold) -> Result<i64, StoreError> {
     let mut select = Statement::new(
         "SELECT count(*) AS pending FROM requests q WHERE q.state = 1 AND q.state <= 2 AND q.lapses_at > ",
     );
@@ -162,7 +162,7 @@ async fn pending_of(connection: &mut AnyConnection, wish: &RequestToHold) -> Res
 
 /// Writes the event and the row, and returns their number.
 async fn insert(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     state: &mut State,
     wish: &RequestToHold,
 ) -> Result<i64, StoreError> {

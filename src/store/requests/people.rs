@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use sqlx::AnyConnection;
+use crate::store::connection::Connection;
 
 use crate::policy::Person;
 use crate::store::{StoreError, identities};
@@ -14,7 +14,7 @@ pub(super) struct People(HashMap<String, Vec<String>>);
 impl People {
     /// What is to be known of these callers.
     pub(super) async fn load(
-        connection: &mut AnyConnection,
+        connection: &mut Connection,
         callers: BTreeSet<&str>,
     ) -> Result<Self, StoreError> {
         let mut others = HashMap::new();

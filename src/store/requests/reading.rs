@@ -1,12 +1,11 @@
 //! Reads held requests.
 
-use sqlx::AnyConnection;
-use sqlx::any::AnyRow;
-
 use super::evidence::{self, Documents};
 use super::{Closed, HeldId, HeldRequest, HeldState};
 use crate::store::cells::Cells;
 use crate::store::certificates::proof;
+use crate::store::connection::Connection;
+use crate::store::row::Row;
 use crate::store::statement::Statement;
 use crate::store::{Own, Span, Store, StoreError, events};
 use crate::time::Time;
@@ -79,7 +78,7 @@ impl Store {
 }
 
 pub(super) async fn by_id(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     id: HeldId,
     now: Time,
 ) -> Result<Option<HeldRequest>, StoreError> {
@@ -89,7 +88,7 @@ pub(super) async fn by_id(
 }
 
 pub(in crate::store) async fn by_number(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     number: i64,
     now: Time,
 ) -> Result<Option<HeldRequest>, StoreError> {
@@ -99,7 +98,7 @@ pub(in crate::store) async fn by_number(
 }
 
 async fn one(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     select: Statement<'_>,
     now: Time,
 ) -> Result<Option<HeldRequest>, StoreError> {
@@ -110,7 +109,7 @@ async fn one(
 }
 
 async fn page(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     filter: &RequestFilter,
     span: Span,
     now: Time,
@@ -153,7 +152,7 @@ async fn page(
 
 /// Adds what stands elsewhere: approvals, and what they count for.
 async fn complete(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     requests: &mut [HeldRequest],
     now: Time,
 ) -> Result<(), StoreError> {
@@ -179,7 +178,7 @@ const COLUMNS: &str = "SELECT q.number, q.id, q.state, q.owner, q.authority, q.c
      LEFT JOIN events c ON c.number = q.closed \
      LEFT JOIN names closer ON closer.id = c.caller_id";
 
-fn read(row: &AnyRow, now: Time) -> Result<HeldRequest, StoreError> {
+fn read(row: &Row, now: Time) -> Result<HeldRequest, StoreError> {
     let cells = Cells::new(row, "requests", "number");
     let lifetime = cells.optional_lifetime("lifetime")?;
     Ok(HeldRequest {

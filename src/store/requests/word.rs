@@ -1,7 +1,6 @@
 //! What an approver says: yes or no.
 
 use serde_json::json;
-use sqlx::AnyConnection;
 
 use super::closing::{Closing, close, lapse_due};
 use super::evidence::{self, Documents};
@@ -10,6 +9,7 @@ use super::{HeldId, HeldRequest, HeldState, reading};
 use crate::audit::{EventKind, Origin};
 use crate::policy::{Approval, Approver, Evidence, Objection};
 use crate::store::change::append_event;
+use crate::store::connection::Connection;
 use crate::store::state::State;
 use crate::store::statement::Statement;
 use crate::store::{Store, StoreError};
@@ -69,7 +69,7 @@ impl Store {
     }
 }
 
-async fn approve(connection: &mut AnyConnection, word: Word) -> Result<Said, StoreError> {
+async fn approve(connection: &mut Connection, word: Word) -> Result<Said, StoreError> {
     let mut state = begin(connection, &word).await?;
     let (request, evidence) = match asked(connection, &word).await? {
         Ok(found) => found,
@@ -101,7 +101,7 @@ async fn approve(connection: &mut AnyConnection, word: Word) -> Result<Said, Sto
     taken(connection, &state, &word).await
 }
 
-async fn deny(connection: &mut AnyConnection, word: Word) -> Result<Said, StoreError> {
+async fn deny(connection: &mut Connection, word: Word) -> Result<Said, StoreError> {
     let mut state = begin(connection, &word).await?;
     let (request, _) = match asked(connection, &word).await? {
         Ok(found) => found,
@@ -123,7 +123,7 @@ async fn deny(connection: &mut AnyConnection, word: Word) -> Result<Said, StoreE
     taken(connection, &state, &word).await
 }
 
-async fn begin(connection: &mut AnyConnection, word: &Word) -> Result<State, StoreError> {
+async fn begin(connection: &mut Connection, word: &Word) -> Result<State, StoreError> {
     let mut state = State::lock(connection).await?;
     if word.seen_tokens.is_some_and(|seen| seen != state.revisions.tokens) {
         return Err(StoreError::Stale);
@@ -134,7 +134,7 @@ async fn begin(connection: &mut AnyConnection, word: &Word) -> Result<State, Sto
 
 /// The request, if the approver is asked.
 async fn asked(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     word: &Word,
 ) -> Result<Result<(HeldRequest, Evidence), Said>, StoreError> {
     let found = evidence::load(connection, word.id, word.at).await?;
@@ -142,12 +142,12 @@ async fn asked(
 }
 
 /// What lapsed meanwhile stays written, whatever came of the word.
-async fn end(connection: &mut AnyConnection, state: &State, said: Said) -> Result<Said, StoreError> {
+async fn end(connection: &mut Connection, state: &State, said: Said) -> Result<Said, StoreError> {
     state.save(connection).await?;
     Ok(said)
 }
 
-async fn taken(connection: &mut AnyConnection, state: &State, word: &Word) -> Result<Said, StoreError> {
+async fn taken(connection: &mut Connection, state: &State, word: &Word) -> Result<Said, StoreError> {
     let request = reading::by_id(connection, word.id, word.at).await?;
     let request =
         request.ok_or_else(|| StoreError::Corrupt(format!("requests: {} is not there", word.id)))?;
@@ -155,7 +155,7 @@ async fn taken(connection: &mut AnyConnection, state: &State, word: &Word) -> Re
 }
 
 async fn insert(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     state: &mut State,
     request: &HeldRequest,
     word: &Word,
@@ -177,7 +177,7 @@ async fn insert(
     Ok(())
 }
 
-async fn set_approved(connection: &mut AnyConnection, number: i64) -> Result<(), StoreError> {
+async fn set_approved(connection: &mut Connection, number: i64) -> Result<(), StoreError> {
     let mut update = Statement::new("UPDATE requests SET state = ");
     update.bind(HeldState::Approved.number()).push(" WHERE state = 1 AND number = ").bind(number);
     update.execute(connection).await?;

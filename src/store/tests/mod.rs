@@ -26,6 +26,8 @@ mod writing;
 use std::net::IpAddr;
 
 use super::policies::PolicyChange;
+use super::search::Search;
+use super::statement::Statement;
 use super::tokens::{Rotated, Rotation, TokenRecord};
 use super::*;
 use crate::audit::{Origin, RequestId};
@@ -116,7 +118,7 @@ impl Ledger {
 
     /// Runs SQL on the writer's own connection.
     async fn run(&self, sql: &'static str) -> Result<(), sqlx::Error> {
-        sqlx::raw_sql(sql).execute(&self.connections().writer).await.map(drop)
+        self.connections().writer.acquire().await?.run(sql).await
     }
 
     /// Gives the database its clock back: from now on it is the server's.
@@ -133,8 +135,8 @@ impl Ledger {
 
     async fn drop_trigger(&self, trigger: &str, table: &str) {
         let on = if self.is_sqlite() { String::new() } else { format!(" ON {table}") };
-        let drop = sqlx::AssertSqlSafe(format!("DROP TRIGGER {trigger}{on}"));
-        sqlx::raw_sql(drop).execute(&self.connections().writer).await.unwrap();
+        let drop = format!("DROP TRIGGER {trigger}{on}");
+        self.connections().writer.acquire().await.unwrap().run_text(&drop).await.unwrap();
     }
 
     /// From now on the database takes no certificate of `mallory`.
@@ -174,7 +176,14 @@ impl Ledger {
     }
 
     async fn count(&self, sql: &'static str) -> i64 {
-        sqlx::query_scalar(sql).fetch_one(&self.connections().readers).await.unwrap()
+        let row = Statement::new(sql).optional(&self.connections().readers).await.unwrap();
+        row.unwrap().at(0).unwrap()
+    }
+
+    /// The search for `filter`, its times turned into numbers.
+    async fn search<'f>(&self, filter: &'f CertificateFilter) -> Search<'f> {
+        let mut connection = self.connections().readers.acquire().await.unwrap();
+        filter.timed_search(&mut connection).await.unwrap()
     }
 
     async fn all(&self) -> Vec<Recorded> {

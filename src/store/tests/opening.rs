@@ -25,21 +25,19 @@ async fn every_connection_syncs_each_commit_and_checks_references() {
             ("PRAGMA recursive_triggers", 1),
             ("PRAGMA busy_timeout", 50),
         ] {
-            let value: i64 = sqlx::query_scalar(pragma).fetch_one(pool).await.unwrap();
-            assert_eq!(value, expected, "{pragma}");
+            let row = Statement::new(pragma).optional(pool).await.unwrap().unwrap();
+            assert_eq!(row.at::<i64>(0).unwrap(), expected, "{pragma}");
         }
-        let mode: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(pool).await.unwrap();
-        assert_eq!(mode, "wal");
+        let row = Statement::new("PRAGMA journal_mode").optional(pool).await.unwrap().unwrap();
+        assert_eq!(row.at::<&str>(0).unwrap(), "wal");
     }
 }
 
 #[tokio::test]
 async fn readers_cannot_write() {
     let ledger = Ledger::on_sqlite().await;
-    let error = sqlx::raw_sql("INSERT INTO names (name) VALUES ('x')")
-        .execute(&ledger.connections().readers)
-        .await
-        .unwrap_err();
+    let insert = Statement::new("INSERT INTO names (name) VALUES ('x')");
+    let error = insert.execute(&ledger.connections().readers).await.unwrap_err();
     assert!(error.to_string().contains("readonly"), "{error}");
 }
 

@@ -1,7 +1,5 @@
 //! How SQLite runs each list: along an index, in its order, without looking at every row.
 
-use sqlx::Row as _;
-
 use super::*;
 use crate::audit::EventKind;
 use crate::store::search::{Path, Search};
@@ -80,7 +78,7 @@ async fn certificates_are_paged_along_an_index_under_every_filter() {
         (Path::Lifetimes, LIFETIMES),
         (Path::Rows, "c USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
     ];
-    let search = ledger.certificate_search(&filter).await.unwrap();
+    let search = ledger.search(&filter).await;
     assert_search(&ledger, "all filters", &search, certificates::select, &paths).await;
     // Each alone: what the others would have hidden.
     for (place, filter) in [
@@ -96,7 +94,7 @@ async fn certificates_are_paged_along_an_index_under_every_filter() {
     .into_iter()
     .enumerate()
     {
-        let search = ledger.certificate_search(&filter).await.unwrap();
+        let search = ledger.search(&filter).await;
         let (path, along) = paths[place];
         let path = if place < 6 { Path::Lead(0) } else { path };
         assert_search(&ledger, "one filter", &search, certificates::select, &[(path, along)]).await;
@@ -111,7 +109,7 @@ async fn certificates_are_paged_along_an_index_under_every_filter() {
             CertificateFilter { sha256: Some([0; 32]), cluster: text(), ..CertificateFilter::default() },
         ),
     ] {
-        let search = ledger.certificate_search(&filter).await.unwrap();
+        let search = ledger.search(&filter).await;
         let path = search.path(&ledger.connections().readers, BOTH[0]).await.unwrap();
         assert_eq!(path, Path::Lead(0));
         let plan = plan(&ledger, certificates::select(&search, path, BOTH[0])).await;
@@ -186,7 +184,7 @@ async fn every_pair_of_filters_of_certificates_is_paged_along_an_index() {
     assert_pairs(&ledger, &filters, async |filter: &CertificateFilter, span| {
         // A filter lives for as long as the test.
         let filter: &'static CertificateFilter = Box::leak(Box::new(filter.clone()));
-        let search = ledger.certificate_search(filter).await.unwrap();
+        let search = ledger.search(filter).await;
         let paths = search.all_paths();
         paths.iter().map(|path| (search.named(*path), certificates::select(&search, *path, span))).collect()
     })

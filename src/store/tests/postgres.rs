@@ -76,10 +76,8 @@ async fn a_setting_that_turns_bad_later_stops_recording_until_it_is_good() {
 #[ignore = "needs COUNTERSIGN_TEST_POSTGRES"]
 async fn readers_cannot_write_to_a_server_either() {
     let ledger = ledger().await;
-    let error = sqlx::raw_sql("INSERT INTO names (name) VALUES ('x')")
-        .execute(&ledger.connections().readers)
-        .await
-        .unwrap_err();
+    let insert = Statement::new("INSERT INTO names (name) VALUES ('x')");
+    let error = insert.execute(&ledger.connections().readers).await.unwrap_err();
     assert!(error.to_string().contains("read-only"), "{error}");
 }
 
@@ -140,8 +138,8 @@ async fn a_state_that_another_holds_is_unavailable_within_five_seconds_and_recov
     let ledger = ledger().await;
     let beside = ledger.beside().await;
     let mut other = beside.connections().writer.acquire().await.unwrap();
-    sqlx::raw_sql("SET idle_in_transaction_session_timeout = 0; BEGIN; UPDATE state SET number = number")
-        .execute(&mut *other)
+    other
+        .run("SET idle_in_transaction_session_timeout = 0; BEGIN; UPDATE state SET number = number")
         .await
         .unwrap();
     let started = std::time::Instant::now();
@@ -149,7 +147,7 @@ async fn a_state_that_another_holds_is_unavailable_within_five_seconds_and_recov
     assert!(matches!(refused, Err(RecordError::Store(StoreError::Unavailable(_)))), "{refused:?}");
     assert!(started.elapsed() < std::time::Duration::from_secs(5));
     ledger.health().await.unwrap();
-    sqlx::raw_sql("ROLLBACK").execute(&mut *other).await.unwrap();
+    other.run("ROLLBACK").await.unwrap();
     assert_eq!(ledger.record(sample(2).build()).await.unwrap().number, 1);
 }
 
@@ -159,7 +157,7 @@ async fn a_replica_that_stands_still_in_a_transaction_holds_the_others_for_a_mom
     let ledger = ledger().await;
     let beside = ledger.beside().await;
     let mut other = beside.connections().writer.acquire().await.unwrap();
-    sqlx::raw_sql("BEGIN; UPDATE state SET number = number").execute(&mut *other).await.unwrap();
+    other.run("BEGIN; UPDATE state SET number = number").await.unwrap();
     tokio::time::sleep(std::time::Duration::from_millis(2_500)).await;
     assert_eq!(ledger.record(sample(1).build()).await.unwrap().number, 1);
     drop(other);

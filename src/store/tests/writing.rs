@@ -197,13 +197,13 @@ async fn a_locked_database_is_unavailable_within_five_seconds_and_recovers() {
     let ledger = Ledger::on_sqlite().await;
     let beside = ledger.beside().await;
     let mut other = beside.connections().writer.acquire().await.unwrap();
-    sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut *other).await.unwrap();
+    other.run("BEGIN IMMEDIATE").await.unwrap();
     let started = Instant::now();
     let refused = ledger.record(sample(1).build()).await;
     assert!(matches!(refused, Err(RecordError::Store(StoreError::Unavailable(_)))), "{refused:?}");
     assert!(started.elapsed() < Duration::from_secs(5));
     ledger.health().await.unwrap();
-    sqlx::raw_sql("ROLLBACK").execute(&mut *other).await.unwrap();
+    other.run("ROLLBACK").await.unwrap();
     assert_eq!(ledger.record(sample(2).build()).await.unwrap().number, 1);
 }
 

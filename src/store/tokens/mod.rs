@@ -9,14 +9,14 @@ mod uses;
 pub use rotation::{Rotated, Rotation};
 
 use serde_json::json;
-use sqlx::AnyConnection;
-use sqlx::any::AnyRow;
 
 use super::StoreError;
 use super::cells::Cells;
 use super::change::append_event;
+use super::connection::Connection;
 use super::names::list_json;
 use super::policies::check_tokens;
+use super::row::Row;
 use super::state::State;
 use super::statement::Statement;
 use crate::audit::{EventKind, Origin};
@@ -113,7 +113,7 @@ impl super::Store {
 }
 
 /// Every secret of every token, sorted by name and then by age.
-pub(super) async fn all(connection: &mut AnyConnection) -> Result<Vec<TokenRecord>, StoreError> {
+pub(super) async fn all(connection: &mut Connection) -> Result<Vec<TokenRecord>, StoreError> {
     let select = Statement::new(
         "SELECT t.id, t.name, t.secret_sha256, t.roles, t.on_behalf_of, t.owner, t.created_at, t.expires_at, \
          t.revoked_at, u.at AS last_used_at FROM tokens t LEFT JOIN token_uses u ON u.id = t.id",
@@ -131,7 +131,7 @@ pub(super) async fn all(connection: &mut AnyConnection) -> Result<Vec<TokenRecor
 }
 
 async fn create(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     token: TokenRecord,
     seen: Option<i64>,
     origin: Origin,
@@ -161,7 +161,7 @@ async fn create(
     state.save(connection).await
 }
 
-async fn insert(connection: &mut AnyConnection, token: &TokenRecord) -> Result<(), StoreError> {
+async fn insert(connection: &mut Connection, token: &TokenRecord) -> Result<(), StoreError> {
     let roles = list_json(token.roles.iter().map(String::as_str));
     let mut insert = Statement::new(
         "INSERT INTO tokens (id, name, secret_sha256, roles, on_behalf_of, owner, created_at, expires_at, \
@@ -183,7 +183,7 @@ async fn insert(connection: &mut AnyConnection, token: &TokenRecord) -> Result<(
 }
 
 async fn revoke(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     name: ShortName,
     seen: Option<i64>,
     now: Time,
@@ -209,7 +209,7 @@ async fn revoke(
     Ok(Some(true))
 }
 
-fn read(row: &AnyRow) -> Result<TokenRecord, StoreError> {
+fn read(row: &Row) -> Result<TokenRecord, StoreError> {
     let cells = Cells::new(row, "tokens", "id");
     let name = ShortName::parse(&cells.text("name")?);
     Ok(TokenRecord {

@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
+use crate::store::connection::Connection;
+use crate::store::row::Row;
 use serde_json::json;
-use sqlx::AnyConnection;
-use sqlx::any::AnyRow;
 
 use super::TokenRecord;
 use crate::audit::{EventKind, Origin};
@@ -64,7 +64,7 @@ impl Store {
 }
 
 async fn rotate(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     name: ShortName,
     rotation: Rotation,
     seen: i64,
@@ -113,7 +113,7 @@ async fn rotate(
 }
 
 /// Whether a rotation gave this id.
-pub(super) async fn is_given(connection: &mut AnyConnection, id: &str) -> Result<bool, StoreError> {
+pub(super) async fn is_given(connection: &mut Connection, id: &str) -> Result<bool, StoreError> {
     let mut given = Statement::new("SELECT number FROM token_rotations WHERE id = ");
     given.bind(id);
     Ok(given.optional(connection).await?.is_some())
@@ -128,7 +128,7 @@ pub(super) struct StoredRotation {
 
 /// Every rotation by the id of its token's row, the oldest first.
 pub(super) async fn all(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
 ) -> Result<HashMap<String, Vec<StoredRotation>>, StoreError> {
     let select = Statement::new(
         "SELECT r.number, r.token_id, r.id, r.secret_sha256, r.at, r.expires_at, r.previous_until, \
@@ -142,7 +142,7 @@ pub(super) async fn all(
     Ok(rotations)
 }
 
-fn read(row: &AnyRow) -> Result<(String, StoredRotation), StoreError> {
+fn read(row: &Row) -> Result<(String, StoredRotation), StoreError> {
     let cells = Cells::new(row, "token_rotations", "number");
     let rotation = Rotation {
         id: cells.text("id")?,
