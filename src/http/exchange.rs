@@ -10,7 +10,7 @@ use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, VARY, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
-use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use tower_http::catch_panic::CatchPanicLayer;
 
@@ -40,10 +40,7 @@ const QUIET: [&str; 3] = ["/livez", "/readyz", "/metrics"];
 
 /// Puts everything of this module around the routes and fallbacks that `router` has by now.
 pub fn surround<S: Clone + Send + Sync + 'static>(router: Router<S>, meter: Meter) -> Router<S> {
-    router
-        .layer(CatchPanicLayer::custom(after_panic))
-        .layer(from_fn_with_state(meter, around))
-        .layer(from_fn(with_exchange))
+    router.layer(CatchPanicLayer::custom(after_panic)).layer(from_fn_with_state(meter, around))
 }
 
 /// A new id, of 16 random octets.
@@ -54,25 +51,16 @@ pub fn new_request_id() -> RequestId {
     }))
 }
 
-async fn with_exchange(mut request: Request, next: Next) -> Response {
+async fn around(State(meter): State<Meter>, mut request: Request, next: Next) -> Response {
+    let started = Instant::now();
     let exchange = Arc::new(Exchange {
         id: new_request_id(),
         client_id: client_id(request.headers()),
         caller: OnceLock::new(),
     });
     request.extensions_mut().insert(Arc::clone(&exchange));
-    let mut response = next.run(request).await;
-    if let Ok(id) = HeaderValue::try_from(exchange.id.to_string()) {
-        response.headers_mut().insert(X_REQUEST_ID, id);
-    }
-    response
-}
-
-async fn around(State(meter): State<Meter>, request: Request, next: Next) -> Response {
-    let started = Instant::now();
-    let line = Line::of(&request);
-    let response = next.run(request).await;
-    let response = line.finish(response);
+    let line = Line::of(&request, exchange);
+    let response = line.finish(next.run(request).await);
     let seconds = started.elapsed().as_secs_f64();
     meter(&line.route, line.method, response.status().as_u16(), seconds);
     line.log(response.status().as_u16(), seconds);
@@ -92,23 +80,23 @@ fn after_panic(_payload: Box<dyn Any + Send>) -> Response {
 
 /// What is known of a request before it is answered.
 struct Line {
-    exchange: Option<Arc<Exchange>>,
+    exchange: Arc<Exchange>,
     route: String,
     method: &'static str,
 }
 
 impl Line {
-    fn of(request: &Request) -> Self {
+    fn of(request: &Request, exchange: Arc<Exchange>) -> Self {
         let route = request.extensions().get::<MatchedPath>();
         Self {
-            exchange: request.extensions().get::<Arc<Exchange>>().cloned(),
+            exchange,
             route: route.map_or_else(|| "unmatched".to_owned(), |path| path.as_str().to_owned()),
             method: method_word(request.method()),
         }
     }
 
     fn id(&self) -> RequestId {
-        self.exchange.as_ref().map_or(RequestId([0; 16]), |exchange| exchange.id)
+        self.exchange.id
     }
 
     /// Writes the error out, if it is one, and sets the headers that every answer has.
@@ -127,6 +115,9 @@ impl Line {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(VARY, HeaderValue::from_static("Authorization, Accept"));
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        if let Ok(id) = HeaderValue::try_from(self.id().to_string()) {
+            headers.insert(X_REQUEST_ID, id);
+        }
         response
     }
 
@@ -138,8 +129,8 @@ impl Line {
 
     /// Never the query and never the body: both can hold what no log may.
     fn log(&self, status: u16, seconds: f64) {
-        let caller = self.exchange.as_ref().and_then(|exchange| exchange.caller.get());
-        let client_id = self.exchange.as_ref().and_then(|exchange| exchange.client_id.as_deref());
+        let caller = self.exchange.caller.get();
+        let client_id = self.exchange.client_id.as_deref();
         let duration_ms = seconds * 1_000.0;
         macro_rules! line {
             ($level:expr) => {
