@@ -210,7 +210,7 @@ pub(super) fn select<'f>(filter: &'f EventFilter, numbers: &[Numbers], span: Spa
         Some(kind) => {
             select.push("SELECT e.number AS number FROM events e WHERE e.kind > 1 AND e.kind = ");
             select.bind(kind_number(kind));
-            push_rest(&mut select, "e.caller_id + 0", filter, all);
+            push_rest(&mut select, "e.caller_id", filter, all);
         }
         None if timed => {
             push_events(&mut select, "e.kind + 0 <= 2", filter, narrowed);
@@ -232,7 +232,7 @@ fn either(numbers: &[Numbers]) -> Numbers {
     }
 }
 
-/// Along the index of the kind, the caller's, or all events.
+/// Along the index of the kind, the caller's, that of both, or all events.
 fn push_events<'f>(
     select: &mut Statement<'f>,
     kind: &'static str,

@@ -18,7 +18,7 @@ struct Step {
 }
 
 /// Every step, the oldest first. A step that was released is never changed.
-const STEPS: [Step; 7] = [
+const STEPS: [Step; 8] = [
     Step {
         version: 1,
         name: "ledger",
@@ -60,6 +60,12 @@ const STEPS: [Step; 7] = [
         name: "tokens",
         sqlite: include_str!("../../migrations/sqlite/0007_tokens.sql"),
         postgres: include_str!("../../migrations/postgres/0007_tokens.sql"),
+    },
+    Step {
+        version: 8,
+        name: "kinds",
+        sqlite: include_str!("../../migrations/sqlite/0008_kinds.sql"),
+        postgres: include_str!("../../migrations/postgres/0008_kinds.sql"),
     },
 ];
 

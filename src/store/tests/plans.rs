@@ -110,7 +110,8 @@ async fn certificates_are_paged_along_an_index_under_every_filter() {
         ),
     ] {
         let search = ledger.search(&filter).await;
-        let path = search.path(&ledger.connections().readers, BOTH[0]).await.unwrap();
+        let mut reader = ledger.connections().readers.acquire().await.unwrap();
+        let path = search.path(&mut reader, BOTH[0]).await.unwrap();
         assert_eq!(path, Path::Lead(0));
         let plan = plan(&ledger, certificates::select(&search, path, BOTH[0])).await;
         assert!(plan.iter().any(|step| step.contains(along)), "{plan:#?}");
@@ -267,6 +268,16 @@ async fn events_are_paged_along_an_index_under_every_filter() {
             "certificates of a caller",
             EventFilter { kind: Some(EventKind::CertificateIssued), caller: caller(), ..none() },
             "events_by_caller (caller_id=? AND rowid>? AND rowid<?)",
+        ),
+        (
+            "refusals of a caller",
+            EventFilter { kind: record, caller: caller(), ..none() },
+            "events_by_caller_and_kind (caller_id=? AND kind=? AND rowid>? AND rowid<?)",
+        ),
+        (
+            "changes of a caller",
+            EventFilter { kind: change, caller: caller(), after_time: Some(NOW), ..none() },
+            "events_by_caller_and_kind (caller_id=? AND kind=? AND rowid>? AND rowid<?)",
         ),
         ("change", EventFilter { kind: change, ..none() }, "events_by_kind (kind=? AND rowid>? AND rowid<?)"),
         (
