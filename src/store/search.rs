@@ -5,14 +5,20 @@
 //! list is ever sorted. Where several could lead, the first two hundred numbers of each say which
 //! is the sparsest hereabouts.
 
+use super::connection::Connection;
 use super::lifetimes::{CLASS, CLASSES, Validity};
 use super::own::Own;
-use super::statement::{On, Statement, Value};
+use super::statement::{Statement, Value};
 use super::times::Numbers;
 use super::{Span, StoreError};
 
 /// How many numbers of an index are looked at to tell how sparse it is.
 const PROBE: u32 = 200;
+
+/// The density of a path whose every number was looked at, for each of them: below that of any other.
+const ALL_THERE_IS: f64 = 1e-12;
+/// A path of this density or less has no more than was looked at.
+const NEXT_TO_NOTHING: f64 = 200.0 * ALL_THERE_IS;
 
 /// The statement's literal for each class: a bound one would hide the index.
 const CLASS_IS: [&str; CLASSES] =
@@ -126,14 +132,33 @@ impl<'f> Search<'f> {
         paths
     }
 
-    /// The path with the fewest numbers at the beginning of `span`.
-    pub(super) async fn path<'e>(&self, on: impl Into<On<'e>>, span: Span) -> Result<Path, StoreError> {
+    /// The path with the fewest numbers at the beginning of `span`. The classes of lifetimes, which take
+    /// longest to look at, are left out where another path is next to nothing.
+    pub(super) async fn path(&self, connection: &mut Connection, span: Span) -> Result<Path, StoreError> {
         let paths = self.paths();
-        let (Some(first), true) = (paths.first(), paths.len() > 1) else {
-            return Ok(paths.first().copied().unwrap_or(Path::Rows));
+        let (leads, classes) = match paths.split_last() {
+            None => return Ok(Path::Rows),
+            Some((only, [])) => return Ok(*only),
+            Some((Path::Lifetimes, leads)) => (leads, &[Path::Lifetimes][..]),
+            Some(_) => (paths.as_slice(), &[][..]),
         };
-        let mut sparsest = (*first, f64::INFINITY);
-        for row in self.probe(&paths, span).all(on).await? {
+        let sparsest = self.sparsest(connection, leads, span).await?;
+        if classes.is_empty() || sparsest.1 < NEXT_TO_NOTHING {
+            return Ok(sparsest.0);
+        }
+        let of_classes = self.sparsest(connection, classes, span).await?;
+        Ok(if of_classes.1 < sparsest.1 { of_classes.0 } else { sparsest.0 })
+    }
+
+    /// The sparsest of `paths`, and how dense it is.
+    async fn sparsest(
+        &self,
+        connection: &mut Connection,
+        paths: &[Path],
+        span: Span,
+    ) -> Result<(Path, f64), StoreError> {
+        let mut sparsest = (paths.first().copied().unwrap_or(Path::Rows), f64::INFINITY);
+        for row in self.probe(paths, span).all(&mut *connection).await? {
             let place = usize::try_from(row.try_get::<i64>("place")?).unwrap_or(0);
             let found = row.try_get::<i64>("found")?;
             let span = row.try_get::<i64>("highest")?.saturating_sub(row.try_get::<i64>("lowest")?);
@@ -143,7 +168,7 @@ impl<'f> Search<'f> {
                 sparsest = (*path, density);
             }
         }
-        Ok(sparsest.0)
+        Ok(sparsest)
     }
 
     /// Every path that may be taken.
@@ -297,8 +322,8 @@ fn push_between(statement: &mut Statement<'_>, key: &'static str, numbers: Numbe
     statement.push(" AND ").push(key).push(" < ").bind(numbers.below);
 }
 
-/// Rows for each number that is passed. Fewer than were asked for: next to none.
+/// Rows for each number that is passed. Fewer than were asked for: next to nothing.
 fn density(found: i64, span: i64) -> f64 {
     let float = |number: i64| u32::try_from(number).map_or(f64::from(u32::MAX), f64::from);
-    if found < i64::from(PROBE) { float(found) / 1e9 } else { float(found) / float(span.max(1)) }
+    if found < i64::from(PROBE) { float(found) * ALL_THERE_IS } else { float(found) / float(span.max(1)) }
 }
