@@ -2,6 +2,7 @@
 
 use super::StoreError;
 use super::connection::Connection;
+use super::engine::Engine;
 use super::lifetimes::{CLASSES, Validity};
 use super::own::Own;
 use super::search::{Lead, Search, Table, Test};
@@ -70,7 +71,7 @@ static TABLE: Table = Table {
 impl CertificateFilter {
     /// The search, its times turned into numbers.
     pub(super) async fn timed_search(&self, connection: &mut Connection) -> Result<Search<'_>, StoreError> {
-        let mut search = self.search();
+        let mut search = Search { engine: connection.engine(), ..self.search() };
         let mut periods = vec![self.issued()];
         if !search.validity.is_any() {
             periods.extend((0..CLASSES).map(|class| search.validity.issued(class)));
@@ -95,6 +96,7 @@ impl CertificateFilter {
             classes: Vec::new(),
             numbers: Numbers { above: 0, below: i64::MAX },
             unique: self.serial.is_some() || self.sha256.is_some(),
+            engine: Engine::Sqlite,
         }
     }
 

@@ -44,6 +44,12 @@ impl Engine {
         }
     }
 
+    /// Whether the parts of a union are read in their common order. PostgreSQL reads all of each part and sorts
+    /// them, unless the part itself ends.
+    pub(super) fn merges_unions(self) -> bool {
+        self == Self::Sqlite
+    }
+
     /// How long a statement, or a transaction that records, may take before its connection is given
     /// up. A file always answers; a server may be gone without a word.
     pub(super) fn patience(self) -> Option<Duration> {

@@ -5,6 +5,7 @@ use super::cells::Cells;
 use super::certificate_filter::{CALLER, CALLER_TEST, CLUSTER, CLUSTER_TEST, period, push_own, push_times};
 use super::certificates::proof;
 use super::connection::Connection;
+use super::engine::Engine;
 use super::lifetimes::Validity;
 use super::own::Own;
 use super::row::Row;
@@ -167,7 +168,7 @@ pub(super) fn select<'f>(search: &Search<'f>, path: Path, span: Span) -> Stateme
 impl RefusalFilter {
     /// The search, its times turned into numbers.
     pub(super) async fn timed_search(&self, connection: &mut Connection) -> Result<Search<'_>, StoreError> {
-        let mut search = self.search();
+        let mut search = Search { engine: connection.engine(), ..self.search() };
         let period = [period(self.after, self.before)];
         if let Some(found) = numbers(connection, EventKind::RequestRefused, &period).await?.first() {
             search.numbers = *found;
@@ -188,6 +189,7 @@ impl RefusalFilter {
             classes: Vec::new(),
             numbers: Numbers { above: 0, below: i64::MAX },
             unique: false,
+            engine: Engine::Sqlite,
         }
     }
 

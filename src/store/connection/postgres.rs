@@ -31,6 +31,9 @@ const SETTINGS: &str = "SET statement_timeout = 4000; SET lock_timeout = 2000; \
 /// For the connections that only read.
 const READ_ONLY: &str = "SET default_transaction_read_only = on";
 
+/// To compile a statement takes fifty times as long as to read a page. Only what a server knows is set.
+const NO_COMPILER: &str = "SELECT set_config(name, 'off', false) FROM pg_settings WHERE name = 'jit'";
+
 /// What is read back. A server that does not know a setting answers NULL.
 const READ_BACK: &str = "SELECT current_setting('synchronous_commit', true) AS synchronous_commit, \
      current_setting('fsync', true) AS fsync, \
@@ -119,6 +122,7 @@ async fn prepare(connection: &mut AnyConnection, reads_only: bool) -> Result<(),
     sqlx::raw_sql(commit).execute(&mut *connection).await?;
     if reads_only {
         sqlx::raw_sql(READ_ONLY).execute(&mut *connection).await?;
+        sqlx::raw_sql(NO_COMPILER).execute(&mut *connection).await?;
     }
     Ok(())
 }
