@@ -44,6 +44,11 @@ pub enum Asked {
 }
 
 impl Case {
+    /// Its list and its filters.
+    pub fn words(&self) -> String {
+        format!("{} {}", self.list.path(), self.name)
+    }
+
     /// Reads the filters as the service does.
     pub fn asked(&self, now: Time) -> Result<Asked> {
         let mut texts =

@@ -52,7 +52,7 @@ use database::{Database, Engine, Postgres};
 use http::{Client, target};
 use machine::Machine;
 use material::CaKey;
-use pages::Pages;
+use pages::{PageRow, Pages};
 use prompt::Prompt;
 use report::{OtherRow, Results};
 use service::Service;
@@ -61,6 +61,10 @@ use statistics::{percentile, rounded};
 /// Where the tables go in `docs/performance.md`.
 const BEGIN: &str = "<!-- bench/reading --write-docs writes from here -->\n";
 const END: &str = "<!-- bench/reading writes to here -->\n";
+
+/// How often all pages are measured, one after the other: on a shared machine everything can take twice as long
+/// for a minute.
+const ROUNDS: usize = 3;
 
 #[derive(Parser)]
 #[command(name = "bench/reading", about = "Measures how the ledger is read")]
@@ -72,8 +76,8 @@ struct Arguments {
     /// Where the ledger is
     #[arg(long, default_value = "both")]
     engine: Engines,
-    /// How often each page is asked for
-    #[arg(long, default_value_t = 50)]
+    /// How often each page is asked for, in each of three rounds
+    #[arg(long, default_value_t = 20)]
     repetitions: u32,
     /// Only the cases whose list or filters contain this
     #[arg(long)]
@@ -192,7 +196,6 @@ fn measure(arguments: &Arguments, folder: &Path, postgres: Option<&Postgres>) ->
     let mut client = Client::connect(service.address(), &token)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let store = runtime.block_on(Store::open(&settings(&service.database)?))?;
-    let mut pages = Vec::new();
     let mut measured = Pages {
         engine,
         store: &store,
@@ -200,15 +203,17 @@ fn measure(arguments: &Arguments, folder: &Path, postgres: Option<&Postgres>) ->
         prompt: &mut prompt,
         repetitions: arguments.repetitions,
     };
-    for case in cases::all(shape::records(arguments.rows), now)? {
-        let words = format!("{} {}", case.list.path(), case.name);
-        if arguments.only.as_ref().is_none_or(|only| words.contains(only)) {
-            let rows = runtime.block_on(measured.measure(&case)).with_context(|| words.clone())?;
-            for row in rows.iter().filter(|row| !row.good || row.plan.is_some()) {
-                say(&format!("{name}: missed: {row:?}"));
-            }
-            pages.extend(rows);
+    let mut cases = cases::all(shape::records(arguments.rows), now)?;
+    cases.retain(|case| arguments.only.as_ref().is_none_or(|only| case.words().contains(only)));
+    let mut rounds = vec![Vec::new(); cases.len()];
+    for _ in 0..ROUNDS {
+        for (case, rounds) in cases.iter().zip(&mut rounds) {
+            rounds.push(runtime.block_on(measured.measure(case)).with_context(|| case.words())?);
         }
+    }
+    let pages: Vec<PageRow> = rounds.iter().flat_map(|rounds| pages::middle(rounds)).collect();
+    for row in pages.iter().filter(|row| !row.good || row.plan.is_some()) {
+        say(&format!("{name}: missed: {row:?}"));
     }
     let others =
         if arguments.only.is_none() { others(&mut client, now, arguments.repetitions)? } else { Vec::new() };

@@ -115,11 +115,16 @@ impl Pages<'_> {
 
     /// A look at every row, or a sort of more than the page.
     fn plan(&mut self, sql: &str) -> Result<Option<String>> {
-        let explain = match self.engine {
-            Engine::Sqlite => "EXPLAIN QUERY PLAN ",
-            Engine::Postgres => "EXPLAIN (COSTS OFF) ",
+        let plan = match self.engine {
+            Engine::Sqlite => self.prompt.ask(&format!("EXPLAIN QUERY PLAN {sql}"))?.0,
+            // As on the service's own connections.
+            Engine::Postgres => {
+                self.prompt.ask("SET enable_sort = off; SET enable_bitmapscan = off")?;
+                let plan = self.prompt.ask(&format!("EXPLAIN (COSTS OFF) {sql}"))?.0;
+                self.prompt.ask("RESET enable_sort; RESET enable_bitmapscan")?;
+                plan
+            }
         };
-        let plan = self.prompt.ask(&format!("{explain}{sql}"))?.0;
         let tables = ["certificates", "refusals", "events", "_groups", "_policies"];
         let bad = |step: &&String| match self.engine {
             Engine::Sqlite => {
@@ -136,6 +141,17 @@ impl Pages<'_> {
         };
         Ok(plan.iter().find(bad).map(|step| step.trim().to_owned()))
     }
+}
+
+/// Of each page the measurement that lies between the others.
+pub fn middle(rounds: &[Vec<PageRow>]) -> Vec<PageRow> {
+    let pages = rounds.iter().map(Vec::len).min().unwrap_or(0);
+    let of = |page: usize| {
+        let mut measured: Vec<&PageRow> = rounds.iter().filter_map(|round| round.get(page)).collect();
+        measured.sort_by(|one, other| one.times.total_cmp(&other.times));
+        measured.get(measured.len() / 2).map(|row| (*row).clone())
+    };
+    (0..pages).filter_map(of).collect()
 }
 
 fn unique(case: &Case) -> bool {
