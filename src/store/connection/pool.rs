@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
 use sqlx::{Any, AnyConnection, AnyPool};
-use tokio::runtime::Handle;
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::spawn_blocking;
+use tokio::task::{block_in_place, spawn_blocking};
 use tokio::time::timeout;
 
 use super::file::{Access, File};
@@ -112,6 +112,11 @@ impl Pool {
         let mut connection = self.acquire().await?;
         if connection.blocks() {
             let runtime = Handle::current();
+            // On this thread, while another one takes its place among the workers: whoever asked goes through
+            // the rows next, and from another processor each of them would have to be fetched.
+            if runtime.runtime_flavor() == RuntimeFlavor::MultiThread {
+                return block_in_place(|| runtime.block_on(work(&mut connection)));
+            }
             let working = move || runtime.block_on(work(&mut connection));
             let broken_off = |_| Err(sqlx::Error::WorkerCrashed.into());
             return spawn_blocking(working).await.unwrap_or_else(broken_off);
