@@ -31,7 +31,7 @@ const SETTINGS: &str = "SET statement_timeout = 4000; SET lock_timeout = 2000; \
 /// For the connections that only read.
 const READ_ONLY: &str = "SET default_transaction_read_only = on";
 
-/// To compile a statement takes fifty times as long as to read a page. Only what a server knows is set.
+/// To compile a statement pays where it runs for long, and these read a page. Only what a server knows is set.
 const NO_COMPILER: &str = "SELECT set_config(name, 'off', false) FROM pg_settings WHERE name = 'jit'";
 
 /// What is read back. A server that does not know a setting answers NULL.
