@@ -6,6 +6,7 @@ use super::cells::Cells;
 use super::certificate_filter::period;
 use super::change::append_event;
 use super::connection::Connection;
+use super::engine::Engine;
 use super::row::Row;
 use super::state::State;
 use super::statement::Statement;
@@ -41,7 +42,8 @@ impl super::Store {
         self.read(move |connection| {
             Box::pin(async move {
                 let numbers = filter.numbers(connection).await?;
-                let rows = select(&filter, &numbers, span).all(connection).await?;
+                let select = select(&filter, &numbers, span, connection.engine());
+                let rows = select.all(connection).await?;
                 let mut events = rows.iter().map(read).collect::<Result<Vec<_>, _>>()?;
                 span.sort(&mut events, |event| event.number);
                 Ok(events)
@@ -197,7 +199,12 @@ const JOINS: &str = ") k CROSS JOIN events e LEFT JOIN names caller ON caller.id
 ///
 /// A period of time narrows the numbers of records only, so what else there is comes out of an
 /// index of its own.
-pub(super) fn select<'f>(filter: &'f EventFilter, numbers: &[Numbers], span: Span) -> Statement<'f> {
+pub(super) fn select<'f>(
+    filter: &'f EventFilter,
+    numbers: &[Numbers],
+    span: Span,
+    engine: Engine,
+) -> Statement<'f> {
     let mut select = Statement::new(COLUMNS);
     let timed = filter.after_time.is_some() || filter.before_time.is_some();
     let all = Numbers { above: span.above, below: span.below };
@@ -213,10 +220,15 @@ pub(super) fn select<'f>(filter: &'f EventFilter, numbers: &[Numbers], span: Spa
             push_rest(&mut select, "e.caller_id", filter, all);
         }
         None if timed => {
-            push_events(&mut select, "e.kind + 0 <= 2", filter, narrowed);
-            select.push(" UNION ALL SELECT e.number AS number FROM events e WHERE e.kind > 2");
-            select.push(" AND (CASE WHEN e.kind > 2 THEN 1 END) = 1");
-            push_rest(&mut select, "e.caller_id + 0", filter, all);
+            span.push_part(&mut select, engine, "e.number", |select| {
+                push_events(select, "e.kind + 0 <= 2", filter, narrowed);
+            });
+            select.push(" UNION ALL ");
+            span.push_part(&mut select, engine, "e.number", |select| {
+                select.push("SELECT e.number AS number FROM events e WHERE e.kind > 2");
+                select.push(" AND (CASE WHEN e.kind > 2 THEN 1 END) = 1");
+                push_rest(select, "e.caller_id + 0", filter, all);
+            });
         }
         None => push_events(&mut select, "e.kind + 0 > 0", filter, all),
     }

@@ -1,6 +1,9 @@
 //! Keyset pages by number, both ways. Rows that are added while somebody pages neither repeat nor
 //! lose one.
 
+use super::engine::Engine;
+use super::statement::Statement;
+
 /// At most `limit` rows with numbers below `before`, newest first.
 #[derive(Clone, Copy, Debug)]
 pub struct Page {
@@ -55,6 +58,22 @@ impl Span {
             Order::NewestFirst => " DESC LIMIT ",
             Order::OldestFirst => " ASC LIMIT ",
         }
+    }
+
+    /// A part of a union of numbers, which are its `key`; it ends with the page where `engine` has to be told so.
+    pub(super) fn push_part<'v>(
+        self,
+        statement: &mut Statement<'v>,
+        engine: Engine,
+        key: &'static str,
+        part: impl FnOnce(&mut Statement<'v>),
+    ) {
+        if engine.merges_unions() {
+            return part(statement);
+        }
+        statement.push("(");
+        part(statement);
+        statement.push(" ORDER BY ").push(key).push(self.direction()).bind(self.limit).push(")");
     }
 
     /// Puts rows into this order: a joined statement promises none.

@@ -204,7 +204,9 @@ impl<'f> Search<'f> {
                 .push(" AS BIGINT) AS place, count(*) AS found, ");
             statement.push("COALESCE(min(number), 0) AS lowest, COALESCE(max(number), 0) AS highest FROM (");
             match path {
-                Path::Lifetimes => self.push_classes(&mut statement, Span { limit: PROBE, ..span }, false),
+                Path::Lifetimes => {
+                    self.push_classes(&mut statement, Span { limit: PROBE, ..span }, false, true);
+                }
                 Path::Rows | Path::Lead(_) => self.push_along(&mut statement, *path, span, false),
             }
             statement.push(" ORDER BY number").push(span.direction()).bind(PROBE).push(") p");
@@ -215,7 +217,7 @@ impl<'f> Search<'f> {
     /// The numbers of the page.
     pub(super) fn push_numbers(&self, statement: &mut Statement<'f>, path: Path, span: Span) {
         match path {
-            Path::Lifetimes => self.push_classes(statement, span, true),
+            Path::Lifetimes => self.push_classes(statement, span, true, true),
             Path::Rows | Path::Lead(_) => self.push_along(statement, path, span, true),
         }
         statement.push(" ORDER BY number").push(span.direction()).bind(span.limit);
@@ -224,7 +226,7 @@ impl<'f> Search<'f> {
     /// Every number that matches, in no order.
     pub(super) fn push_all_numbers(&self, statement: &mut Statement<'f>, path: Path, span: Span) {
         match path {
-            Path::Lifetimes => self.push_union(statement, span, true, None),
+            Path::Lifetimes => self.push_classes(statement, span, true, false),
             Path::Rows | Path::Lead(_) => self.push_along(statement, path, span, true),
         }
     }
@@ -273,25 +275,23 @@ impl<'f> Search<'f> {
             || self.tests.iter().any(|test| matches!(test, Test::Row(..) | Test::Own(_)))
     }
 
-    /// No more of each class than `span` has.
-    fn push_classes(&self, statement: &mut Statement<'f>, span: Span, tested: bool) {
-        let most = (!self.engine.merges_unions()).then_some(span.limit);
-        self.push_union(statement, span, tested, most);
-    }
-
-    fn push_union(&self, statement: &mut Statement<'f>, span: Span, tested: bool, most: Option<u32>) {
+    /// `ended`: no more of each class than `span` has.
+    fn push_classes(&self, statement: &mut Statement<'f>, span: Span, tested: bool, ended: bool) {
         for (place, (is, numbers)) in CLASS_IS.iter().zip(&self.classes).enumerate() {
             statement.push(if place == 0 { "" } else { " UNION ALL " });
-            statement.push(if most.is_some() { "(" } else { "" });
-            statement.push("SELECT c.number AS number").push(self.table.from).push(" WHERE ");
-            statement.push(CLASS).push(is).push(" AND ");
-            push_between(statement, "c.number", numbers.within(of(span)).within(self.numbers));
-            self.push_validity(statement);
-            if tested {
-                self.push_tests(statement, Path::Lifetimes, "c.number");
-            }
-            if let Some(most) = most {
-                statement.push(" ORDER BY c.number").push(span.direction()).bind(most).push(")");
+            let part = |statement: &mut Statement<'f>| {
+                statement.push("SELECT c.number AS number").push(self.table.from).push(" WHERE ");
+                statement.push(CLASS).push(is).push(" AND ");
+                push_between(statement, "c.number", numbers.within(of(span)).within(self.numbers));
+                self.push_validity(statement);
+                if tested {
+                    self.push_tests(statement, Path::Lifetimes, "c.number");
+                }
+            };
+            if ended {
+                span.push_part(statement, self.engine, "c.number", part);
+            } else {
+                part(statement);
             }
         }
     }

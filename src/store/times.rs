@@ -4,6 +4,8 @@
 //! The one exception is a clock that stood in the future until an operator vouched for the right
 //! time: what was recorded meanwhile lies out of order, and periods that touch it are not narrowed.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::cells::Cells;
 use super::connection::Connection;
 use super::statement::Statement;
@@ -67,16 +69,27 @@ pub(super) async fn numbers(
         .iter()
         .map(|period| Period { from: period.from.filter(orderly), until: period.until.filter(orderly) })
         .collect();
-    let row = bounds(events::kind_number(kind), &periods).optional(connection).await?;
-    let row = row.ok_or_else(|| StoreError::Corrupt("a list of numbers has no row".to_owned()))?;
-    let cell = |place: usize| row.at::<i64>(place).map_err(StoreError::from);
-    (0..periods.len())
-        .map(|place| Ok(Numbers { above: cell(2 * place)?, below: cell(2 * place + 1)? }))
-        .collect()
+    let looks: BTreeSet<Look> = periods.iter().flat_map(|period| period.looks()).flatten().collect();
+    let looks: Vec<Look> = looks.into_iter().collect();
+    let mut found = BTreeMap::new();
+    if !looks.is_empty() {
+        let row = look_up(events::kind_number(kind), &looks).optional(connection).await?;
+        let row = row.ok_or_else(|| StoreError::Corrupt("a list of numbers has no row".to_owned()))?;
+        for (place, look) in looks.into_iter().enumerate() {
+            found.insert(look, row.at::<i64>(place)?);
+        }
+    }
+    let number =
+        |look: Option<Look>, none: i64| look.and_then(|look| found.get(&look).copied()).unwrap_or(none);
+    let stretch = |period: &Period| {
+        let [before, behind] = period.looks();
+        Numbers { above: number(before, NONE_BEFORE), below: number(behind, NONE_BEHIND) }
+    };
+    Ok(periods.iter().map(stretch).collect())
 }
 
 async fn disorders(connection: &mut Connection) -> Result<Vec<Disorder>, StoreError> {
-    let mut select = Statement::new("SELECT number, at, detail FROM events WHERE kind = ");
+    let mut select = Statement::new("SELECT number, at, detail FROM events WHERE kind > 1 AND kind = ");
     select.bind(events::kind_number(EventKind::ClockAccepted));
     let rows = select.all(connection).await?;
     let mut disorders = Vec::new();
@@ -95,37 +108,41 @@ async fn disorders(connection: &mut Connection) -> Result<Vec<Disorder>, StoreEr
     Ok(disorders)
 }
 
-/// For each period the number of a record before it and that of one behind it. The last one that
-/// is over a minute older than `from` has nothing of the period before it.
-pub(super) fn bounds(kind: i64, periods: &[Period]) -> Statement<'static> {
+/// A time whose number is looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Look {
+    /// The last record that is older.
+    Before(i64),
+    /// The first record that is younger.
+    Behind(i64),
+}
+
+/// Where there is no record before a time, or behind one.
+const NONE_BEFORE: i64 = 0;
+const NONE_BEHIND: i64 = i64::MAX;
+
+impl Period {
+    /// For a record before it and for one behind it. The last one that is over a minute older than `from`
+    /// has nothing of the period before it.
+    fn looks(self) -> [Option<Look>; 2] {
+        [
+            self.from.map(|from| Look::Before(from.saturating_sub(SLACK))),
+            self.until.map(|until| Look::Behind(until.saturating_add(SLACK))),
+        ]
+    }
+}
+
+/// A column for each of `looks`.
+pub(super) fn look_up(kind: i64, looks: &[Look]) -> Statement<'static> {
     let mut select = Statement::new("SELECT ");
-    for (place, period) in periods.iter().enumerate() {
+    for (place, look) in looks.iter().enumerate() {
+        let (compare, at, order, none) = match *look {
+            Look::Before(at) => (" AND at < ", at, " ORDER BY at DESC, number DESC LIMIT 1)", NONE_BEFORE),
+            Look::Behind(at) => (" AND at > ", at, " ORDER BY at, number LIMIT 1)", NONE_BEHIND),
+        };
         select.push(if place == 0 { "" } else { ", " });
-        push_bound(&mut select, kind, period.from.map(|from| from.saturating_sub(SLACK)), &BEFORE);
-        select.push(", ");
-        push_bound(&mut select, kind, period.until.map(|until| until.saturating_add(SLACK)), &BEHIND);
+        select.push("COALESCE((SELECT number FROM events WHERE kind = ").bind(kind).push(compare).bind(at);
+        select.push(order).push(", CAST(").bind(none).push(" AS BIGINT))");
     }
     select
-}
-
-/// The words around a bound, and what stands for none.
-struct Words {
-    compare: &'static str,
-    order: &'static str,
-    none: i64,
-}
-
-const BEFORE: Words =
-    Words { compare: " AND at < ", order: " ORDER BY at DESC, number DESC LIMIT 1), ", none: 0 };
-const BEHIND: Words =
-    Words { compare: " AND at > ", order: " ORDER BY at, number LIMIT 1), ", none: i64::MAX };
-
-fn push_bound(select: &mut Statement<'_>, kind: i64, at: Option<i64>, words: &Words) {
-    let Some(at) = at else {
-        select.push("CAST(").bind(words.none).push(" AS BIGINT)");
-        return;
-    };
-    select.push("COALESCE((SELECT number FROM events WHERE kind = ").bind(kind);
-    select.push(words.compare).bind(at).push(words.order);
-    select.push("CAST(").bind(words.none).push(" AS BIGINT))");
 }

@@ -57,7 +57,8 @@ impl super::Store {
         self.read(move |connection| {
             Box::pin(async move {
                 let numbers = filter.numbers(connection).await?;
-                Ok(events::select(&filter, &numbers, span).typed(connection.engine()))
+                let engine = connection.engine();
+                Ok(events::select(&filter, &numbers, span, engine).typed(engine))
             })
         })
         .await

@@ -31,8 +31,13 @@ const SETTINGS: &str = "SET statement_timeout = 4000; SET lock_timeout = 2000; \
 /// For the connections that only read.
 const READ_ONLY: &str = "SET default_transaction_read_only = on";
 
-/// To compile a statement pays where it runs for long, and these read a page. Only what a server knows is set.
-const NO_COMPILER: &str = "SELECT set_config(name, 'off', false) FROM pg_settings WHERE name = 'jit'";
+/// Also for those, so that a list is read along the index that its statement was written for, row by row until
+/// the page is full. The planner does not know how two filters go together: it reads and sorts a whole ledger
+/// where it takes a page for longer than it is. One plan serves every value, since values change nothing in it,
+/// and nothing is compiled for a page. Only what a server knows is set.
+const AS_WRITTEN: &str = "SELECT set_config(s.name, v.value, false) FROM pg_settings s JOIN (VALUES \
+     ('plan_cache_mode', 'force_generic_plan'), ('enable_seqscan', 'off'), ('enable_bitmapscan', 'off'), \
+     ('enable_hashjoin', 'off'), ('enable_mergejoin', 'off'), ('jit', 'off')) v (name, value) ON v.name = s.name";
 
 /// What is read back. A server that does not know a setting answers NULL.
 const READ_BACK: &str = "SELECT current_setting('synchronous_commit', true) AS synchronous_commit, \
@@ -122,7 +127,7 @@ async fn prepare(connection: &mut AnyConnection, reads_only: bool) -> Result<(),
     sqlx::raw_sql(commit).execute(&mut *connection).await?;
     if reads_only {
         sqlx::raw_sql(READ_ONLY).execute(&mut *connection).await?;
-        sqlx::raw_sql(NO_COMPILER).execute(&mut *connection).await?;
+        sqlx::raw_sql(AS_WRITTEN).execute(&mut *connection).await?;
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ async fn empty(options: &str) -> TestDatabase {
     TestDatabase::empty(server::server().expect(NEEDED), options).await
 }
 
-async fn ledger() -> Ledger {
+pub(super) async fn ledger() -> Ledger {
     let database = TestDatabase::copy_of_prepared(server::server().expect(NEEDED), prepare).await;
     Ledger::at(Place::Database(database)).await
 }
@@ -79,6 +79,25 @@ async fn readers_cannot_write_to_a_server_either() {
     let insert = Statement::new("INSERT INTO names (name) VALUES ('x')");
     let error = insert.execute(&ledger.connections().readers).await.unwrap_err();
     assert!(error.to_string().contains("read-only"), "{error}");
+}
+
+#[tokio::test]
+#[ignore = "needs COUNTERSIGN_TEST_POSTGRES"]
+async fn a_list_is_read_as_its_statement_was_written() {
+    let ledger = ledger().await;
+    for (setting, value) in [
+        ("plan_cache_mode", "force_generic_plan"),
+        ("enable_seqscan", "off"),
+        ("enable_bitmapscan", "off"),
+        ("enable_hashjoin", "off"),
+        ("enable_mergejoin", "off"),
+        ("jit", "off"),
+    ] {
+        let mut show = Statement::new("SELECT current_setting(");
+        show.bind(setting).push(")");
+        let row = show.optional(&ledger.connections().readers).await.unwrap().unwrap();
+        assert_eq!(row.at::<String>(0).unwrap(), value, "{setting}");
+    }
 }
 
 #[tokio::test]
