@@ -115,32 +115,42 @@ impl Pages<'_> {
 
     /// A look at every row, or a sort of more than the page.
     fn plan(&mut self, sql: &str) -> Result<Option<String>> {
-        let plan = match self.engine {
-            Engine::Sqlite => self.prompt.ask(&format!("EXPLAIN QUERY PLAN {sql}"))?.0,
-            // As on the service's own connections.
-            Engine::Postgres => {
-                self.prompt.ask("SET enable_sort = off; SET enable_bitmapscan = off")?;
-                let plan = self.prompt.ask(&format!("EXPLAIN (COSTS OFF) {sql}"))?.0;
-                self.prompt.ask("RESET enable_sort; RESET enable_bitmapscan")?;
-                plan
-            }
-        };
-        let tables = ["certificates", "refusals", "events", "_groups", "_policies"];
-        let bad = |step: &&String| match self.engine {
-            Engine::Sqlite => {
-                let step = step.trim_start_matches(['|', '`', '-', ' ']);
-                let scan =
-                    step.starts_with("SCAN") && !["SCAN k", "SCAN p", "SCAN CONSTANT ROW"].contains(&step);
-                scan || step.contains("TEMP B-TREE")
-            }
-            Engine::Postgres => {
-                let scan = step.contains("Seq Scan") && tables.iter().any(|table| step.contains(table));
-                let step = step.trim_start_matches([' ', '-', '>']);
-                scan || step == "Sort" || step == "Incremental Sort"
-            }
-        };
-        Ok(plan.iter().find(bad).map(|step| step.trim().to_owned()))
+        if self.engine == Engine::Sqlite {
+            let (plan, _) = self.prompt.ask(&format!("EXPLAIN QUERY PLAN {sql}"))?;
+            let mut steps = plan.iter().map(|step| step.trim_start_matches(['|', '`', '-', ' ']));
+            return Ok(steps.find(|step| is_bad_in_a_file(step)).map(ToOwned::to_owned));
+        }
+        for setting in AS_ON_ITS_CONNECTIONS {
+            self.prompt.ask(&format!("SET {setting} = off"))?;
+        }
+        let (plan, _) = self.prompt.ask(&format!("EXPLAIN (COSTS OFF) {sql}"))?;
+        for setting in AS_ON_ITS_CONNECTIONS {
+            self.prompt.ask(&format!("RESET {setting}"))?;
+        }
+        let steps = plan.iter().enumerate().map(|(place, line)| (place, line.trim()));
+        let steps = steps.filter(|(place, line)| *place == 0 || line.starts_with("->"));
+        let steps: Vec<&str> = steps.map(|(_, line)| line.trim_start_matches(['-', '>', ' '])).collect();
+        let next = steps.iter().skip(1).copied().chain([""]);
+        let bad = steps.iter().zip(next).find(|(step, below)| is_bad_on_a_server(step, below));
+        Ok(bad.map(|(step, _)| (*step).to_owned()))
     }
+}
+
+/// What the service sets on its own connections that read.
+const AS_ON_ITS_CONNECTIONS: [&str; 4] =
+    ["enable_seqscan", "enable_bitmapscan", "enable_hashjoin", "enable_mergejoin"];
+
+fn is_bad_in_a_file(step: &str) -> bool {
+    let scan = step.starts_with("SCAN") && !["SCAN k", "SCAN p", "SCAN CONSTANT ROW"].contains(&step);
+    scan || step.contains("TEMP B-TREE")
+}
+
+/// A sort of parts that end with the page is none of a table.
+fn is_bad_on_a_server(step: &str, below: &str) -> bool {
+    let tables = ["certificates", "refusals", "events", "_groups", "_policies"];
+    let scan = step.contains("Seq Scan") && tables.iter().any(|table| step.contains(table));
+    let sort = ["Sort", "Incremental Sort"].contains(&step) && below != "Append";
+    scan || sort || (step == "Append" && below != "Limit")
 }
 
 /// Of each page the measurement that lies between the others.
