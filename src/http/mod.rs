@@ -36,6 +36,7 @@ pub mod server;
 mod sign;
 mod stats;
 mod status;
+mod to_the_end;
 mod tokens;
 mod users;
 mod wish;

@@ -15,6 +15,7 @@ use super::error::Problem;
 use super::guard::Asker;
 use super::json_line::JsonLine;
 use super::parameters::{Parameters, invalid};
+use super::to_the_end::to_the_end;
 use super::{accept, body};
 use crate::app::policies::IfMatch;
 use crate::app::{App, AppError};
@@ -68,7 +69,7 @@ pub async fn replace(
     let file = read_set(&app, &asker, &parts, body).await?;
     let Asker { principal, origin } = asker.clone();
     let working = Arc::clone(&app);
-    let change = to_the_end(&app, &asker, async move {
+    let change = changed(&app, &asker, async move {
         working.replace_policies(&principal, &origin, if_match, file.policies).await
     });
     let change = change.await?;
@@ -92,7 +93,7 @@ pub async fn put_one(
     let location = format!("/v1/policies/{name}");
     let Asker { principal, origin } = asker.clone();
     let working = Arc::clone(&app);
-    let change = to_the_end(&app, &asker, async move {
+    let change = changed(&app, &asker, async move {
         working.put_policy(&principal, &origin, (&name, if_match), row).await
     });
     let change = change.await?;
@@ -117,7 +118,7 @@ pub async fn remove_one(
     let Asker { principal, origin } = asker.clone();
     let working = Arc::clone(&app);
     let change =
-        to_the_end(
+        changed(
             &app,
             &asker,
             async move { working.remove_policy(&principal, &origin, &name, if_match).await },
@@ -162,16 +163,15 @@ async fn read<T: Send + 'static>(
     }
 }
 
-/// In a task of its own: a client that goes away must not stop a change half way.
-async fn to_the_end(
+/// A client that goes away must not stop a change half way.
+async fn changed(
     app: &App,
     asker: &Asker,
     change: impl Future<Output = Result<PolicyChange, AppError>> + Send + 'static,
 ) -> Result<PolicyChange, Problem> {
-    match tokio::spawn(change).await {
-        Ok(Ok(change)) => Ok(change),
-        Ok(Err(error)) => Err(app.refuse_early(&asker.origin, error).await.into()),
-        Err(_) => Err(Problem::internal("changing the policies broke off")),
+    match to_the_end(change).await {
+        Ok(change) => Ok(change),
+        Err(error) => Err(app.refuse_early(&asker.origin, error).await.into()),
     }
 }
 

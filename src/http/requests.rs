@@ -13,6 +13,7 @@ use super::guard::Asker;
 use super::json_line::JsonLine;
 use super::list::Query;
 use super::parameters::{Parameters, invalid};
+use super::to_the_end::to_the_end;
 use super::wish::Rendering;
 use super::{accept, body, prefer, sign};
 use crate::app::requests::Answer;
@@ -123,7 +124,7 @@ pub async fn certificate(
     let (id, signing) = (read_id(&id)?, Arc::clone(&app));
     let token = sign::person_token(request.headers())?;
     let collecting = async move { signing.collect(&asker.principal, &asker.origin, id, token).await };
-    let outcome = sign::to_the_end(collecting).await?;
+    let outcome = to_the_end(collecting).await?;
     sign::answer(&app, exchange.id, outcome, &rendering, offer)
 }
 

@@ -16,6 +16,7 @@ use super::issued::Issued;
 use super::json_line::JsonLine;
 use super::parameters::invalid;
 use super::requests::HeldBody;
+use super::to_the_end::to_the_end;
 use super::wish::{Fields, Rendering, Wish};
 use super::{body, exchange::Exchange, prefer};
 use crate::app::command::{Preview, SignCommand, SignOutcome};
@@ -58,6 +59,7 @@ pub async fn sign(
         Err(error) => return Err(app.refuse_unread(&command, error).await.into()),
     }
     let signing = Arc::clone(&app);
+    // A client that goes away must not stop the work between signing and recording.
     let outcome = to_the_end(async move { signing.sign(command).await }).await?;
     let outcome = waited(&app, outcome, prefer::wait(&parts.headers)).await?;
     answer(&app, exchange.id, outcome, &rendering, offer)
@@ -90,20 +92,6 @@ async fn waited(app: &App, outcome: SignOutcome, wait: Option<Duration>) -> Resu
             Ok(SignOutcome::Held { request, replayed, warnings })
         }
         (outcome, _) => Ok(outcome),
-    }
-}
-
-/// In a task of its own: a client that goes away must not stop the work between signing and recording.
-///
-/// # Errors
-/// Those of `signing`; 500 where it broke off.
-pub async fn to_the_end(
-    signing: impl Future<Output = Result<SignOutcome, AppError>> + Send + 'static,
-) -> Result<SignOutcome, Problem> {
-    match tokio::spawn(signing).await {
-        Ok(outcome) => Ok(outcome?),
-        // A panic's own text could quote what was sent, so it does not go into the log.
-        Err(_) => Err(Problem::internal("signing broke off")),
     }
 }
 
