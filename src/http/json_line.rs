@@ -59,8 +59,8 @@ impl<T: Serialize> WithLongTexts<'_, T> {
 /// Of the control characters (RFC 8259 section 7) only the end of a line is usual.
 fn write_text(line: &mut Vec<u8>, text: &str) -> Result<(), serde_json::Error> {
     let mut rest = text.as_bytes();
-    // Counted, not searched: without a branch in the loop it is done sixteen bytes at a time.
-    if rest.iter().map(|byte| usize::from(*byte < b' ' && *byte != b'\n')).sum::<usize>() > 0 {
+    // Not searched: without a branch in the loop it is done many bytes at a time.
+    if rest.iter().fold(false, |found, byte| found | (*byte < b' ' && *byte != b'\n')) {
         return serde_json::to_writer(line, text);
     }
     line.push(b'"');
