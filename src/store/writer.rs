@@ -22,6 +22,13 @@ pub(super) const BATCH: usize = 256;
 /// How long a caller waits for its answer; the whole request answers within five seconds.
 const ANSWER: Duration = Duration::from_millis(4_500);
 
+/// What runs on a file is cheap to begin, so the writer would take what has queued in small pieces while most of
+/// those who ask are still being decided on, and each piece costs a commit. So after a transaction of several
+/// records it pauses, once for every so many, until as many have queued again.
+const RECORDS_FOR_A_PAUSE: usize = 5;
+const PAUSE: Duration = Duration::from_micros(500);
+const MOST_PAUSES: usize = 4;
+
 /// Something to record, and who waits for it.
 #[derive(Debug)]
 struct Job {
@@ -48,12 +55,12 @@ impl Queue {
     /// `Unavailable`: the system gives no thread.
     pub(super) fn start(engine: Engine, writer: Pool, batch: usize) -> Result<Self, StoreError> {
         let (sender, receiver) = mpsc::channel(QUEUE);
-        let running = run(writer, receiver, batch.max(1));
+        let batch = batch.max(1);
         match engine {
-            Engine::Sqlite => on_own_thread(running)
+            Engine::Sqlite => on_own_thread(run(writer, receiver, batch, let_more_queue))
                 .map_err(|error| StoreError::Unavailable(format!("no thread for its writer: {error}")))?,
-            // Its socket belongs to the runtime that everything else is on.
-            Engine::Postgres => drop(tokio::spawn(running)),
+            // Its socket belongs to the runtime that everything else is on; while the server answers, enough queue.
+            Engine::Postgres => drop(tokio::spawn(run(writer, receiver, batch, |_, _| ()))),
         }
         Ok(Self { sender })
     }
@@ -101,7 +108,28 @@ fn on_own_thread(running: impl Future<Output = ()> + Send + 'static) -> io::Resu
     Ok(())
 }
 
-async fn run(writer: Pool, mut receiver: mpsc::Receiver<Message>, batch: usize) {
+/// Pauses after a transaction of so many records. Blocks its thread, on which there is nothing else.
+fn let_more_queue(queued: &mpsc::Receiver<Message>, recorded: usize) {
+    for _ in 0..most_pauses(recorded) {
+        if queued.len() >= recorded || queued.is_closed() {
+            return;
+        }
+        thread::sleep(PAUSE);
+    }
+}
+
+/// Few records come of few who ask, each of whom would only wait longer.
+fn most_pauses(recorded: usize) -> usize {
+    (recorded / RECORDS_FOR_A_PAUSE).min(MOST_PAUSES)
+}
+
+/// `pause` is called with the number of jobs of each transaction, once they are answered.
+async fn run(
+    writer: Pool,
+    mut receiver: mpsc::Receiver<Message>,
+    batch: usize,
+    pause: fn(&mpsc::Receiver<Message>, usize),
+) {
     let mut names = Names::default();
     let mut closing = Vec::new();
     let mut messages = Vec::with_capacity(batch);
@@ -116,12 +144,14 @@ async fn run(writer: Pool, mut receiver: mpsc::Receiver<Message>, batch: usize) 
                 }
             }
         }
+        let count = jobs.len();
         // A task of its own, so that a panic in it costs this batch and not the writer.
         let recording = record(writer.clone(), names, jobs);
         names = tokio::spawn(recording).await.unwrap_or_else(|error| {
             tracing::error!(%error, "a batch broke off; none of it was answered");
             Names::default()
         });
+        pause(&receiver, count);
     }
     for done in closing {
         let _ = done.send(());
@@ -189,4 +219,35 @@ fn verdict(error: BatchError) -> Verdict {
 /// The same failure, for the next job of the batch.
 fn again(error: &StoreError) -> StoreError {
     StoreError::Unavailable(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use std::time::Instant;
+
+    #[test]
+    fn only_after_several_records_the_writer_pauses_and_never_for_long() {
+        assert_eq!([0, 1, 4, 5, 9, 10, 40, 256].map(most_pauses), [0, 0, 0, 1, 1, 2, 4, 4]);
+        assert!(PAUSE.saturating_mul(u32::try_from(MOST_PAUSES).unwrap()) <= Duration::from_millis(2));
+    }
+
+    #[test]
+    fn it_pauses_no_more_once_as_many_have_queued_or_it_is_to_end() {
+        let (sender, mut receiver) = mpsc::channel(64);
+        for _ in 0..40 {
+            let (done, _) = oneshot::channel();
+            sender.try_send(Message::Close(done)).unwrap();
+        }
+        let began = Instant::now();
+        for _ in 0..10_000 {
+            let_more_queue(&receiver, 40);
+        }
+        receiver.close();
+        for _ in 0..10_000 {
+            let_more_queue(&receiver, 41);
+        }
+        assert!(began.elapsed() < 10_000 * PAUSE);
+    }
 }
