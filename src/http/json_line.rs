@@ -60,7 +60,8 @@ impl<T: Serialize> WithLongTexts<'_, T> {
 fn write_text(line: &mut Vec<u8>, text: &str) -> Result<(), serde_json::Error> {
     let mut rest = text.as_bytes();
     // Not searched: without a branch in the loop it is done many bytes at a time.
-    if rest.iter().fold(false, |found, byte| found | (*byte < b' ' && *byte != b'\n')) {
+    let control = |byte: &u8| u8::from(*byte < b' ' && *byte != b'\n');
+    if rest.iter().fold(0, |found, byte| found | control(byte)) > 0 {
         return serde_json::to_writer(line, text);
     }
     line.push(b'"');
