@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Extension, Request, State};
+use axum::extract::{Request, State};
 use axum::response::Response;
 
 use super::error::Problem;
@@ -19,11 +19,7 @@ pub const PARAMETERS: &[&str] =
 
 /// Newest first; with `after=NUMBER` the events above that number in the order in which they were
 /// committed. A follower comes back with the last number that it saw.
-pub async fn list(
-    State(app): State<Arc<App>>,
-    Extension(asker): Extension<Asker>,
-    request: Request,
-) -> Result<Response, Problem> {
+pub async fn list(State(app): State<Arc<App>>, asker: Asker, request: Request) -> Result<Response, Problem> {
     let mut query = Query::parse("/v1/audit", request.uri().query(), request.headers(), PARAMETERS)?;
     let filter = filters::events(&mut query.filters)?;
     let span = filters::span(&mut query.filters, "after")?;

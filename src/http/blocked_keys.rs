@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Extension, Path, Request, State};
+use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
@@ -23,11 +23,7 @@ const LONGEST_REASON: usize = 500;
 
 /// Every blocked key, the latest first. The list is whole: it is held in memory for each request to
 /// sign.
-pub async fn list(
-    State(app): State<Arc<App>>,
-    Extension(asker): Extension<Asker>,
-    request: Request,
-) -> Result<Response, Problem> {
+pub async fn list(State(app): State<Arc<App>>, asker: Asker, request: Request) -> Result<Response, Problem> {
     accept::json(request.headers())?;
     Parameters::parse(request.uri().query(), &[])?;
     let keys = app.blocked_keys(&asker.principal).await?;
@@ -38,7 +34,7 @@ pub async fn list(
 /// Blocks a key: 201, or 200 where it was blocked before, with the reason that it was blocked for.
 pub async fn block(
     State(app): State<Arc<App>>,
-    Extension(asker): Extension<Asker>,
+    asker: Asker,
     Path(key): Path<String>,
     request: Request,
 ) -> Result<Response, Problem> {
@@ -60,7 +56,7 @@ pub async fn block(
 /// Unblocks a key: 204, or 404 where it is not blocked.
 pub async fn unblock(
     State(app): State<Arc<App>>,
-    Extension(asker): Extension<Asker>,
+    asker: Asker,
     Path(key): Path<String>,
     request: Request,
 ) -> Result<StatusCode, Problem> {

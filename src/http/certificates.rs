@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Extension, Path, Request, State};
+use axum::extract::{Path, Request, State};
 use axum::response::Response;
 
 use super::accept;
@@ -48,11 +48,7 @@ pub const ONE_PARAMETERS: &[&str] = &["cluster", "format", "key_path", "shape"];
 
 /// Newest first: a requester's own, an auditor's all. With `after_number` ascending, for a reader
 /// that follows.
-pub async fn list(
-    State(app): State<Arc<App>>,
-    Extension(asker): Extension<Asker>,
-    request: Request,
-) -> Result<Response, Problem> {
+pub async fn list(State(app): State<Arc<App>>, asker: Asker, request: Request) -> Result<Response, Problem> {
     let query = request.uri().query();
     let mut query = Query::parse("/v1/certificates", query, request.headers(), LIST_PARAMETERS)?;
     let now = app.clock.now();
@@ -70,7 +66,7 @@ pub async fn list(
 /// One, as JSON, PEM or kubeconfig. 404 also for what belongs to another caller.
 pub async fn one(
     State(app): State<Arc<App>>,
-    Extension(asker): Extension<Asker>,
+    asker: Asker,
     Path(serial): Path<String>,
     request: Request,
 ) -> Result<Response, Problem> {

@@ -23,7 +23,7 @@ use crate::policy::{SupposedProof, claims_once};
 /// caller without the role is a refusal of its own, and recorded.
 pub async fn evaluate(
     State(app): State<Arc<App>>,
-    Extension(asker): Extension<Asker>,
+    asker: Asker,
     Extension(exchange): Extension<Arc<Exchange>>,
     request: Request,
 ) -> Result<Response, Problem> {

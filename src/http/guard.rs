@@ -3,8 +3,9 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::extract::{FromRequestParts, Request, State};
 use axum::http::header::AUTHORIZATION;
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName};
 use axum::middleware::Next;
 use axum::response::Response;
@@ -65,13 +66,22 @@ pub async fn guard(
     Ok(next.run(request).await)
 }
 
-/// The authenticated caller of this request, in its extensions behind every route that is not open.
+/// The authenticated caller of this request, in its extensions behind every route that is not open. A handler
+/// that asks for it takes it out of there.
 #[derive(Clone, Debug)]
 pub struct Asker {
     /// Who, with what roles.
     pub principal: Principal,
     /// Who and from where, for the record.
     pub origin: Origin,
+}
+
+impl<S: Sync> FromRequestParts<S> for Asker {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        parts.extensions.remove().ok_or_else(|| Problem::internal("nobody was asked who is calling"))
+    }
 }
 
 /// Everything of a request that could say who sends it.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Extension, Path, Request, State};
+use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Serialize;
@@ -20,11 +20,7 @@ use crate::time::Time;
 pub const PARAMETERS: &[&str] = &["caller", "limit", "cursor"];
 
 /// Names that belong to a subject, the latest first.
-pub async fn list(
-    State(app): State<Arc<App>>,
-    Extension(asker): Extension<Asker>,
-    request: Request,
-) -> Result<Response, Problem> {
+pub async fn list(State(app): State<Arc<App>>, asker: Asker, request: Request) -> Result<Response, Problem> {
     accept::json(request.headers())?;
     let mut query = Query::parse("/v1/identities", request.uri().query(), request.headers(), PARAMETERS)?;
     let caller = query.filters.take("caller")?;
@@ -38,7 +34,7 @@ pub async fn list(
 /// Gives a name free: 204, or 404 where it belongs to nobody.
 pub async fn release(
     State(app): State<Arc<App>>,
-    Extension(asker): Extension<Asker>,
+    asker: Asker,
     Path(caller): Path<String>,
     request: Request,
 ) -> Result<StatusCode, Problem> {

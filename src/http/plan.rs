@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Extension, Request, State};
+use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 
 use super::error::Problem;
@@ -23,11 +23,7 @@ const MOST_REPLAY: u64 = 1_000_000;
 
 /// The set of the body against the one that holds. It reads much of the ledger, so it takes the
 /// place of an export.
-pub async fn plan(
-    State(app): State<Arc<App>>,
-    Extension(asker): Extension<Asker>,
-    request: Request,
-) -> Result<Response, Problem> {
+pub async fn plan(State(app): State<Arc<App>>, asker: Asker, request: Request) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
     accept::json(&parts.headers)?;
     let mut parameters = Parameters::parse(parts.uri.query(), PARAMETERS)?;

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{Extension, Path, Request, State};
+use axum::extract::{Path, Request, State};
 use axum::http::header::{ETAG, IF_MATCH, IF_NONE_MATCH, LOCATION};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
@@ -28,11 +28,7 @@ use crate::store::policies::{HeldSince, PolicyChange};
 pub const PARAMETERS: &[&str] = &["revision"];
 
 /// The whole set, now or at an old `revision`. What it answers is what `PUT` takes.
-pub async fn all(
-    State(app): State<Arc<App>>,
-    Extension(asker): Extension<Asker>,
-    request: Request,
-) -> Result<Response, Problem> {
+pub async fn all(State(app): State<Arc<App>>, asker: Asker, request: Request) -> Result<Response, Problem> {
     accept::json(request.headers())?;
     let mut parameters = Parameters::parse(request.uri().query(), PARAMETERS)?;
     let revision = parameters.take("revision").as_deref().map(revision).transpose()?;
@@ -44,7 +40,7 @@ pub async fn all(
 /// One row, as it stands in the list that `PUT` takes.
 pub async fn one(
     State(app): State<Arc<App>>,
-    Extension(asker): Extension<Asker>,
+    asker: Asker,
     Path(name): Path<String>,
     request: Request,
 ) -> Result<Response, Problem> {
@@ -58,7 +54,7 @@ pub async fn one(
 /// Replaces the whole set. Role and If-Match come before the body.
 pub async fn replace(
     State(app): State<Arc<App>>,
-    Extension(asker): Extension<Asker>,
+    asker: Asker,
     request: Request,
 ) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
@@ -79,7 +75,7 @@ pub async fn replace(
 /// Writes one row: 201 where it is new. Role and If-Match come before the body.
 pub async fn put_one(
     State(app): State<Arc<App>>,
-    Extension(asker): Extension<Asker>,
+    asker: Asker,
     Path(name): Path<String>,
     request: Request,
 ) -> Result<Response, Problem> {
@@ -107,7 +103,7 @@ pub async fn put_one(
 /// Takes one row away, a held one too.
 pub async fn remove_one(
     State(app): State<Arc<App>>,
-    Extension(asker): Extension<Asker>,
+    asker: Asker,
     Path(name): Path<String>,
     request: Request,
 ) -> Result<Response, Problem> {

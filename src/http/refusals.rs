@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Extension, Request, State};
+use axum::extract::{Request, State};
 use axum::response::Response;
 
 use super::error::{CODES, Problem};
@@ -33,11 +33,7 @@ pub const PARAMETERS: &[&str] = &[
 
 /// Newest first: a requester's own, an auditor's all. Which rows decided is for auditors only: a
 /// requester must not learn what a deny row is called.
-pub async fn list(
-    State(app): State<Arc<App>>,
-    Extension(asker): Extension<Asker>,
-    request: Request,
-) -> Result<Response, Problem> {
+pub async fn list(State(app): State<Arc<App>>, asker: Asker, request: Request) -> Result<Response, Problem> {
     let query = request.uri().query();
     let mut query = Query::parse("/v1/refusals", query, request.headers(), PARAMETERS)?;
     let filter =

@@ -32,11 +32,7 @@ pub const CERTIFICATE_PARAMETERS: &[&str] = &["key_path", "shape", "format"];
 const LONGEST_COMMENT: usize = 500;
 
 /// Newest first: a requester's own, those that name an approver, all for an auditor.
-pub async fn list(
-    State(app): State<Arc<App>>,
-    Extension(asker): Extension<Asker>,
-    request: Request,
-) -> Result<Response, Problem> {
+pub async fn list(State(app): State<Arc<App>>, asker: Asker, request: Request) -> Result<Response, Problem> {
     accept::json(request.headers())?;
     let mut query = Query::parse("/v1/requests", request.uri().query(), request.headers(), LIST_PARAMETERS)?;
     let mut filter = RequestFilter {
@@ -61,7 +57,7 @@ pub async fn list(
 /// One, as it stands; with `Prefer: wait=60` when it is no longer pending, or after a minute.
 pub async fn one(
     State(app): State<Arc<App>>,
-    Extension(asker): Extension<Asker>,
+    asker: Asker,
     Path(id): Path<String>,
     request: Request,
 ) -> Result<Response, Problem> {
@@ -80,7 +76,7 @@ pub async fn one(
 /// Takes one of the caller's own back: 204.
 pub async fn withdraw(
     State(app): State<Arc<App>>,
-    Extension(asker): Extension<Asker>,
+    asker: Asker,
     Path(id): Path<String>,
     request: Request,
 ) -> Result<StatusCode, Problem> {
@@ -92,7 +88,7 @@ pub async fn withdraw(
 /// Approves, with a comment or without.
 pub async fn approve(
     app: State<Arc<App>>,
-    asker: Extension<Asker>,
+    asker: Asker,
     id: Path<String>,
     request: Request,
 ) -> Result<Response, Problem> {
@@ -102,7 +98,7 @@ pub async fn approve(
 /// Denies, with a comment or without.
 pub async fn deny(
     app: State<Arc<App>>,
-    asker: Extension<Asker>,
+    asker: Asker,
     id: Path<String>,
     request: Request,
 ) -> Result<Response, Problem> {
@@ -112,7 +108,7 @@ pub async fn deny(
 /// Signs what was approved, and answers as `POST /v1/sign` does.
 pub async fn certificate(
     State(app): State<Arc<App>>,
-    Extension(asker): Extension<Asker>,
+    asker: Asker,
     Extension(exchange): Extension<Arc<Exchange>>,
     Path(id): Path<String>,
     request: Request,
@@ -130,7 +126,7 @@ pub async fn certificate(
 
 async fn say(
     State(app): State<Arc<App>>,
-    Extension(asker): Extension<Asker>,
+    asker: Asker,
     Path(id): Path<String>,
     request: Request,
     answer: Answer,

@@ -41,7 +41,7 @@ const LONGEST_KEY: usize = 128;
 /// recorded before it is told.
 pub async fn sign(
     State(app): State<Arc<App>>,
-    Extension(asker): Extension<Asker>,
+    asker: Asker,
     Extension(exchange): Extension<Arc<Exchange>>,
     request: Request,
 ) -> Result<Response, Problem> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Extension, Request, State};
+use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use tokio::time::timeout;
@@ -46,7 +46,7 @@ pub const PARAMETERS: &[&str] = &[
 /// auditor's all. What only certificates have leaves no refusals, and a code no certificates.
 pub async fn counts(
     State(app): State<Arc<App>>,
-    Extension(asker): Extension<Asker>,
+    asker: Asker,
     request: Request,
 ) -> Result<Response, Problem> {
     accept::json(request.headers())?;

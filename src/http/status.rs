@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Extension, Request, State};
+use axum::extract::{Request, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -25,7 +25,7 @@ const OPENAPI: &str = include_str!("../../openapi.yaml");
 /// `GET /v1/whoami`: the caller as the service sees it, and what it may ask for.
 pub async fn whoami(
     State(app): State<Arc<App>>,
-    Extension(asker): Extension<Asker>,
+    asker: Asker,
     request: Request,
 ) -> Result<Response, Problem> {
     accept::json(request.headers())?;

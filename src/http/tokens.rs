@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Extension, Path, Request, State};
+use axum::extract::{Path, Request, State};
 use axum::http::header::LOCATION;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -25,11 +25,7 @@ use crate::pki::pem::{BodyError, holds_private_key};
 use crate::time::{Lifetime, Time};
 
 /// Every token, by name. The list is whole: it is held in memory to know callers by.
-pub async fn list(
-    State(app): State<Arc<App>>,
-    Extension(asker): Extension<Asker>,
-    request: Request,
-) -> Result<Response, Problem> {
+pub async fn list(State(app): State<Arc<App>>, asker: Asker, request: Request) -> Result<Response, Problem> {
     accept::json(request.headers())?;
     Parameters::parse(request.uri().query(), &[])?;
     let tokens = app.tokens(&asker.principal).await?;
@@ -40,7 +36,7 @@ pub async fn list(
 /// One.
 pub async fn one(
     State(app): State<Arc<App>>,
-    Extension(asker): Extension<Asker>,
+    asker: Asker,
     Path(name): Path<String>,
     request: Request,
 ) -> Result<Response, Problem> {
@@ -53,7 +49,7 @@ pub async fn one(
 /// Makes one: 201, with its text.
 pub async fn create(
     State(app): State<Arc<App>>,
-    Extension(asker): Extension<Asker>,
+    asker: Asker,
     request: Request,
 ) -> Result<Response, Problem> {
     let body = begin(request).await?;
@@ -67,7 +63,7 @@ pub async fn create(
 /// Gives one a new secret: 201, with its text.
 pub async fn rotate(
     State(app): State<Arc<App>>,
-    Extension(asker): Extension<Asker>,
+    asker: Asker,
     Path(name): Path<String>,
     request: Request,
 ) -> Result<Response, Problem> {
@@ -82,7 +78,7 @@ pub async fn rotate(
 /// Revokes one with all its secrets: 204, also where it was revoked before.
 pub async fn revoke(
     State(app): State<Arc<App>>,
-    Extension(asker): Extension<Asker>,
+    asker: Asker,
     Path(name): Path<String>,
     request: Request,
 ) -> Result<StatusCode, Problem> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::extract::{Extension, Path, Request, State};
+use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
@@ -24,7 +24,7 @@ use crate::time::Time;
 /// auditor's all. 404 where there is nothing, so that a typo does not look like an innocent person.
 pub async fn one(
     State(app): State<Arc<App>>,
-    Extension(asker): Extension<Asker>,
+    asker: Asker,
     Path(user): Path<String>,
     request: Request,
 ) -> Result<Response, Problem> {
