@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result};
 use countersign::filters::{self, Texts};
-use countersign::store::{CertificateFilter, EventFilter, Order, RefusalFilter, Span, Store};
+use countersign::store::{CertificateFilter, EventFilter, Order, RefusalFilter, Span, Store, Typed};
 use countersign::time::Time;
 
 use crate::load::{caller, cluster, group, policy, serial, sha256, user};
@@ -75,12 +75,12 @@ impl Asked {
         })
     }
 
-    /// What the service asks its database last, and along what.
-    pub async fn typed(&self, store: &Store, span: Span) -> Result<(String, String)> {
+    /// What the service asks its database last.
+    pub async fn typed(&self, store: &Store, span: Span) -> Result<Typed> {
         Ok(match self {
             Self::Certificates(filter) => store.typed_certificates(filter, span).await?,
             Self::Refusals(filter) => store.typed_refusals(filter, span).await?,
-            Self::Events(filter) => (store.typed_events(filter, span).await?, String::new()),
+            Self::Events(filter) => store.typed_events(filter, span).await?,
         })
     }
 

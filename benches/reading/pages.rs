@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use countersign::clock::Clock;
-use countersign::store::{Order, Span, Store};
+use countersign::store::{Order, Span, Store, Typed};
 use serde::Serialize;
 
 use crate::cases::{Case, List};
@@ -69,24 +69,25 @@ impl Pages<'_> {
     async fn page(&mut self, case: &Case, span: Span, page: &'static str) -> Result<PageRow> {
         // As late as can be: a status is that of this moment, and certificates expire during a run.
         let asked = case.asked(Clock::System.now())?;
-        let (sql, along) = asked.typed(self.store, span).await?;
+        let typed = asked.typed(self.store, span).await?;
         let numbers = asked.numbers(self.store, span).await?;
         let target = address(case, span);
-        let (mut served, mut typed) = (Vec::new(), Vec::new());
+        let (mut served, mut took_by_hand) = (Vec::new(), Vec::new());
         let mut found = 0;
         for turn in 0..self.repetitions + 3 {
             let (body, took) = self.client.get(&target)?;
-            let (lines, took_typed) = self.prompt.ask(&sql)?;
+            let (lines, took_typed) = self.prompt.ask(&typed.text)?;
             // The first ones warm up.
             if turn >= 3 {
                 served.push(took);
-                typed.push(took_typed);
+                took_by_hand.push(took_typed);
             } else {
                 let body: serde_json::Value = serde_json::from_slice(&body)?;
                 found = body.get("items").and_then(|items| items.as_array()).context("no items")?.len();
                 ensure!(
                     lines.len() == numbers.len(),
-                    "{sql}: {} rows and not {}",
+                    "{}: {} rows and not {}",
+                    typed.text,
                     lines.len(),
                     numbers.len()
                 );
@@ -94,37 +95,40 @@ impl Pages<'_> {
             }
         }
         served.sort_unstable();
-        typed.sort_unstable();
+        took_by_hand.sort_unstable();
         let ms = |times: &[Duration], per_mille| percentile(times, per_mille).as_secs_f64() * 1_000.0;
-        let (p50, p99, of_typed) = (ms(&served, 500), ms(&served, 990), ms(&typed, 500));
+        let (p50, p99, of_typed) = (ms(&served, 500), ms(&served, 990), ms(&took_by_hand, 500));
         Ok(PageRow {
             list: case.list.path(),
             filters: case.name.clone(),
             page,
-            along: along.replace("c.", "").trim_start_matches(" FROM ").replace(" m", ""),
+            along: typed.along.replace("c.", "").trim_start_matches(" FROM ").replace(" m", ""),
             rows: found,
             p50_ms: rounded(p50, 2),
             p99_ms: rounded(p99, 2),
             typed_ms: rounded(of_typed, 2),
             times: rounded(ratio(p50, of_typed), 2),
             // One row or two, of which each has its place: nothing to sort.
-            plan: if unique(case) { None } else { self.plan(&sql)? },
+            plan: if unique(case) { None } else { self.plan(&typed)? },
             good: (p50 <= 2.0 * of_typed || p50 <= FLOOR_MS) && p99 < 20.0,
         })
     }
 
     /// A look at every row, or a sort of more than the page.
-    fn plan(&mut self, sql: &str) -> Result<Option<String>> {
+    fn plan(&mut self, typed: &Typed) -> Result<Option<String>> {
         if self.engine == Engine::Sqlite {
-            let (plan, _) = self.prompt.ask(&format!("EXPLAIN QUERY PLAN {sql}"))?;
+            let (plan, _) = self.prompt.ask(&format!("EXPLAIN QUERY PLAN {}", typed.text))?;
             let mut steps = plan.iter().map(|step| step.trim_start_matches(['|', '`', '-', ' ']));
             return Ok(steps.find(|step| is_bad_in_a_file(step)).map(ToOwned::to_owned));
         }
-        for setting in AS_ON_ITS_CONNECTIONS {
-            self.prompt.ask(&format!("SET {setting} = off"))?;
+        for (setting, value) in AS_ON_ITS_CONNECTIONS {
+            self.prompt.ask(&format!("SET {setting} = {value}"))?;
         }
-        let (plan, _) = self.prompt.ask(&format!("EXPLAIN (COSTS OFF) {sql}"))?;
-        for setting in AS_ON_ITS_CONNECTIONS {
+        let [prepare, execute] = &typed.prepared;
+        self.prompt.ask(prepare)?;
+        let (plan, _) = self.prompt.ask(&format!("EXPLAIN (COSTS OFF) {execute}"))?;
+        self.prompt.ask("DEALLOCATE page")?;
+        for (setting, _) in AS_ON_ITS_CONNECTIONS {
             self.prompt.ask(&format!("RESET {setting}"))?;
         }
         let steps = plan.iter().enumerate().map(|(place, line)| (place, line.trim()));
@@ -137,8 +141,13 @@ impl Pages<'_> {
 }
 
 /// What the service sets on its own connections that read.
-const AS_ON_ITS_CONNECTIONS: [&str; 4] =
-    ["enable_seqscan", "enable_bitmapscan", "enable_hashjoin", "enable_mergejoin"];
+const AS_ON_ITS_CONNECTIONS: [(&str, &str); 5] = [
+    ("plan_cache_mode", "force_generic_plan"),
+    ("enable_seqscan", "off"),
+    ("enable_bitmapscan", "off"),
+    ("enable_hashjoin", "off"),
+    ("enable_mergejoin", "off"),
+];
 
 fn is_bad_in_a_file(step: &str) -> bool {
     let scan = step.starts_with("SCAN") && !["SCAN k", "SCAN p", "SCAN CONSTANT ROW"].contains(&step);

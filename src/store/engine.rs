@@ -58,13 +58,4 @@ impl Engine {
             Self::Postgres => Some(Duration::from_millis(2_500)),
         }
     }
-
-    /// Asks for the plan of the statement that follows.
-    #[cfg(test)]
-    pub(super) fn explain(self) -> &'static str {
-        match self {
-            Self::Sqlite => "EXPLAIN QUERY PLAN ",
-            Self::Postgres => "EXPLAIN ",
-        }
-    }
 }

@@ -74,6 +74,7 @@ pub use refusals::{Refusal, RefusalFilter, RefusalToRecord};
 pub use requests::{HeldId, HeldRequest, HeldState, RequestFilter};
 pub use settings::{PostgresSettings, StoreSettings};
 pub use snapshot::{Revisions, Snapshot};
+pub use typed::Typed;
 
 use crate::time::Time;
 use connection::{Connections, Database};

@@ -18,8 +18,9 @@ const PROBE: u32 = 200;
 
 /// The density of a path whose every number was looked at, for each of them: below that of any other.
 const ALL_THERE_IS: f64 = 1e-12;
-/// A path of this density or less has no more than was looked at.
-const NEXT_TO_NOTHING: f64 = 200.0 * ALL_THERE_IS;
+/// A lead with so many numbers before it, going by the first of them, is read to its end sooner than the classes
+/// of lifetimes are looked at.
+const FEW: f64 = 2_000.0;
 
 /// The statement's literal for each class: a bound one would hide the index.
 const CLASS_IS: [&str; CLASSES] =
@@ -136,7 +137,7 @@ impl<'f> Search<'f> {
     }
 
     /// The path with the fewest numbers at the beginning of `span`. The classes of lifetimes, which take
-    /// longest to look at, are left out where another path is next to nothing.
+    /// longest to look at, are left out where another path has few numbers in all.
     pub(super) async fn path(&self, connection: &mut Connection, span: Span) -> Result<Path, StoreError> {
         let paths = self.paths();
         let (leads, classes) = match paths.split_last() {
@@ -145,30 +146,38 @@ impl<'f> Search<'f> {
             Some((Path::Lifetimes, leads)) => (leads, &[Path::Lifetimes][..]),
             Some(_) => (paths.as_slice(), &[][..]),
         };
-        let sparsest = self.sparsest(connection, leads, span).await?;
-        if classes.is_empty() || sparsest.1 < NEXT_TO_NOTHING {
-            return Ok(sparsest.0);
+        let lead = self.sparsest(connection, leads, span).await?;
+        if classes.is_empty() || lead.numbers <= FEW {
+            return Ok(lead.path);
         }
         let of_classes = self.sparsest(connection, classes, span).await?;
-        Ok(if of_classes.1 < sparsest.1 { of_classes.0 } else { sparsest.0 })
+        Ok(if of_classes.density < lead.density { of_classes.path } else { lead.path })
     }
 
-    /// The sparsest of `paths`, and how dense it is.
+    /// The sparsest of `paths`.
     async fn sparsest(
         &self,
         connection: &mut Connection,
         paths: &[Path],
         span: Span,
-    ) -> Result<(Path, f64), StoreError> {
-        let mut sparsest = (paths.first().copied().unwrap_or(Path::Rows), f64::INFINITY);
+    ) -> Result<Sparsest, StoreError> {
+        let first = paths.first().copied().unwrap_or(Path::Rows);
+        let mut sparsest = Sparsest { path: first, density: f64::INFINITY, numbers: f64::INFINITY };
         for row in self.probe(paths, span).all(&mut *connection).await? {
             let place = usize::try_from(row.try_get::<i64>("place")?).unwrap_or(0);
             let found = row.try_get::<i64>("found")?;
-            let span = row.try_get::<i64>("highest")?.saturating_sub(row.try_get::<i64>("lowest")?);
-            if let (Some(path), density) = (paths.get(place), density(found, span))
-                && density < sparsest.1
+            let passed = row.try_get::<i64>("highest")?.saturating_sub(row.try_get::<i64>("lowest")?);
+            let newest = Numbers { above: 0, below: row.try_get::<i64>("newest")?.saturating_add(1) };
+            let all = of(span).within(self.numbers).within(newest);
+            if let (Some(path), density) = (paths.get(place), density(found, passed))
+                && density < sparsest.density
             {
-                sparsest = (*path, density);
+                let numbers = if found < i64::from(PROBE) {
+                    float(found)
+                } else {
+                    density * float(all.below.saturating_sub(all.above))
+                };
+                sparsest = Sparsest { path: *path, density, numbers };
             }
         }
         Ok(sparsest)
@@ -202,7 +211,8 @@ impl<'f> Search<'f> {
             statement
                 .bind(i64::try_from(place).unwrap_or(0))
                 .push(" AS BIGINT) AS place, count(*) AS found, ");
-            statement.push("COALESCE(min(number), 0) AS lowest, COALESCE(max(number), 0) AS highest FROM (");
+            statement.push("COALESCE(min(number), 0) AS lowest, COALESCE(max(number), 0) AS highest, ");
+            statement.push("(SELECT number FROM state WHERE id = 1) AS newest FROM (");
             match path {
                 Path::Lifetimes => {
                     self.push_classes(&mut statement, Span { limit: PROBE, ..span }, false, true);
@@ -338,8 +348,20 @@ fn push_between(statement: &mut Statement<'_>, key: &'static str, numbers: Numbe
     statement.push(" AND ").push(key).push(" < ").bind(numbers.below);
 }
 
+/// The sparsest of several paths.
+struct Sparsest {
+    path: Path,
+    /// Its numbers for each number that is passed, going by the first of them.
+    density: f64,
+    /// How many it has in all, going by the same.
+    numbers: f64,
+}
+
 /// Rows for each number that is passed. Fewer than were asked for: next to nothing.
-fn density(found: i64, span: i64) -> f64 {
-    let float = |number: i64| u32::try_from(number).map_or(f64::from(u32::MAX), f64::from);
-    if found < i64::from(PROBE) { float(found) * ALL_THERE_IS } else { float(found) / float(span.max(1)) }
+fn density(found: i64, passed: i64) -> f64 {
+    if found < i64::from(PROBE) { float(found) * ALL_THERE_IS } else { float(found) / float(passed.max(1)) }
+}
+
+fn float(number: i64) -> f64 {
+    u32::try_from(number).map_or(f64::from(u32::MAX), f64::from)
 }

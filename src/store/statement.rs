@@ -227,10 +227,28 @@ impl<'v> Statement<'v> {
         written
     }
 
-    /// What the statement says, for a look at its query plan.
+    /// The same for a session of PostgreSQL with one plan for all values: what prepares it, and what runs it.
+    pub(super) fn prepared(&self) -> [String; 2] {
+        let mut execute = "EXECUTE page (".to_owned();
+        for (index, value) in self.values.iter().enumerate() {
+            execute.push_str(if index == 0 { "" } else { ", " });
+            push_literal(&mut execute, Some(*value), Engine::Postgres);
+        }
+        execute.push(')');
+        [format!("PREPARE page AS {}", numbered(&self.text)), execute]
+    }
+
+    /// Asks a file for the plan of the statement.
     #[cfg(test)]
-    pub(super) fn explained(mut self, engine: super::engine::Engine) -> Self {
-        self.text.insert_str(0, engine.explain());
+    pub(super) fn explained(mut self) -> Self {
+        self.text.insert_str(0, "EXPLAIN QUERY PLAN ");
+        self
+    }
+
+    /// Text that a test puts together.
+    #[cfg(test)]
+    pub(super) fn text(mut self, text: &str) -> Self {
+        self.text.push_str(text);
         self
     }
 }
@@ -368,6 +386,9 @@ mod tests {
         statement.bind(-1_i64).push(", ").list(["it's".into(), (&[0xab, 0x01]).into()]).push(" x");
         assert_eq!(statement.typed(Engine::Sqlite), "SELECT -1, 'it''s', x'ab01' x");
         assert_eq!(statement.typed(Engine::Postgres), "SELECT -1, 'it''s', '\\xab01'::bytea x");
+        let [prepare, execute] = statement.prepared();
+        assert_eq!(prepare, "PREPARE page AS SELECT $1, $2, $3 x");
+        assert_eq!(execute, "EXECUTE page (-1, 'it''s', '\\xab01'::bytea)");
     }
 
     #[test]

@@ -1,9 +1,28 @@
 //! The statement of a page as one would type it into `sqlite3` or `psql`, its values written out.
 //! For the benchmark, which holds the service against the database's own client.
 
+use super::engine::Engine;
+use super::statement::Statement;
 use super::{
     CertificateFilter, EventFilter, RefusalFilter, Span, StoreError, certificates, events, refusals,
 };
+
+/// What the service asks its database last for a page.
+#[derive(Clone, Debug)]
+pub struct Typed {
+    /// The whole statement.
+    pub text: String,
+    /// What prepares it on PostgreSQL for all values, as the service does, and what runs it with its own.
+    pub prepared: [String; 2],
+    /// Along what it reads.
+    pub along: String,
+}
+
+impl Typed {
+    fn of(statement: &Statement<'_>, engine: Engine, along: &str) -> Self {
+        Self { text: statement.typed(engine), prepared: statement.prepared(), along: along.to_owned() }
+    }
+}
 
 impl super::Store {
     /// What [`super::Store::certificates`] asks last, and along what it reads.
@@ -14,14 +33,14 @@ impl super::Store {
         &self,
         filter: &CertificateFilter,
         span: Span,
-    ) -> Result<(String, String), StoreError> {
+    ) -> Result<Typed, StoreError> {
         let filter = filter.clone();
         self.read(move |connection| {
             Box::pin(async move {
                 let search = filter.timed_search(connection).await?;
                 let path = search.path(&mut *connection, span).await?;
-                let text = certificates::select(&search, path, span).typed(connection.engine());
-                Ok((text, search.named(path).to_owned()))
+                let select = certificates::select(&search, path, span);
+                Ok(Typed::of(&select, connection.engine(), search.named(path)))
             })
         })
         .await
@@ -31,18 +50,14 @@ impl super::Store {
     ///
     /// # Errors
     /// `Unavailable`, `Corrupt`.
-    pub async fn typed_refusals(
-        &self,
-        filter: &RefusalFilter,
-        span: Span,
-    ) -> Result<(String, String), StoreError> {
+    pub async fn typed_refusals(&self, filter: &RefusalFilter, span: Span) -> Result<Typed, StoreError> {
         let filter = filter.clone();
         self.read(move |connection| {
             Box::pin(async move {
                 let search = filter.timed_search(connection).await?;
                 let path = search.path(&mut *connection, span).await?;
-                let text = refusals::select(&search, path, span).typed(connection.engine());
-                Ok((text, search.named(path).to_owned()))
+                let select = refusals::select(&search, path, span);
+                Ok(Typed::of(&select, connection.engine(), search.named(path)))
             })
         })
         .await
@@ -52,13 +67,13 @@ impl super::Store {
     ///
     /// # Errors
     /// `Unavailable`, `Corrupt`.
-    pub async fn typed_events(&self, filter: &EventFilter, span: Span) -> Result<String, StoreError> {
+    pub async fn typed_events(&self, filter: &EventFilter, span: Span) -> Result<Typed, StoreError> {
         let filter = filter.clone();
         self.read(move |connection| {
             Box::pin(async move {
                 let numbers = filter.numbers(connection).await?;
                 let engine = connection.engine();
-                Ok(events::select(&filter, &numbers, span, engine).typed(engine))
+                Ok(Typed::of(&events::select(&filter, &numbers, span, engine), engine, ""))
             })
         })
         .await
