@@ -123,10 +123,10 @@ impl CertificateFilter {
             leads.push(Lead::Member { table: TABLE.policies, name });
         }
         if let Some(name) = self.caller.as_deref().or_else(|| self.own.as_ref()?.only_name()) {
-            leads.push(Lead::name(CALLER, CALLER_TEST, name));
+            leads.push(Lead::name_in_index(CALLER, CALLER_TEST, CALLER_IN_INDEX, name));
         }
         if let Some(name) = &self.cluster {
-            leads.push(Lead::name(CLUSTER, CLUSTER_TEST, name));
+            leads.push(Lead::name_in_index(CLUSTER, CLUSTER_TEST, CLUSTER_IN_INDEX, name));
         }
         leads
     }
@@ -164,6 +164,12 @@ pub(super) const CALLER: &str = "c.caller_id = (SELECT id FROM names WHERE name 
 pub(super) const CALLER_TEST: &str = "c.caller_id + 0 = (SELECT id FROM names WHERE name = ";
 pub(super) const CLUSTER: &str = "c.cluster_id = (SELECT id FROM names WHERE name = ";
 pub(super) const CLUSTER_TEST: &str = "c.cluster_id + 0 = (SELECT id FROM names WHERE name = ";
+
+/// A range of one number, and not equality, with which the row itself would be read.
+const CALLER_IN_INDEX: &str = "EXISTS (SELECT 1 FROM certificates x WHERE x.number >= c.number \
+     AND x.number <= c.number AND x.caller_id = (SELECT id FROM names WHERE name = ";
+const CLUSTER_IN_INDEX: &str = "EXISTS (SELECT 1 FROM certificates x WHERE x.number >= c.number \
+     AND x.number <= c.number AND x.cluster_id = (SELECT id FROM names WHERE name = ";
 
 /// From `after` on and before `before`, exactly.
 pub(super) fn push_times(tests: &mut Vec<Test<'_>>, after: Option<Time>, before: Option<Time>) {

@@ -42,8 +42,15 @@ pub(super) struct Table {
 /// A condition that an index stands behind, ordered by number within one value.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Lead<'f> {
-    /// A column: how it reads where its index is to be used, and where not.
-    Column { lead: &'static str, test: &'static str, end: &'static str, value: Value<'f> },
+    /// A column: how it reads where its index is to be used, and where not. `in_index` asks its index about
+    /// one number, which is sooner done than reading the row where nothing else of it is wanted.
+    Column {
+        lead: &'static str,
+        test: &'static str,
+        in_index: Option<&'static str>,
+        end: &'static str,
+        value: Value<'f>,
+    },
     /// Membership in a group or policy.
     Member { table: [&'static str; 2], name: &'f str },
 }
@@ -51,12 +58,22 @@ pub(super) enum Lead<'f> {
 impl<'f> Lead<'f> {
     /// A column of names' numbers.
     pub(super) fn name(lead: &'static str, test: &'static str, name: &'f str) -> Self {
-        Self::Column { lead, test, end: ")", value: name.into() }
+        Self::Column { lead, test, in_index: None, end: ")", value: name.into() }
+    }
+
+    /// The same, with what is looked up in its index about the number `c.number`.
+    pub(super) fn name_in_index(
+        lead: &'static str,
+        test: &'static str,
+        in_index: &'static str,
+        name: &'f str,
+    ) -> Self {
+        Self::Column { lead, test, in_index: Some(in_index), end: ")", value: name.into() }
     }
 
     /// A column of texts or octets.
     pub(super) fn plain(lead: &'static str, test: &'static str, value: impl Into<Value<'f>>) -> Self {
-        Self::Column { lead, test, end: "", value: value.into() }
+        Self::Column { lead, test, in_index: None, end: "", value: value.into() }
     }
 
     fn push_lead(&self, statement: &mut Statement<'f>) {
@@ -70,8 +87,12 @@ impl<'f> Lead<'f> {
         }
     }
 
-    fn push_test(&self, statement: &mut Statement<'f>, key: &'static str) {
+    fn push_test(&self, statement: &mut Statement<'f>, key: &'static str, path: Path) {
         match *self {
+            // Along the classes of lifetimes everything else is in the index.
+            Self::Column { in_index: Some(in_index), end, value, .. } if path == Path::Lifetimes => {
+                statement.push(" AND ").push(in_index).bind(value).push(end).push(")");
+            }
             Self::Column { test, end, value, .. } => {
                 statement.push(" AND ").push(test).bind(value).push(end);
             }
@@ -321,7 +342,7 @@ impl<'f> Search<'f> {
     fn push_tests(&self, statement: &mut Statement<'f>, path: Path, key: &'static str) {
         for (place, lead) in self.leads.iter().enumerate() {
             if Path::Lead(place) != path {
-                lead.push_test(statement, key);
+                lead.push_test(statement, key, path);
             }
         }
         for test in &self.tests {

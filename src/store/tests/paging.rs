@@ -216,10 +216,25 @@ async fn certificates(ledger: &Ledger) {
                 ledger.certificates(&filter, span).await.unwrap().iter().map(|row| row.number).collect()
             };
             assert_eq!(paged(order, 997, page).await, expected, "{one} and {two}, {order:?}");
+            assert_every_path(ledger, &filter, Span::all(order, 997), &expected).await;
             found += expected.len();
         }
     }
     assert!(found > 100_000, "the filters find something: {found}");
+}
+
+/// Whatever is read along, the same is found.
+async fn assert_every_path(ledger: &Ledger, filter: &CertificateFilter, span: Span, expected: &[i64]) {
+    let search = ledger.search(filter).await;
+    for path in search.all_paths() {
+        let rows =
+            certificates::select(&search, path, span).all(&ledger.connections().readers).await.unwrap();
+        let mut found: Vec<i64> = rows.iter().map(|row| row.try_get("number").unwrap()).collect();
+        span.sort(&mut found, |number| *number);
+        let first = expected.get(..found.len()).unwrap();
+        assert_eq!(found, first, "{path:?} of {filter:?}");
+        assert_eq!(found.len(), expected.len().min(997), "{path:?} of {filter:?}");
+    }
 }
 
 async fn refusals(ledger: &Ledger) {
