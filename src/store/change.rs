@@ -36,6 +36,15 @@ impl super::Store {
         self.transaction(self.connections().readers.clone(), Engine::begin_view, work).await
     }
 
+    /// The same for work that may have to go over all of it, as counting does.
+    pub(super) async fn survey<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(&'c mut Connection) -> Work<'c, T> + Send + 'static,
+    {
+        self.transaction(self.connections().readers.clone(), Engine::begin_survey, work).await
+    }
+
     /// Runs `work` on one connection that only reads; each statement sees what was committed until then.
     pub(super) async fn read<T, F>(&self, work: F) -> Result<T, StoreError>
     where

@@ -36,6 +36,20 @@ impl Engine {
         }
     }
 
+    /// The same for work that may go over all of it, which PostgreSQL plans as it likes: see
+    /// `connection::postgres` for how it plans lists.
+    pub(super) fn begin_survey(self) -> &'static str {
+        match self {
+            Self::Sqlite => "BEGIN",
+            Self::Postgres => {
+                "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; \
+                 SELECT set_config(s.name, v.value, true) FROM pg_settings s JOIN (VALUES \
+                 ('plan_cache_mode', 'auto'), ('enable_seqscan', 'on'), ('enable_bitmapscan', 'on'), \
+                 ('enable_hashjoin', 'on'), ('enable_mergejoin', 'on')) v (name, value) ON v.name = s.name"
+            }
+        }
+    }
+
     /// The database's own clock, as a column. A file has none.
     pub(super) fn time(self) -> &'static str {
         match self {

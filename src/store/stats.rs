@@ -89,7 +89,7 @@ impl super::Store {
     /// `Unavailable`, `Corrupt`.
     pub async fn count_certificates(&self, filter: &CertificateFilter, by: By) -> Result<Counts, StoreError> {
         let filter = filter.clone();
-        self.read(move |connection| {
+        self.survey(move |connection| {
             Box::pin(async move {
                 let search = filter.timed_search(connection).await?;
                 count(connection, &search, &certificate_way(by)).await
@@ -105,7 +105,7 @@ impl super::Store {
     pub async fn count_refusals(&self, filter: &RefusalFilter, by: By) -> Result<Counts, StoreError> {
         let Some(way) = refusal_way(by) else { return Ok(Counts::new()) };
         let filter = filter.clone();
-        self.read(move |connection| {
+        self.survey(move |connection| {
             Box::pin(async move {
                 let search = filter.timed_search(connection).await?;
                 count(connection, &search, &way).await

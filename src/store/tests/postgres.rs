@@ -2,6 +2,7 @@
 //! one and runs these with `--ignored`.
 
 use super::*;
+use crate::store::connection::Connection;
 
 const NEEDED: &str =
     "COUNTERSIGN_TEST_POSTGRES names a server: `tests/postgres run cargo test ...` starts one";
@@ -83,21 +84,29 @@ async fn readers_cannot_write_to_a_server_either() {
 
 #[tokio::test]
 #[ignore = "needs COUNTERSIGN_TEST_POSTGRES"]
-async fn a_list_is_read_as_its_statement_was_written() {
+async fn a_list_is_read_as_its_statement_was_written_and_a_count_as_the_server_likes() {
     let ledger = ledger().await;
-    for (setting, value) in [
-        ("plan_cache_mode", "force_generic_plan"),
-        ("enable_seqscan", "off"),
-        ("enable_bitmapscan", "off"),
-        ("enable_hashjoin", "off"),
-        ("enable_mergejoin", "off"),
-        ("jit", "off"),
-    ] {
-        let mut show = Statement::new("SELECT current_setting(");
-        show.bind(setting).push(")");
-        let row = show.optional(&ledger.connections().readers).await.unwrap().unwrap();
-        assert_eq!(row.at::<String>(0).unwrap(), value, "{setting}");
+    let settings = [
+        ("plan_cache_mode", "force_generic_plan", "auto"),
+        ("enable_seqscan", "off", "on"),
+        ("enable_bitmapscan", "off", "on"),
+        ("enable_hashjoin", "off", "on"),
+        ("enable_mergejoin", "off", "on"),
+        ("jit", "off", "off"),
+    ];
+    for (setting, of_lists, of_counts) in settings {
+        let counting = ledger.survey(move |connection| Box::pin(shown(setting, connection))).await.unwrap();
+        assert_eq!(counting, of_counts, "{setting}");
+        // The same connection, which nobody else has.
+        let listing = ledger.read(move |connection| Box::pin(shown(setting, connection))).await.unwrap();
+        assert_eq!(listing, of_lists, "{setting}");
     }
+}
+
+async fn shown(setting: &'static str, connection: &mut Connection) -> Result<String, StoreError> {
+    let mut show = Statement::new("SELECT current_setting(");
+    show.bind(setting).push(")");
+    Ok(show.optional(connection).await?.unwrap().at(0)?)
 }
 
 #[tokio::test]
