@@ -58,6 +58,15 @@ impl Engine {
         }
     }
 
+    /// Which events are of refusals, in words by which the index of their kind is found: SQLite finds one that
+    /// is partial only where its condition stands there too, and PostgreSQL then counts the condition twice.
+    pub(super) fn kind_of_refusals(self) -> &'static str {
+        match self {
+            Self::Sqlite => "e.kind > 1 AND e.kind = 2",
+            Self::Postgres => "e.kind = 2",
+        }
+    }
+
     /// Whether the parts of a union are read in their common order. PostgreSQL reads all of each part and sorts
     /// them, unless the part itself ends.
     pub(super) fn merges_unions(self) -> bool {

@@ -212,7 +212,7 @@ pub(super) fn select<'f>(
     match filter.kind {
         Some(EventKind::CertificateIssued) => push_events(&mut select, "e.kind + 0 = 1", filter, narrowed),
         Some(EventKind::RequestRefused) => {
-            select.push("SELECT e.number AS number FROM events e WHERE e.kind > 1 AND e.kind = 2");
+            select.push("SELECT e.number AS number FROM events e WHERE ").push(engine.kind_of_refusals());
             // The time out of the row, so that PostgreSQL does not read along the index that has it and sort.
             push_rest(&mut select, ("e.caller_id", AT_OF_ROW), filter, narrowed);
         }
