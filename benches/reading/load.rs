@@ -70,19 +70,9 @@ pub fn fill(database: &Database, prompt: &mut Prompt, certificates: u64, now: u6
     load.events()?;
     load.certificates()?;
     load.refusals()?;
-    load.members("certificate_groups", Kind::Certificate, Members::Groups)?;
-    load.members("certificate_policies", Kind::Certificate, Members::Policies)?;
-    load.members("refusal_groups", Kind::Refusal, Members::Groups)?;
-    load.members("refusal_policies", Kind::Refusal, Members::Policies)?;
+    load.members()?;
     load.owners()?;
     load.finish(&back)
-}
-
-/// Which list of a record.
-#[derive(Clone, Copy)]
-enum Members {
-    Groups,
-    Policies,
 }
 
 impl Load<'_> {
@@ -122,13 +112,7 @@ impl Load<'_> {
 
     /// The one real certificate is newer than all that follow: no clock of the service goes back so far.
     fn forget(&mut self) -> Result<()> {
-        for what in [
-            "certificate_groups",
-            "certificate_policies",
-            "key_owners",
-            "certificates",
-            "events WHERE kind = 1",
-        ] {
+        for what in ["key_owners", "certificates", "events WHERE kind = 1"] {
             self.prompt.run(&format!("DELETE FROM {what}"))?;
         }
         Ok(())
@@ -299,28 +283,21 @@ impl Load<'_> {
     }
 
     /// Name by name, so that a table that is an index grows at its end.
-    fn members(&mut self, table: &str, kind: Kind, which: Members) -> Result<()> {
-        let (lists, names, first) = match which {
-            Members::Groups => (GROUP_LISTS, GROUPS, self.names + 1 + CALLERS),
-            Members::Policies => (POLICY_LISTS, POLICIES, self.names + 1 + CALLERS + GROUPS),
-        };
-        let skip = if lists == GROUP_LISTS { 0 } else { 1_000 };
-        let members: Vec<Vec<u64>> = (0..lists).map(|list| shape::members(list + skip, names)).collect();
-        let mut numbers: Vec<Vec<u32>> = (0..names).map(|_| Vec::new()).collect();
-        for place in self.places(kind) {
-            let record = Record::at(place);
-            let list = if lists == GROUP_LISTS { record.groups } else { record.policies };
-            for name in usize::try_from(list).ok().and_then(|list| members.get(list)).into_iter().flatten() {
-                if let Some(numbers) = usize::try_from(*name).ok().and_then(|name| numbers.get_mut(name)) {
-                    numbers.push(u32::try_from(self.first + 1 + place)?);
-                }
-            }
+    fn members(&mut self) -> Result<()> {
+        let groups = self.names + 1 + CALLERS;
+        let mut members = BTreeSet::new();
+        for list in 0..GROUP_LISTS {
+            let names = shape::members(list, GROUPS);
+            members.extend(names.into_iter().map(|name| (groups + name, self.lists + 1 + list)));
         }
-        let mut rows = Rows::begin(self, table, "name_id, number")?;
-        for (id, numbers) in (first..).zip(numbers) {
-            for number in numbers {
-                rows.row(self, &[Cell::Number(id), Cell::Number(u64::from(number))])?;
-            }
+        for list in 0..POLICY_LISTS {
+            let names = shape::members(list + 1_000, POLICIES);
+            let id = self.lists + 1 + GROUP_LISTS + list;
+            members.extend(names.into_iter().map(|name| (groups + GROUPS + name, id)));
+        }
+        let mut rows = Rows::begin(self, "name_list_members", "name_id, list_id")?;
+        for (name, list) in members {
+            rows.row(self, &[Cell::Number(name), Cell::Number(list)])?;
         }
         rows.end(self)
     }

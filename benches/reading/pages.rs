@@ -119,7 +119,8 @@ impl Pages<'_> {
         if self.engine == Engine::Sqlite {
             let (plan, _) = self.prompt.ask(&format!("EXPLAIN QUERY PLAN {}", typed.text))?;
             let mut steps = plan.iter().map(|step| step.trim_start_matches(['|', '`', '-', ' ']));
-            return Ok(steps.find(|step| is_bad_in_a_file(step)).map(ToOwned::to_owned));
+            let stretch = LISTS.contains(&typed.along.as_str());
+            return Ok(steps.find(|step| is_bad_in_a_file(step, stretch)).map(ToOwned::to_owned));
         }
         for (setting, value) in AS_ON_ITS_CONNECTIONS {
             self.prompt.ask(&format!("SET {setting} = {value}"))?;
@@ -135,7 +136,8 @@ impl Pages<'_> {
         let steps = steps.filter(|(place, line)| *place == 0 || line.starts_with("->"));
         let steps: Vec<&str> = steps.map(|(_, line)| line.trim_start_matches(['-', '>', ' '])).collect();
         let next = steps.iter().skip(1).copied().chain([""]);
-        let bad = steps.iter().zip(next).find(|(step, below)| is_bad_on_a_server(step, below));
+        let stretch = LISTS.iter().chain(&SHARED).any(|along| typed.along == *along);
+        let bad = steps.iter().zip(next).find(|(step, below)| is_bad_on_a_server(step, below, stretch));
         Ok(bad.map(|(step, _)| (*step).to_owned()))
     }
 }
@@ -149,16 +151,21 @@ const AS_ON_ITS_CONNECTIONS: [(&str, &str); 5] = [
     ("enable_mergejoin", "off"),
 ];
 
-fn is_bad_in_a_file(step: &str) -> bool {
+/// Along these a page is read in stretches of numbers, and each stretch is sorted.
+const LISTS: [&str; 2] = ["c.groups_id", "c.policies_id"];
+/// The same on a server only.
+const SHARED: [&str; 2] = ["c.caller_id", "c.cluster_id"];
+
+fn is_bad_in_a_file(step: &str, stretch: bool) -> bool {
     let scan = step.starts_with("SCAN") && !["SCAN k", "SCAN p", "SCAN CONSTANT ROW"].contains(&step);
-    scan || step.contains("TEMP B-TREE")
+    scan || (step.contains("TEMP B-TREE") && !stretch)
 }
 
-/// A sort of parts that end with the page is none of a table.
-fn is_bad_on_a_server(step: &str, below: &str) -> bool {
-    let tables = ["certificates", "refusals", "events", "_groups", "_policies"];
+/// A sort of parts that end with the page is none of a table, nor is one of a stretch.
+fn is_bad_on_a_server(step: &str, below: &str, stretch: bool) -> bool {
+    let tables = ["certificates", "refusals", "events"];
     let scan = step.contains("Seq Scan") && tables.iter().any(|table| step.contains(table));
-    let sort = ["Sort", "Incremental Sort"].contains(&step) && below != "Append";
+    let sort = ["Sort", "Incremental Sort"].contains(&step) && below != "Append" && !stretch;
     scan || sort || (step == "Append" && below != "Limit")
 }
 

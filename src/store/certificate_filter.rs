@@ -60,13 +60,12 @@ pub struct CertificateFilter {
 
 static TABLE: Table = Table {
     from: " FROM certificates c",
-    join: " CROSS JOIN certificates c",
-    groups: [" FROM certificate_groups m", "EXISTS (SELECT 1 FROM certificate_groups x WHERE x.number = "],
-    policies: [
-        " FROM certificate_policies m",
-        "EXISTS (SELECT 1 FROM certificate_policies x WHERE x.number = ",
-    ],
+    behind_lists: " FROM name_list_members m CROSS JOIN certificates c",
 };
+
+/// The lists of a record.
+pub(super) const GROUPS: &str = "c.groups_id";
+pub(super) const POLICIES: &str = "c.policies_id";
 
 impl CertificateFilter {
     /// The search, its times turned into numbers.
@@ -83,7 +82,7 @@ impl CertificateFilter {
         if let Some(all) = search.classes.iter().copied().reduce(Numbers::and) {
             search.numbers = search.numbers.within(all);
         }
-        Ok(search)
+        search.bounded(connection).await
     }
 
     /// The search, over all numbers.
@@ -117,16 +116,16 @@ impl CertificateFilter {
             leads.push(Lead::plain("c.on_behalf_of = ", "c.on_behalf_of || '' = ", person));
         }
         if let Some(name) = &self.group {
-            leads.push(Lead::Member { table: TABLE.groups, name });
+            leads.push(Lead::Listed { list: GROUPS, name });
         }
         if let Some(name) = &self.policy {
-            leads.push(Lead::Member { table: TABLE.policies, name });
+            leads.push(Lead::Listed { list: POLICIES, name });
         }
         if let Some(name) = self.caller.as_deref().or_else(|| self.own.as_ref()?.only_name()) {
-            leads.push(Lead::name_in_index(CALLER, CALLER_TEST, CALLER_IN_INDEX, name));
+            leads.push(Lead::name_in_index(CALLER, CALLER_TEST, Engine::caller_in_index, name));
         }
         if let Some(name) = &self.cluster {
-            leads.push(Lead::name_in_index(CLUSTER, CLUSTER_TEST, CLUSTER_IN_INDEX, name));
+            leads.push(Lead::name_in_index(CLUSTER, CLUSTER_TEST, Engine::cluster_in_index, name));
         }
         leads
     }
@@ -164,12 +163,6 @@ pub(super) const CALLER: &str = "c.caller_id = (SELECT id FROM names WHERE name 
 pub(super) const CALLER_TEST: &str = "c.caller_id + 0 = (SELECT id FROM names WHERE name = ";
 pub(super) const CLUSTER: &str = "c.cluster_id = (SELECT id FROM names WHERE name = ";
 pub(super) const CLUSTER_TEST: &str = "c.cluster_id + 0 = (SELECT id FROM names WHERE name = ";
-
-/// A range of one number, and not equality, with which the row itself would be read.
-const CALLER_IN_INDEX: &str = "EXISTS (SELECT 1 FROM certificates x WHERE x.number >= c.number \
-     AND x.number <= c.number AND x.caller_id = (SELECT id FROM names WHERE name = ";
-const CLUSTER_IN_INDEX: &str = "EXISTS (SELECT 1 FROM certificates x WHERE x.number >= c.number \
-     AND x.number <= c.number AND x.cluster_id = (SELECT id FROM names WHERE name = ";
 
 /// From `after` on and before `before`, exactly.
 pub(super) fn push_times(tests: &mut Vec<Test<'_>>, after: Option<Time>, before: Option<Time>) {

@@ -192,7 +192,7 @@ impl super::Store {
             Box::pin(async move {
                 let search = filter.timed_search(connection).await?;
                 let path = search.path(&mut *connection, span).await?;
-                let rows = select(&search, path, span).all(connection).await?;
+                let rows = search.rows(connection, path, span, select).await?;
                 let mut rows = rows.iter().map(read).collect::<Result<Vec<_>, _>>()?;
                 span.sort(&mut rows, |row| row.number);
                 Ok(rows)

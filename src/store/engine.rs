@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use sqlx::AnyConnection;
 
+use super::statement::Statement;
+use super::times::Numbers;
+
 /// Which database keeps the ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Engine {
@@ -65,6 +68,46 @@ impl Engine {
             Self::Sqlite => "e.kind > 1 AND e.kind = 2",
             Self::Postgres => "e.kind = 2",
         }
+    }
+
+    /// Whether equal entries of an index are kept as one, with a list of rows. PostgreSQL does so, and there sixty-four
+    /// records share an entry of an index by a name's or a list's number, which so takes half the room.
+    pub(super) fn shares_entries(self) -> bool {
+        self == Self::Postgres
+    }
+
+    /// Bounds the numbers of records `c` that are read along such an index. The number itself reads so that its
+    /// own index is left out.
+    pub(super) fn push_between_shared(self, statement: &mut Statement<'_>, numbers: Numbers) {
+        let Numbers { above, below } = numbers;
+        match self {
+            Self::Sqlite => {
+                statement.push("c.number > ").bind(above).push(" AND c.number < ").bind(below);
+            }
+            Self::Postgres => {
+                statement.push("(c.number >> 6) >= (").bind(above).push(" >> 6)");
+                statement.push(" AND (c.number >> 6) <= (").bind(below).push(" >> 6)");
+                statement.push(" AND c.number + 0 > ").bind(above);
+                statement.push(" AND c.number + 0 < ").bind(below);
+            }
+        }
+    }
+
+    /// Asks the index of a certificate's caller about the one number `c.number`, before a name: a range, and not
+    /// equality, with which SQLite would read the row. PostgreSQL reads it anyway.
+    pub(super) fn caller_in_index(self) -> Option<&'static str> {
+        (self == Self::Sqlite).then_some(
+            "EXISTS (SELECT 1 FROM certificates x WHERE x.number >= c.number AND x.number <= c.number \
+             AND x.caller_id = (SELECT id FROM names WHERE name = ",
+        )
+    }
+
+    /// The same of its cluster.
+    pub(super) fn cluster_in_index(self) -> Option<&'static str> {
+        (self == Self::Sqlite).then_some(
+            "EXISTS (SELECT 1 FROM certificates x WHERE x.number >= c.number AND x.number <= c.number \
+             AND x.cluster_id = (SELECT id FROM names WHERE name = ",
+        )
     }
 
     /// Whether the parts of a union are read in their common order. PostgreSQL reads all of each part and sorts

@@ -224,8 +224,8 @@ pub(super) fn later<'w>(wanted: &[((&'w str, &'w str), i64)]) -> Statement<'w> {
     // CROSS JOIN, so that SQLite begins with the few that are wanted.
     select.push(
         ") SELECT w.user_name, w.policy, c.number FROM wanted w CROSS JOIN names n \
-         CROSS JOIN certificate_policies p CROSS JOIN certificates c WHERE n.name = w.policy \
-         AND p.name_id = n.id AND p.number > w.above AND c.number = p.number AND c.user_name = w.user_name",
+         CROSS JOIN certificates c CROSS JOIN name_list_members m WHERE n.name = w.policy \
+         AND c.user_name = w.user_name AND c.number > w.above AND m.name_id = n.id AND m.list_id = c.policies_id",
     );
     select
 }

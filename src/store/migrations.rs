@@ -18,7 +18,7 @@ struct Step {
 }
 
 /// Every step, the oldest first. A step that was released is never changed.
-const STEPS: [Step; 8] = [
+const STEPS: [Step; 9] = [
     Step {
         version: 1,
         name: "ledger",
@@ -66,6 +66,12 @@ const STEPS: [Step; 8] = [
         name: "kinds",
         sqlite: include_str!("../../migrations/sqlite/0008_kinds.sql"),
         postgres: include_str!("../../migrations/postgres/0008_kinds.sql"),
+    },
+    Step {
+        version: 9,
+        name: "lists",
+        sqlite: include_str!("../../migrations/sqlite/0009_lists.sql"),
+        postgres: include_str!("../../migrations/postgres/0009_lists.sql"),
     },
 ];
 

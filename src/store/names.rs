@@ -105,26 +105,29 @@ impl Names {
         self.fresh = Numbers::default();
     }
 
-    /// Stores what is not known yet, and learns the numbers of all.
+    /// Stores what is not known yet, the names that lists hold among it, and learns the numbers of all.
     pub(super) async fn store(
         &mut self,
         connection: &mut Connection,
         names: BTreeSet<&str>,
         lists: BTreeSet<&str>,
     ) -> Result<(), StoreError> {
+        let lists: Vec<List<'_>> = lists
+            .into_iter()
+            .map(|json| (json, sha256(json.as_bytes())))
+            .filter(|(_, sha256)| self.known_list(sha256).is_none())
+            .map(|(json, sha256)| List::read(json, sha256))
+            .collect::<Result<_, _>>()?;
+        let in_lists = lists.iter().flat_map(|list| &list.names).map(String::as_str);
+        let names: BTreeSet<&str> = names.into_iter().chain(in_lists).collect();
         let names: Vec<&str> = names.into_iter().filter(|name| self.known_name(name).is_none()).collect();
         for chunk in chunks(&names) {
             self.store_names(connection, chunk).await?;
         }
-        let lists: Vec<(&str, [u8; 32])> = lists
-            .into_iter()
-            .map(|list| (list, sha256(list.as_bytes())))
-            .filter(|(_, sha256)| self.known_list(sha256).is_none())
-            .collect();
         for chunk in chunks(&lists) {
             self.store_lists(connection, chunk).await?;
         }
-        Ok(())
+        self.store_members(connection, &lists).await
     }
 
     async fn store_names(&mut self, connection: &mut Connection, names: &[&str]) -> Result<(), StoreError> {
@@ -143,19 +146,53 @@ impl Names {
     async fn store_lists(
         &mut self,
         connection: &mut Connection,
-        lists: &[(&str, [u8; 32])],
+        lists: &[List<'_>],
     ) -> Result<(), StoreError> {
         let mut insert = Statement::new("INSERT INTO name_lists (sha256, names) VALUES ");
-        insert.tuples(lists.iter().map(|(list, sha256)| [sha256.into(), (*list).into()]));
+        insert.tuples(lists.iter().map(|list| [(&list.sha256).into(), list.json.into()]));
         insert.push(" ON CONFLICT (sha256) DO NOTHING");
         insert.execute(&mut *connection).await?;
         let mut select = Statement::new("SELECT id, sha256 FROM name_lists WHERE sha256 IN (");
-        select.list(lists.iter().map(|(_, sha256)| sha256.into())).push(")");
+        select.list(lists.iter().map(|list| (&list.sha256).into())).push(")");
         for row in select.all(connection).await? {
             let cells = Cells::new(&row, "name_lists", "id");
             self.fresh.lists.insert(cells.octets("sha256")?, cells.integer("id")?);
         }
         Ok(())
+    }
+
+    /// Which list has which name, for filters by group and by policy.
+    async fn store_members(&self, connection: &mut Connection, lists: &[List<'_>]) -> Result<(), StoreError> {
+        let mut members: BTreeSet<(i64, i64)> = BTreeSet::new();
+        for list in lists {
+            let id = self.list(list.json)?;
+            for name in &list.names {
+                members.insert((self.name(name)?, id));
+            }
+        }
+        let members: Vec<(i64, i64)> = members.into_iter().collect();
+        for chunk in chunks(&members) {
+            let mut insert = Statement::new("INSERT INTO name_list_members (name_id, list_id) VALUES ");
+            insert.tuples(chunk.iter().map(|(name_id, list_id)| [(*name_id).into(), (*list_id).into()]));
+            insert.push(" ON CONFLICT (name_id, list_id) DO NOTHING");
+            insert.execute(&mut *connection).await?;
+        }
+        Ok(())
+    }
+}
+
+/// A list that is to be stored.
+struct List<'l> {
+    json: &'l str,
+    sha256: [u8; 32],
+    names: Vec<String>,
+}
+
+impl<'l> List<'l> {
+    fn read(json: &'l str, sha256: [u8; 32]) -> Result<Self, StoreError> {
+        let names = serde_json::from_str(json)
+            .map_err(|_| StoreError::Corrupt(format!("name_lists: `{}` is no list", json.escape_debug())))?;
+        Ok(Self { json, sha256, names })
     }
 }
 

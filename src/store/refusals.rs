@@ -2,7 +2,9 @@
 
 use super::batch::{Verdict, Work};
 use super::cells::Cells;
-use super::certificate_filter::{CALLER, CALLER_TEST, CLUSTER, CLUSTER_TEST, period, push_own, push_times};
+use super::certificate_filter::{
+    CALLER, CALLER_TEST, CLUSTER, CLUSTER_TEST, GROUPS, POLICIES, period, push_own, push_times,
+};
 use super::certificates::proof;
 use super::connection::Connection;
 use super::engine::Engine;
@@ -126,7 +128,7 @@ impl super::Store {
             Box::pin(async move {
                 let search = filter.timed_search(connection).await?;
                 let path = search.path(&mut *connection, span).await?;
-                let rows = select(&search, path, span).all(connection).await?;
+                let rows = search.rows(connection, path, span, select).await?;
                 let mut rows = rows.iter().map(read).collect::<Result<Vec<_>, _>>()?;
                 span.sort(&mut rows, |row| row.number);
                 Ok(rows)
@@ -149,12 +151,8 @@ const JOINS: &str = " LEFT JOIN events e ON e.number = r.number \
      LEFT JOIN name_lists g ON g.id = r.groups_id \
      LEFT JOIN name_lists p ON p.id = r.policies_id";
 
-static TABLE: Table = Table {
-    from: " FROM refusals c",
-    join: " CROSS JOIN refusals c",
-    groups: [" FROM refusal_groups m", "EXISTS (SELECT 1 FROM refusal_groups x WHERE x.number = "],
-    policies: [" FROM refusal_policies m", "EXISTS (SELECT 1 FROM refusal_policies x WHERE x.number = "],
-};
+static TABLE: Table =
+    Table { from: " FROM refusals c", behind_lists: " FROM name_list_members m CROSS JOIN refusals c" };
 
 /// The rows of a page's numbers, in no order.
 pub(super) fn select<'f>(search: &Search<'f>, path: Path, span: Span) -> Statement<'f> {
@@ -173,7 +171,7 @@ impl RefusalFilter {
         if let Some(found) = numbers(connection, EventKind::RequestRefused, &period).await?.first() {
             search.numbers = *found;
         }
-        Ok(search)
+        search.bounded(connection).await
     }
 
     /// The search, over all numbers.
@@ -202,10 +200,10 @@ impl RefusalFilter {
             leads.push(Lead::plain("c.on_behalf_of = ", "c.on_behalf_of || '' = ", person));
         }
         if let Some(name) = &self.group {
-            leads.push(Lead::Member { table: TABLE.groups, name });
+            leads.push(Lead::Listed { list: GROUPS, name });
         }
         if let Some(name) = &self.policy {
-            leads.push(Lead::Member { table: TABLE.policies, name });
+            leads.push(Lead::Listed { list: POLICIES, name });
         }
         if let Some(code) = &self.code {
             leads.push(Lead::plain("c.code = ", "c.code || '' = ", code));

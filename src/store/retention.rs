@@ -3,7 +3,7 @@
 //! Certificates and refusals go; their events stay, and so do the owners of keys. The database
 //! itself refuses to delete anything earlier, by its own clock.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 use serde_json::json;
 
@@ -43,14 +43,6 @@ pub struct Pruned {
     pub count: u64,
     /// The last number that was looked at; none where there is nothing more to look at.
     pub reached: Option<i64>,
-}
-
-/// A record that was kept for long enough.
-#[derive(Debug)]
-struct Due {
-    number: i64,
-    groups: Vec<String>,
-    policies: Vec<String>,
 }
 
 impl super::Store {
@@ -139,13 +131,13 @@ async fn set(
     Ok(true)
 }
 
-/// Those of the next records that are due, and how far was looked.
+/// The numbers of those of the next records that are due, and how far was looked.
 async fn due(
     connection: &mut Connection,
     which: Prunable,
     after: i64,
     horizon: Time,
-) -> Result<(Vec<Due>, Option<i64>), StoreError> {
+) -> Result<(Vec<i64>, Option<i64>), StoreError> {
     let (table, text) = match which {
         Prunable::Certificates => ("certificates", CERTIFICATES),
         Prunable::Refusals => ("refusals", REFUSALS),
@@ -158,32 +150,22 @@ async fn due(
         let cells = Cells::new(row, table, "number");
         let number = cells.integer("number")?;
         if cells.time("until")? < horizon {
-            due.push(Due {
-                number,
-                groups: cells.json("group_names")?,
-                policies: cells.json("policy_names")?,
-            });
+            due.push(number);
         }
         reached = Some(number);
     }
     Ok((due, reached))
 }
 
-const CERTIFICATES: &str = "SELECT r.number, r.not_after AS until, g.names AS group_names, \
-     p.names AS policy_names FROM certificates r \
-     LEFT JOIN name_lists g ON g.id = r.groups_id \
-     LEFT JOIN name_lists p ON p.id = r.policies_id WHERE r.number > ";
+const CERTIFICATES: &str = "SELECT r.number, r.not_after AS until FROM certificates r WHERE r.number > ";
 
-const REFUSALS: &str = "SELECT r.number, e.at AS until, g.names AS group_names, \
-     p.names AS policy_names FROM refusals r \
-     LEFT JOIN events e ON e.number = r.number \
-     LEFT JOIN name_lists g ON g.id = r.groups_id \
-     LEFT JOIN name_lists p ON p.id = r.policies_id WHERE r.number > ";
+const REFUSALS: &str = "SELECT r.number, e.at AS until FROM refusals r \
+     LEFT JOIN events e ON e.number = r.number WHERE r.number > ";
 
 async fn delete(
     connection: &mut Connection,
     which: Prunable,
-    due: Vec<Due>,
+    due: Vec<i64>,
     keep: Lifetime,
     now: Time,
     origin: Origin,
@@ -192,14 +174,10 @@ async fn delete(
     if load(connection).await? != Some(keep) {
         return Err(StoreError::Stale);
     }
-    let ids = name_ids(connection, &due).await?;
-    let [from_groups, from_policies, from_records] = which.deletions();
-    delete_members(connection, from_groups, members(&due, &ids, |due| &due.groups)?).await?;
-    delete_members(connection, from_policies, members(&due, &ids, |due| &due.policies)?).await?;
     if which == Prunable::Certificates {
         delete_numbers(connection, "DELETE FROM idempotency_keys WHERE number IN (", &due).await?;
     }
-    let deleted = delete_numbers(connection, from_records, &due).await?;
+    let deleted = delete_numbers(connection, which.deletion(), &due).await?;
     if deleted.is_empty() {
         return Ok(0);
     }
@@ -219,79 +197,24 @@ impl Prunable {
         }
     }
 
-    /// Members of groups, members of policies, then the records themselves.
-    fn deletions(self) -> [&'static str; 3] {
+    fn deletion(self) -> &'static str {
         match self {
-            Self::Certificates => [
-                "DELETE FROM certificate_groups WHERE (name_id, number) IN (VALUES ",
-                "DELETE FROM certificate_policies WHERE (name_id, number) IN (VALUES ",
-                "DELETE FROM certificates WHERE number IN (",
-            ],
-            Self::Refusals => [
-                "DELETE FROM refusal_groups WHERE (name_id, number) IN (VALUES ",
-                "DELETE FROM refusal_policies WHERE (name_id, number) IN (VALUES ",
-                "DELETE FROM refusals WHERE number IN (",
-            ],
+            Self::Certificates => "DELETE FROM certificates WHERE number IN (",
+            Self::Refusals => "DELETE FROM refusals WHERE number IN (",
         }
     }
-}
-
-/// The numbers of every name that is a member of one of these records.
-async fn name_ids(connection: &mut Connection, due: &[Due]) -> Result<HashMap<String, i64>, StoreError> {
-    let names: BTreeSet<&str> =
-        due.iter().flat_map(|due| due.groups.iter().chain(&due.policies)).map(String::as_str).collect();
-    let names: Vec<&str> = names.into_iter().collect();
-    let mut ids = HashMap::new();
-    for chunk in chunks(&names) {
-        let mut select = Statement::new("SELECT id, name FROM names WHERE name IN (");
-        select.list(chunk.iter().map(|name| (*name).into())).push(")");
-        for row in select.all(&mut *connection).await? {
-            ids.insert(row.try_get("name")?, row.try_get("id")?);
-        }
-    }
-    Ok(ids)
-}
-
-fn members(
-    due: &[Due],
-    ids: &HashMap<String, i64>,
-    of: impl Fn(&Due) -> &Vec<String>,
-) -> Result<Vec<(i64, i64)>, StoreError> {
-    let mut members = BTreeSet::new();
-    for record in due {
-        for name in of(record) {
-            let id = ids.get(name).ok_or_else(|| {
-                StoreError::Corrupt(format!("names: `{}` is not there", name.escape_debug()))
-            })?;
-            members.insert((*id, record.number));
-        }
-    }
-    Ok(members.into_iter().collect())
-}
-
-async fn delete_members(
-    connection: &mut Connection,
-    text: &'static str,
-    members: Vec<(i64, i64)>,
-) -> Result<(), StoreError> {
-    for chunk in chunks(&members) {
-        let mut delete = Statement::new(text);
-        delete.tuples(chunk.iter().map(|(name, number)| [(*name).into(), (*number).into()])).push(")");
-        delete.execute(&mut *connection).await?;
-    }
-    Ok(())
 }
 
 /// Deletes the rows of these numbers and returns the numbers that were there.
 async fn delete_numbers(
     connection: &mut Connection,
     text: &'static str,
-    due: &[Due],
+    due: &[i64],
 ) -> Result<BTreeSet<i64>, StoreError> {
     let mut deleted = BTreeSet::new();
     for chunk in chunks(due) {
         let mut delete = Statement::new(text);
-        delete.list(chunk.iter().map(|due| due.number.into())).push(") RETURNING number");
+        delete.list(chunk.iter().map(|number| (*number).into())).push(") RETURNING number");
         for row in delete.all(&mut *connection).await? {
             deleted.insert(row.try_get("number")?);
         }

@@ -4,11 +4,18 @@
 //! alone, then the rows. Every index that may lead has the number behind its own column, so no
 //! list is ever sorted. Where several could lead, the first two hundred numbers of each say which
 //! is the sparsest hereabouts.
+//!
+//! Groups and policies are the exception. A record has the number of a list, and a name is in many
+//! lists, whose numbers come one list after the other. So these are read in stretches of numbers,
+//! each some times as long as the one before, and only what is found in one stretch is sorted. A
+//! server reads callers and clusters so too, since records share the entries of those indexes.
 
 use super::connection::Connection;
 use super::engine::Engine;
 use super::lifetimes::{CLASS, CLASSES, Validity};
 use super::own::Own;
+use super::row::Row;
+use super::state::State;
 use super::statement::{Statement, Value};
 use super::times::Numbers;
 use super::{Span, StoreError};
@@ -18,9 +25,18 @@ const PROBE: u32 = 200;
 
 /// The density of a path whose every number was looked at, for each of them: below that of any other.
 const ALL_THERE_IS: f64 = 1e-12;
+/// What is counted for a path with nothing in its first stretch.
+const LESS_THAN_ONE: f64 = 0.5;
 /// A lead with so many numbers before it, going by the first of them, is read to its end sooner than the classes
 /// of lifetimes are looked at.
 const FEW: f64 = 2_000.0;
+
+/// How many numbers the first stretch has, at least.
+const STRETCH: i64 = 256;
+/// How many times as long each stretch is as the one before.
+const GROWTH: i64 = 8;
+/// How many numbers are looked at to tell how sparse such a path is.
+const PROBED: i64 = 1_024;
 
 /// The statement's literal for each class: a bound one would hide the index.
 const CLASS_IS: [&str; CLASSES] =
@@ -31,49 +47,47 @@ const CLASS_IS: [&str; CLASSES] =
 pub(super) struct Table {
     /// ` FROM certificates c`.
     pub(super) from: &'static str,
-    /// ` CROSS JOIN certificates c`, behind members.
-    pub(super) join: &'static str,
-    /// ` FROM certificate_groups m` and ` EXISTS (SELECT 1 FROM certificate_groups x WHERE x.number = `.
-    pub(super) groups: [&'static str; 2],
-    /// The same of policies.
-    pub(super) policies: [&'static str; 2],
+    /// The same behind the lists `m` that a name is in.
+    pub(super) behind_lists: &'static str,
 }
 
 /// A condition that an index stands behind, ordered by number within one value.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Lead<'f> {
     /// A column: how it reads where its index is to be used, and where not. `in_index` asks its index about
-    /// one number, which is sooner done than reading the row where nothing else of it is wanted.
+    /// one number, where that is sooner done than reading the row of which nothing else is wanted.
     Column {
         lead: &'static str,
         test: &'static str,
-        in_index: Option<&'static str>,
+        in_index: fn(Engine) -> Option<&'static str>,
         end: &'static str,
         value: Value<'f>,
+        /// Whether records share the entries of its index where [`Engine::shares_entries`].
+        shared: bool,
     },
-    /// Membership in a group or policy.
-    Member { table: [&'static str; 2], name: &'f str },
+    /// A name in the record's list of groups, or of policies: `c.groups_id`.
+    Listed { list: &'static str, name: &'f str },
 }
 
 impl<'f> Lead<'f> {
     /// A column of names' numbers.
     pub(super) fn name(lead: &'static str, test: &'static str, name: &'f str) -> Self {
-        Self::Column { lead, test, in_index: None, end: ")", value: name.into() }
+        Self::Column { lead, test, in_index: |_| None, end: ")", value: name.into(), shared: true }
     }
 
     /// The same, with what is looked up in its index about the number `c.number`.
     pub(super) fn name_in_index(
         lead: &'static str,
         test: &'static str,
-        in_index: &'static str,
+        in_index: fn(Engine) -> Option<&'static str>,
         name: &'f str,
     ) -> Self {
-        Self::Column { lead, test, in_index: Some(in_index), end: ")", value: name.into() }
+        Self::Column { lead, test, in_index, end: ")", value: name.into(), shared: true }
     }
 
     /// A column of texts or octets.
     pub(super) fn plain(lead: &'static str, test: &'static str, value: impl Into<Value<'f>>) -> Self {
-        Self::Column { lead, test, in_index: None, end: "", value: value.into() }
+        Self::Column { lead, test, in_index: |_| None, end: "", value: value.into(), shared: false }
     }
 
     fn push_lead(&self, statement: &mut Statement<'f>) {
@@ -81,25 +95,41 @@ impl<'f> Lead<'f> {
             Self::Column { lead, end, value, .. } => {
                 statement.push(" AND ").push(lead).bind(value).push(end);
             }
-            Self::Member { name, .. } => {
-                statement.push(" AND m.name_id = (SELECT id FROM names WHERE name = ").bind(name).push(")");
+            Self::Listed { list, name } => {
+                statement.push(" AND m.name_id = (SELECT id FROM names WHERE name = ").bind(name);
+                statement.push(") AND m.list_id = ").push(list);
             }
         }
     }
 
-    fn push_test(&self, statement: &mut Statement<'f>, key: &'static str, path: Path) {
+    fn push_test(&self, statement: &mut Statement<'f>, path: Path, engine: Engine) {
         match *self {
-            // Along the classes of lifetimes everything else is in the index.
-            Self::Column { in_index: Some(in_index), end, value, .. } if path == Path::Lifetimes => {
-                statement.push(" AND ").push(in_index).bind(value).push(end).push(")");
+            Self::Column { test, in_index, end, value, .. } => {
+                statement.push(" AND ");
+                match in_index(engine) {
+                    // Along the classes of lifetimes everything else is in the index.
+                    Some(in_index) if path == Path::Lifetimes => {
+                        statement.push(in_index).bind(value).push(end).push(")");
+                    }
+                    _ => {
+                        statement.push(test).bind(value).push(end);
+                    }
+                }
             }
-            Self::Column { test, end, value, .. } => {
-                statement.push(" AND ").push(test).bind(value).push(end);
+            Self::Listed { list, name } => {
+                // With `+ 0`, so that no engine begins with the lists.
+                statement.push(" AND EXISTS (SELECT 1 FROM name_list_members x WHERE x.list_id = ");
+                statement.push(list).push(" + 0 AND x.name_id = (SELECT id FROM names WHERE name = ");
+                statement.bind(name).push("))");
             }
-            Self::Member { table: [_, exists], name } => {
-                statement.push(" AND ").push(exists).push(key);
-                statement.push(" AND x.name_id = (SELECT id FROM names WHERE name = ").bind(name).push("))");
-            }
+        }
+    }
+
+    /// Whether its numbers do not come in their order.
+    fn is_unordered(&self, engine: Engine) -> bool {
+        match self {
+            Self::Column { shared, .. } => *shared && engine.shares_entries(),
+            Self::Listed { .. } => true,
         }
     }
 }
@@ -186,22 +216,90 @@ impl<'f> Search<'f> {
         let mut sparsest = Sparsest { path: first, density: f64::INFINITY, numbers: f64::INFINITY };
         for row in self.probe(paths, span).all(&mut *connection).await? {
             let place = usize::try_from(row.try_get::<i64>("place")?).unwrap_or(0);
+            let Some(path) = paths.get(place) else { continue };
             let found = row.try_get::<i64>("found")?;
-            let passed = row.try_get::<i64>("highest")?.saturating_sub(row.try_get::<i64>("lowest")?);
             let newest = Numbers { above: 0, below: row.try_get::<i64>("newest")?.saturating_add(1) };
-            let all = of(span).within(self.numbers).within(newest);
-            if let (Some(path), density) = (paths.get(place), density(found, passed))
-                && density < sparsest.density
-            {
-                let numbers = if found < i64::from(PROBE) {
-                    float(found)
-                } else {
-                    density * float(all.below.saturating_sub(all.above))
-                };
+            let all = self.numbers.within(of(span)).within(newest).count();
+            let (whole, passed) = if self.is_unordered(*path) {
+                let probed = self.probed(span).count();
+                (probed >= all, probed)
+            } else {
+                let passed = row.try_get::<i64>("highest")?.saturating_sub(row.try_get::<i64>("lowest")?);
+                (found < i64::from(PROBE), passed)
+            };
+            let density = if whole {
+                float(found) * ALL_THERE_IS
+            } else {
+                float(found).max(LESS_THAN_ONE) / float(passed.max(1))
+            };
+            let numbers = if whole { float(found) } else { density * float(all) };
+            if density < sparsest.density {
                 sparsest = Sparsest { path: *path, density, numbers };
             }
         }
         Ok(sparsest)
+    }
+
+    /// Ends the numbers with the newest one, where stretches are to be cut off them.
+    pub(super) async fn bounded(mut self, connection: &mut Connection) -> Result<Self, StoreError> {
+        if self.leads.iter().any(|lead| lead.is_unordered(self.engine)) {
+            let newest = State::load(self.engine, connection).await?.number;
+            self.numbers = self.numbers.within(Numbers { above: 0, below: newest.saturating_add(1) });
+        }
+        Ok(self)
+    }
+
+    /// The rows of a page, in no order. `select` makes the statement for a stretch of its numbers.
+    pub(super) async fn rows(
+        &self,
+        connection: &mut Connection,
+        path: Path,
+        span: Span,
+        select: impl Fn(&Self, Path, Span) -> Statement<'f>,
+    ) -> Result<Vec<Row>, StoreError> {
+        let mut rows: Vec<Row> = Vec::new();
+        for stretch in self.stretches(path, span) {
+            let found = u32::try_from(rows.len()).unwrap_or(u32::MAX);
+            let limit = span.limit.saturating_sub(found);
+            if limit == 0 {
+                break;
+            }
+            rows.extend(select(self, path, Span { limit, ..stretch }).all(&mut *connection).await?);
+        }
+        Ok(rows)
+    }
+
+    /// What of `span` is read at once, one after the other, in its order.
+    pub(super) fn stretches(&self, path: Path, span: Span) -> impl Iterator<Item = Span> {
+        let rest = self.is_unordered(path).then(|| self.numbers.within(of(span)));
+        let first = STRETCH.max(i64::from(span.limit).saturating_mul(2));
+        let cut = move |(rest, length): &(Numbers, i64)| {
+            let (_, behind) = rest.cut(*length, span.order);
+            Some((behind?, length.saturating_mul(GROWTH)))
+        };
+        let stretches = std::iter::successors(rest.map(|rest| (rest, first)), cut);
+        let stretches = stretches.map(move |(rest, length)| {
+            let (Numbers { above, below }, _) = rest.cut(length, span.order);
+            Span { above, below, ..span }
+        });
+        stretches.chain(rest.is_none().then_some(span))
+    }
+
+    /// The numbers that are looked at to tell how sparse a path is that is read in stretches.
+    fn probed(&self, span: Span) -> Numbers {
+        self.numbers.within(of(span)).cut(PROBED, span.order).0
+    }
+
+    fn lead(&self, path: Path) -> Option<&Lead<'f>> {
+        match path {
+            Path::Lead(place) => self.leads.get(place),
+            Path::Rows | Path::Lifetimes => None,
+        }
+    }
+
+    /// Whether the numbers of a path do not come in their order, so that it is read in stretches.
+    fn is_unordered(&self, path: Path) -> bool {
+        self.lead(path).is_some_and(|lead| lead.is_unordered(self.engine))
     }
 
     /// Every path that may be taken.
@@ -216,9 +314,9 @@ impl<'f> Search<'f> {
         match path {
             Path::Rows => "all rows",
             Path::Lifetimes => "lifetimes",
-            Path::Lead(place) => match self.leads.get(place) {
+            Path::Lead(_) => match self.lead(path) {
                 Some(Lead::Column { lead, .. }) => lead.split(' ').next().unwrap_or(lead),
-                Some(Lead::Member { table: [from, _], .. }) => from,
+                Some(Lead::Listed { list, .. }) => list,
                 None => "nothing",
             },
         }
@@ -237,10 +335,19 @@ impl<'f> Search<'f> {
             match path {
                 Path::Lifetimes => {
                     self.push_classes(&mut statement, Span { limit: PROBE, ..span }, false, true);
+                    statement.push(" ORDER BY number").push(span.direction()).bind(PROBE);
                 }
-                Path::Rows | Path::Lead(_) => self.push_along(&mut statement, *path, span, false),
+                // Every number of a stretch: to take the first ones they would have to be sorted.
+                Path::Lead(_) if self.is_unordered(*path) => {
+                    let Numbers { above, below } = self.probed(span);
+                    self.push_along(&mut statement, *path, Span { above, below, ..span }, false);
+                }
+                Path::Rows | Path::Lead(_) => {
+                    self.push_along(&mut statement, *path, span, false);
+                    statement.push(" ORDER BY number").push(span.direction()).bind(PROBE);
+                }
             }
-            statement.push(" ORDER BY number").push(span.direction()).bind(PROBE).push(") p");
+            statement.push(") p");
         }
         statement
     }
@@ -268,42 +375,24 @@ impl<'f> Search<'f> {
     }
 
     fn push_along(&self, statement: &mut Statement<'f>, path: Path, span: Span, tested: bool) {
-        let lead = match path {
-            Path::Lead(place) => self.leads.get(place),
-            Path::Rows | Path::Lifetimes => None,
-        };
-        let members = match lead {
-            Some(Lead::Member { table: [from, _], .. }) => Some(*from),
-            _ => None,
-        };
-        let key = if members.is_some() { "m.number" } else { "c.number" };
-        statement.push("SELECT ").push(key).push(" AS number").push(members.unwrap_or(self.table.from));
-        let joined = members.is_some() && tested && self.tests_rows(path);
-        if joined {
-            statement.push(self.table.join);
-        }
-        statement.push(" WHERE ");
-        push_between(statement, key, self.numbers.within(of(span)));
-        if joined {
-            statement.push(" AND c.number = m.number");
+        let (lead, numbers) = (self.lead(path), self.numbers.within(of(span)));
+        let unordered = self.is_unordered(path);
+        // With `+ 0`, so that no engine walks over all rows for the sake of the order.
+        statement.push(if unordered { "SELECT c.number + 0 AS number" } else { "SELECT c.number AS number" });
+        let listed = matches!(lead, Some(Lead::Listed { .. }));
+        statement.push(if listed { self.table.behind_lists } else { self.table.from }).push(" WHERE ");
+        if unordered {
+            self.engine.push_between_shared(statement, numbers);
+        } else {
+            push_between(statement, numbers);
         }
         if let Some(lead) = lead {
             lead.push_lead(statement);
         }
         if tested {
             self.push_validity(statement);
-            self.push_tests(statement, path, key);
+            self.push_tests(statement, path);
         }
-    }
-
-    /// Whether a member's own number is not enough.
-    fn tests_rows(&self, path: Path) -> bool {
-        let other = |place: usize| Path::Lead(place) != path;
-        let columns = self.leads.iter().enumerate();
-        let mut columns = columns.filter(|(_, lead)| matches!(lead, Lead::Column { .. }));
-        columns.any(|(place, _)| other(place))
-            || !self.validity.is_any()
-            || self.tests.iter().any(|test| matches!(test, Test::Row(..) | Test::Own(_)))
     }
 
     /// `ended`: no more of each class than `span` has.
@@ -313,10 +402,10 @@ impl<'f> Search<'f> {
             let part = |statement: &mut Statement<'f>| {
                 statement.push("SELECT c.number AS number").push(self.table.from).push(" WHERE ");
                 statement.push(CLASS).push(is).push(" AND ");
-                push_between(statement, "c.number", numbers.within(of(span)).within(self.numbers));
+                push_between(statement, numbers.within(of(span)).within(self.numbers));
                 self.push_validity(statement);
                 if tested {
-                    self.push_tests(statement, Path::Lifetimes, "c.number");
+                    self.push_tests(statement, Path::Lifetimes);
                 }
             };
             if ended {
@@ -339,10 +428,10 @@ impl<'f> Search<'f> {
         }
     }
 
-    fn push_tests(&self, statement: &mut Statement<'f>, path: Path, key: &'static str) {
+    fn push_tests(&self, statement: &mut Statement<'f>, path: Path) {
         for (place, lead) in self.leads.iter().enumerate() {
             if Path::Lead(place) != path {
-                lead.push_test(statement, key, path);
+                lead.push_test(statement, path, self.engine);
             }
         }
         for test in &self.tests {
@@ -352,8 +441,8 @@ impl<'f> Search<'f> {
                 }
                 Test::Own(own) => own.push_test(statement),
                 Test::Time(compare, at) => {
-                    statement.push(" AND (SELECT t.at FROM events t WHERE t.number = ").push(key);
-                    statement.push(")").push(compare).bind(at);
+                    statement.push(" AND (SELECT t.at FROM events t WHERE t.number = c.number)");
+                    statement.push(compare).bind(at);
                 }
             }
         }
@@ -364,9 +453,8 @@ fn of(span: Span) -> Numbers {
     Numbers { above: span.above, below: span.below }
 }
 
-fn push_between(statement: &mut Statement<'_>, key: &'static str, numbers: Numbers) {
-    statement.push(key).push(" > ").bind(numbers.above);
-    statement.push(" AND ").push(key).push(" < ").bind(numbers.below);
+fn push_between(statement: &mut Statement<'_>, numbers: Numbers) {
+    statement.push("c.number > ").bind(numbers.above).push(" AND c.number < ").bind(numbers.below);
 }
 
 /// The sparsest of several paths.
@@ -376,11 +464,6 @@ struct Sparsest {
     density: f64,
     /// How many it has in all, going by the same.
     numbers: f64,
-}
-
-/// Rows for each number that is passed. Fewer than were asked for: next to nothing.
-fn density(found: i64, passed: i64) -> f64 {
-    if found < i64::from(PROBE) { float(found) * ALL_THERE_IS } else { float(found) / float(passed.max(1)) }
 }
 
 fn float(number: i64) -> f64 {

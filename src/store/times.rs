@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::cells::Cells;
 use super::connection::Connection;
 use super::statement::Statement;
-use super::{StoreError, events};
+use super::{Order, StoreError, events};
 use crate::audit::EventKind;
 use crate::time::Time;
 
@@ -33,6 +33,29 @@ pub(super) struct Numbers {
 impl Numbers {
     pub(super) fn within(self, other: Self) -> Self {
         Self { above: self.above.max(other.above), below: self.below.min(other.below) }
+    }
+
+    /// How many there are.
+    pub(super) fn count(self) -> i64 {
+        self.below.saturating_sub(self.above).saturating_sub(1).max(0)
+    }
+
+    /// The first `length` of them in this order, and those behind, if there are any.
+    pub(super) fn cut(self, length: i64, order: Order) -> (Self, Option<Self>) {
+        let Self { above, below } = self;
+        if self.count() <= length {
+            return (self, None);
+        }
+        match order {
+            Order::NewestFirst => {
+                let first = below.saturating_sub(length);
+                (Self { above: first.saturating_sub(1), below }, Some(Self { above, below: first }))
+            }
+            Order::OldestFirst => {
+                let last = above.saturating_add(length);
+                (Self { above, below: last.saturating_add(1) }, Some(Self { above: last, below }))
+            }
+        }
     }
 
     /// What holds both.
@@ -111,9 +134,9 @@ async fn disorders(connection: &mut Connection) -> Result<Vec<Disorder>, StoreEr
 /// A time whose number is looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Look {
-    /// The last record that is older.
+    /// One of the last second in which there were older ones.
     Before(i64),
-    /// The first record that is younger.
+    /// One of the first second in which there were younger ones.
     Behind(i64),
 }
 
@@ -137,12 +160,43 @@ pub(super) fn look_up(kind: i64, looks: &[Look]) -> Statement<'static> {
     let mut select = Statement::new("SELECT ");
     for (place, look) in looks.iter().enumerate() {
         let (compare, at, order, none) = match *look {
-            Look::Before(at) => (" AND at < ", at, " ORDER BY at DESC, number DESC LIMIT 1)", NONE_BEFORE),
-            Look::Behind(at) => (" AND at > ", at, " ORDER BY at, number LIMIT 1)", NONE_BEHIND),
+            Look::Before(at) => (" AND at < ", at, " ORDER BY at DESC LIMIT 1)", NONE_BEFORE),
+            Look::Behind(at) => (" AND at > ", at, " ORDER BY at LIMIT 1)", NONE_BEHIND),
         };
         select.push(if place == 0 { "" } else { ", " });
         select.push("COALESCE((SELECT number FROM events WHERE kind = ").bind(kind).push(compare).bind(at);
         select.push(order).push(", CAST(").bind(none).push(" AS BIGINT))");
     }
     select
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stretches_share_no_number_and_leave_none_out() {
+        for order in [Order::NewestFirst, Order::OldestFirst] {
+            for length in 1..13 {
+                let (mut rest, mut found) = (Some(Numbers { above: 5, below: 17 }), Vec::new());
+                while let Some(numbers) = rest {
+                    let (first, behind) = numbers.cut(length, order);
+                    assert!(first.count() <= length && first.count() > 0, "{first:?}");
+                    let numbers = first.above + 1..first.below;
+                    if order == Order::OldestFirst {
+                        found.extend(numbers);
+                    } else {
+                        found.extend(numbers.rev());
+                    }
+                    rest = behind;
+                }
+                if order == Order::NewestFirst {
+                    found.reverse();
+                }
+                assert_eq!(found, (6..17).collect::<Vec<_>>(), "{length} {order:?}");
+            }
+        }
+        let none = Numbers { above: 7, below: 7 };
+        assert_eq!((none.count(), none.cut(3, Order::NewestFirst)), (0, (none, None)));
+    }
 }

@@ -1,7 +1,9 @@
 //! The statement of a page as one would type it into `sqlite3` or `psql`, its values written out.
 //! For the benchmark, which holds the service against the database's own client.
 
+use super::connection::Connection;
 use super::engine::Engine;
+use super::search::{Path, Search};
 use super::statement::Statement;
 use super::{
     CertificateFilter, EventFilter, RefusalFilter, Span, StoreError, certificates, events, refusals,
@@ -39,8 +41,7 @@ impl super::Store {
             Box::pin(async move {
                 let search = filter.timed_search(connection).await?;
                 let path = search.path(&mut *connection, span).await?;
-                let select = certificates::select(&search, path, span);
-                Ok(Typed::of(&select, connection.engine(), search.named(path)))
+                typed(&search, connection, path, span, certificates::select).await
             })
         })
         .await
@@ -56,8 +57,7 @@ impl super::Store {
             Box::pin(async move {
                 let search = filter.timed_search(connection).await?;
                 let path = search.path(&mut *connection, span).await?;
-                let select = refusals::select(&search, path, span);
-                Ok(Typed::of(&select, connection.engine(), search.named(path)))
+                typed(&search, connection, path, span, refusals::select).await
             })
         })
         .await
@@ -78,4 +78,26 @@ impl super::Store {
         })
         .await
     }
+}
+
+/// The statement of the last stretch that is read for the page.
+async fn typed<'f>(
+    search: &Search<'f>,
+    connection: &mut Connection,
+    path: Path,
+    span: Span,
+    select: impl Fn(&Search<'f>, Path, Span) -> Statement<'f>,
+) -> Result<Typed, StoreError> {
+    let engine = connection.engine();
+    let mut last = Typed::of(&select(search, path, span), engine, search.named(path));
+    let mut found: usize = 0;
+    for stretch in search.stretches(path, span) {
+        let statement = select(search, path, stretch);
+        last = Typed::of(&statement, engine, search.named(path));
+        found = found.saturating_add(statement.all(&mut *connection).await?.len());
+        if u32::try_from(found).is_ok_and(|found| found >= span.limit) {
+            break;
+        }
+    }
+    Ok(last)
 }

@@ -181,13 +181,19 @@ COLUMNS = {
          " WHERE number = :number"],
         "serial is ",
     ),
-    "group_row": (["DELETE FROM certificate_groups WHERE number = :number"], "a filter by the group `dev` does not find it"),
+    "group_row": (
+        ["DELETE FROM name_list_members WHERE list_id = (SELECT groups_id FROM certificates WHERE number = :number)"],
+        "a filter by the group `dev` does not find it",
+    ),
     "group_too_many": (
-        ["INSERT INTO names VALUES (9998, 'cluster-admins')", "INSERT INTO certificate_groups VALUES (9998, :number)"],
-        "certificate_groups says `cluster-admins`, its own list does not",
+        [
+            "INSERT INTO names VALUES (9998, 'cluster-admins')",
+            "INSERT INTO name_list_members SELECT 9998, groups_id FROM certificates WHERE number = :number",
+        ],
+        "a filter by the group `cluster-admins` finds it, its own list does not say so",
     ),
     "policy_row": (
-        ["DELETE FROM certificate_policies WHERE number = :number"],
+        ["DELETE FROM name_list_members WHERE list_id = (SELECT policies_id FROM certificates WHERE number = :number)"],
         "a filter by the policy `developers` does not find it",
     ),
     "event": (["DELETE FROM events WHERE number = :number"], "its event in the audit log is not there"),
@@ -274,7 +280,8 @@ ELSEWHERE = {
         "DELETE FROM refusals WHERE number = :refusal",
         "event {refusal}: the refusal of this event is not there, and was not pruned",
     ),
-    "a refusal's group": ("DELETE FROM refusal_groups", "refusal {refusal}: a filter by the group `dev`"),
+    "a refusal's group": ("DELETE FROM name_list_members", "refusal {refusal}: a filter by the group `dev`"),
+    "a list's hash": ("UPDATE name_lists SET sha256 = randomblob(32) WHERE id = 1", "list 1: its sha256 is not that"),
     "a refusal's caller": (
         "UPDATE refusals SET caller_id = (SELECT min(id) FROM names WHERE id <> caller_id)",
         "refusal {refusal}: its caller is not the one in the audit log",

@@ -7,6 +7,7 @@ use crate::store::inspection::{Overview, StoredPolicy};
 use crate::time::Time;
 
 use super::Report;
+use super::lists::MisfiledLists;
 
 /// A CA as the ledger has it, and as the configuration has it where that is a newer certificate of
 /// the same key.
@@ -25,6 +26,7 @@ pub(super) struct Context {
     pub cluster_authorities: BTreeSet<(i64, i64)>,
     pub only_authority: Option<[u8; 32]>,
     pub policy_revision: i64,
+    pub lists: MisfiledLists,
     policies: HashMap<String, Vec<(i64, Option<i64>)>>,
 }
 
@@ -32,6 +34,7 @@ impl Context {
     pub(super) fn new(
         overview: &Overview,
         configured: Vec<(KnownCa, Time)>,
+        lists: MisfiledLists,
         report: &mut Report<'_>,
     ) -> Self {
         let mut authorities: HashMap<i64, Authority> = overview
@@ -76,6 +79,7 @@ impl Context {
             policies.entry(policy.name.clone()).or_default().push((policy.from, policy.until));
         }
         Self {
+            lists,
             authorities,
             cluster_authorities: overview.cluster_authorities.clone(),
             only_authority: overview.only_authority,

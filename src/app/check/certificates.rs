@@ -92,7 +92,9 @@ pub(super) fn judge(row: &StoredCertificate, context: &Context) -> Vec<String> {
     }
     judge_binding(row, authority, context, &mut flaws);
     judge_event(row, authority, &mut flaws);
-    judge_members(row, &mut flaws);
+    judge_key_owner(row, &mut flaws);
+    flaws.0.extend(context.lists.flaws(row.groups_id, "group"));
+    flaws.0.extend(context.lists.flaws(row.policies_id, "policy"));
     flaws.0.extend(context.policy_flaws(row.policy_revision, &row.policies));
     if row.policies.is_empty() {
         flaws.add("no policy is named that allowed it");
@@ -186,20 +188,13 @@ fn judge_event(row: &StoredCertificate, authority: Option<&Authority>, flaws: &m
     }
 }
 
-/// What finds it: its key's owner, and the members of its groups and policies.
-fn judge_members(row: &StoredCertificate, flaws: &mut Flaws) {
+fn judge_key_owner(row: &StoredCertificate, flaws: &mut Flaws) {
     match &row.key_owner {
         None => flaws.add("no user is noted for its key"),
         Some(owner) if *owner != row.user => {
             flaws.add(format!("its key is noted for the user {}", quoted(owner)));
         }
         Some(_) => {}
-    }
-    for group in &row.groups_not_indexed {
-        flaws.add(format!("a filter by the group {} does not find it", quoted(group)));
-    }
-    for policy in &row.policies_not_indexed {
-        flaws.add(format!("a filter by the policy {} does not find it", quoted(policy)));
     }
 }
 

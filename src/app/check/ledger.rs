@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use crate::ca::stored::KnownCa;
-use crate::store::inspection::{MemberTable, Overview};
+use crate::store::inspection::Overview;
 use crate::store::{Store, StoreError};
 use crate::time::Time;
 
 use super::authorities::{Context, check_counters, check_policies};
-use super::{Report, certificates, events, members, refusals, requests};
+use super::lists::{self, MisfiledLists};
+use super::{Report, certificates, events, refusals, requests};
 use crate::app::CLOCK_TOLERANCE;
 
 /// Checks all of it; `configured` are the CAs of the configured clusters.
@@ -43,7 +44,12 @@ async fn records(
     check_clock(overview, now, report);
     check_policies(overview, report);
     check_counters(overview, report);
-    let context = Arc::new(Context::new(overview, configured, report));
+    report.part("lists of groups and policies", None);
+    let lists = lists::check(store, report).await.unwrap_or_else(|error| {
+        report.wrong("lists", error.to_string());
+        MisfiledLists::default()
+    });
+    let context = Arc::new(Context::new(overview, configured, lists, report));
     let until = overview.number;
 
     report.part("certificates", Some(until));
@@ -57,11 +63,6 @@ async fn records(
     report.part("held requests", Some(until));
     let checked = requests::check(store, &context, until, now, report).await;
     told(checked, "requests", report);
-    report.part("members of groups and policies", None);
-    for table in MemberTable::ALL {
-        let checked = members::check(store, table, until, report).await;
-        told(checked, table.as_str(), report);
-    }
     report.part("the audit log", Some(until));
     let checked = audit_log(store, overview, report).await;
     told(checked, "events", report);

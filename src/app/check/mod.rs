@@ -7,7 +7,7 @@ mod certificates;
 mod clusters;
 mod events;
 mod ledger;
-mod members;
+mod lists;
 mod refusals;
 mod requests;
 mod tls;

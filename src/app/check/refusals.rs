@@ -5,7 +5,6 @@ use crate::store::{Store, StoreError};
 
 use super::Report;
 use super::authorities::Context;
-use super::certificates::quoted;
 
 const PAGE: u32 = 512;
 
@@ -52,12 +51,8 @@ fn judge(row: &StoredRefusal, context: &Context) -> Vec<String> {
     if row.code.is_empty() {
         flaws.push("it has no code".to_owned());
     }
-    for group in &row.groups_not_indexed {
-        flaws.push(format!("a filter by the group {} does not find it", quoted(group)));
-    }
-    for policy in &row.policies_not_indexed {
-        flaws.push(format!("a filter by the policy {} does not find it", quoted(policy)));
-    }
+    flaws.extend(context.lists.flaws(row.groups_id, "group"));
+    flaws.extend(context.lists.flaws(row.policies_id, "policy"));
     flaws.extend(context.policy_flaws(row.policy_revision, &row.policies));
     flaws
 }

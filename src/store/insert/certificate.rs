@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{insert_members, seconds};
+use super::seconds;
 use crate::pki::name::{Name, ShortName};
 use crate::store::StoreError;
 use crate::store::certificates::Issuance;
@@ -39,13 +39,10 @@ impl<'i> CertificateInsert<'i> {
         }
     }
 
-    /// Every name that this row and its members speak of.
+    /// The names that this row speaks of, besides those in its lists.
     pub(in crate::store) fn names(&self) -> impl Iterator<Item = &'i str> {
         let approved = self.issuance.signed.approved();
-        [self.issuance.origin.caller.as_str(), approved.cluster().as_str()]
-            .into_iter()
-            .chain(approved.groups().iter().map(Name::as_str))
-            .chain(approved.rows().iter().map(ShortName::as_str))
+        [self.issuance.origin.caller.as_str(), approved.cluster().as_str()].into_iter()
     }
 
     fn user(&self) -> &'i str {
@@ -92,7 +89,7 @@ impl From<StoreError> for InsertError {
     }
 }
 
-/// Writes `certificates` and the members of their groups and policies. Their events must be there.
+/// Writes `certificates`. Their events, names and lists must be there.
 pub(in crate::store) async fn insert_certificates(
     connection: &mut Connection,
     certificates: &[CertificateInsert<'_>],
@@ -111,18 +108,6 @@ pub(in crate::store) async fn insert_certificates(
             _ => InsertError::Store(error.into()),
         })?;
     }
-    let groups = certificates.iter().flat_map(|row| {
-        let (number, approved) = (row.number, row.issuance.signed.approved());
-        approved.groups().iter().map(move |group| (number, group.as_str()))
-    });
-    let to_groups = "INSERT INTO certificate_groups (name_id, number) VALUES ";
-    insert_members(connection, to_groups, names, groups.collect()).await?;
-    let policies = certificates.iter().flat_map(|row| {
-        let (number, approved) = (row.number, row.issuance.signed.approved());
-        approved.rows().iter().map(move |policy| (number, policy.as_str()))
-    });
-    let to_policies = "INSERT INTO certificate_policies (name_id, number) VALUES ";
-    insert_members(connection, to_policies, names, policies.collect()).await?;
     Ok(())
 }
 

@@ -8,11 +8,9 @@ pub(super) use certificate::{
 };
 pub(super) use refusal::{RefusalInsert, insert_refusals};
 
-use std::collections::BTreeSet;
-
 use super::StoreError;
 use super::events::kind_number;
-use super::names::{Names, list_json};
+use super::names::list_json;
 use super::statement::{Statement, Value, chunks};
 use crate::audit::{EventKind, Origin};
 use crate::store::connection::Connection;
@@ -71,26 +69,6 @@ pub(super) async fn insert_events(
         );
         insert.tuples(chunk.iter().map(EventInsert::row));
         insert.execute(&mut *connection).await?;
-    }
-    Ok(())
-}
-
-/// Which record carries which name, for filters by group and by policy. `insert` ends in `VALUES `.
-async fn insert_members(
-    connection: &mut Connection,
-    insert: &'static str,
-    names: &Names,
-    members: Vec<(i64, &str)>,
-) -> Result<(), StoreError> {
-    let members: BTreeSet<(i64, i64)> = members
-        .into_iter()
-        .map(|(number, name)| Ok((names.name(name)?, number)))
-        .collect::<Result<_, StoreError>>()?;
-    let members: Vec<(i64, i64)> = members.into_iter().collect();
-    for chunk in chunks(&members) {
-        let mut statement = Statement::new(insert);
-        statement.tuples(chunk.iter().map(|(name_id, number)| [(*name_id).into(), (*number).into()]));
-        statement.execute(&mut *connection).await?;
     }
     Ok(())
 }

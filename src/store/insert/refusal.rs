@@ -1,6 +1,6 @@
 //! The rows of a refusal.
 
-use super::{insert_members, seconds};
+use super::seconds;
 use crate::store::StoreError;
 use crate::store::connection::Connection;
 use crate::store::names::{Names, list_json};
@@ -28,12 +28,9 @@ impl<'r> RefusalInsert<'r> {
         }
     }
 
-    /// Every name that this row and its members speak of.
+    /// The names that this row speaks of, besides those in its lists.
     pub(in crate::store) fn names(&self) -> impl Iterator<Item = &'r str> {
-        std::iter::once(self.refusal.origin.caller.as_str())
-            .chain(self.refusal.cluster.as_deref())
-            .chain(self.refusal.groups.iter().map(String::as_str))
-            .chain(self.refusal.policies.iter().map(String::as_str))
+        std::iter::once(self.refusal.origin.caller.as_str()).chain(self.refusal.cluster.as_deref())
     }
 
     fn row(&self, names: &Names) -> Result<[Value<'_>; 15], StoreError> {
@@ -59,7 +56,7 @@ impl<'r> RefusalInsert<'r> {
     }
 }
 
-/// Writes `refusals` and the members of their groups and policies. Their events must be there.
+/// Writes `refusals`. Their events, names and lists must be there.
 pub(in crate::store) async fn insert_refusals(
     connection: &mut Connection,
     refusals: &[RefusalInsert<'_>],
@@ -74,14 +71,5 @@ pub(in crate::store) async fn insert_refusals(
         insert.tuples(chunk.iter().map(|row| row.row(names)).collect::<Result<Vec<_>, _>>()?);
         insert.execute(&mut *connection).await?;
     }
-    let groups = refusals
-        .iter()
-        .flat_map(|row| row.refusal.groups.iter().map(move |group| (row.number, group.as_str())));
-    let to_groups = "INSERT INTO refusal_groups (name_id, number) VALUES ";
-    insert_members(connection, to_groups, names, groups.collect()).await?;
-    let policies = refusals
-        .iter()
-        .flat_map(|row| row.refusal.policies.iter().map(move |policy| (row.number, policy.as_str())));
-    let to_policies = "INSERT INTO refusal_policies (name_id, number) VALUES ";
-    insert_members(connection, to_policies, names, policies.collect()).await
+    Ok(())
 }

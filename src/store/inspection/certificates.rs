@@ -1,8 +1,7 @@
 //! Certificates, with everything elsewhere that has to agree with them.
 
-use super::{EventOfRecord, Inspected, missing_members};
+use super::{EventOfRecord, Inspected};
 use crate::store::cells::Cells;
-use crate::store::connection::Connection;
 use crate::store::row::Row;
 use crate::store::statement::Statement;
 use crate::store::{Store, StoreError};
@@ -47,14 +46,14 @@ pub struct StoredCertificate {
     pub event: Option<EventOfRecord>,
     /// The user that the key is noted for.
     pub key_owner: Option<String>,
-    /// Groups of the list by which no filter finds it.
-    pub groups_not_indexed: Vec<String>,
-    /// Policies of the list by which no filter finds it.
-    pub policies_not_indexed: Vec<String>,
+    /// The number of the list of its groups.
+    pub groups_id: i64,
+    /// The number of the list of its policies.
+    pub policies_id: i64,
 }
 
 const SELECT: &str = "SELECT c.number, c.serial, c.authority_id, c.cluster_id, cluster.name AS cluster, \
-     c.caller_id, c.user_name, g.names AS group_names, p.names AS policy_names, c.policy_revision, \
+     c.caller_id, c.user_name, c.groups_id, c.policies_id, g.names AS group_names, p.names AS policy_names, c.policy_revision, \
      c.key_kind, c.spki_sha256, c.not_before, c.not_after, c.asked_ttl, c.sha256, c.der, \
      e.at AS event_at, e.kind AS event_kind, e.caller_id AS event_caller_id, k.user_name AS key_owner \
      FROM certificates c LEFT JOIN events e ON e.number = c.number \
@@ -74,45 +73,13 @@ impl Store {
         until: i64,
         limit: u32,
     ) -> Result<Vec<Inspected<StoredCertificate>>, StoreError> {
-        // One view, so that pruning never comes between a row and its members.
-        self.view(move |connection| Box::pin(page(connection, after, until, limit))).await
+        let mut select = Statement::new(SELECT);
+        select.bind(after).push(" AND c.number <= ").bind(until);
+        select.push(" ORDER BY c.number LIMIT ").bind(limit);
+        let rows = select.all(&self.connections().readers).await?;
+        rows.iter().map(|row| Ok(Inspected { number: row.try_get("number")?, row: read(row) })).collect()
     }
 }
-
-async fn page(
-    connection: &mut Connection,
-    after: i64,
-    until: i64,
-    limit: u32,
-) -> Result<Vec<Inspected<StoredCertificate>>, StoreError> {
-    let mut select = Statement::new(SELECT);
-    select.bind(after).push(" AND c.number <= ").bind(until);
-    select.push(" ORDER BY c.number LIMIT ").bind(limit);
-    let rows = select.all(&mut *connection).await?;
-    let mut page = Vec::with_capacity(rows.len());
-    for row in &rows {
-        page.push(Inspected { number: row.try_get("number")?, row: read(row) });
-    }
-    let lists = |of: fn(&StoredCertificate) -> &Vec<String>| -> Vec<(i64, Vec<String>)> {
-        let sound = page.iter().filter_map(|one| Some((one.number, one.row.as_ref().ok()?)));
-        sound.map(|(number, row)| (number, of(row).clone())).collect()
-    };
-    let (groups, policies) = (lists(|row| &row.groups), lists(|row| &row.policies));
-    let mut groups = missing_members(&mut *connection, FIND_GROUPS, &groups).await?;
-    let mut policies = missing_members(&mut *connection, FIND_POLICIES, &policies).await?;
-    for one in &mut page {
-        if let Ok(row) = &mut one.row {
-            row.groups_not_indexed = groups.remove(&one.number).unwrap_or_default();
-            row.policies_not_indexed = policies.remove(&one.number).unwrap_or_default();
-        }
-    }
-    Ok(page)
-}
-
-const FIND_GROUPS: &str =
-    "SELECT name_id, number FROM certificate_groups WHERE (name_id, number) IN (VALUES ";
-const FIND_POLICIES: &str =
-    "SELECT name_id, number FROM certificate_policies WHERE (name_id, number) IN (VALUES ";
 
 fn read(row: &Row) -> Result<StoredCertificate, StoreError> {
     let cells = Cells::new(row, "certificates", "number");
@@ -135,8 +102,8 @@ fn read(row: &Row) -> Result<StoredCertificate, StoreError> {
         der: cells.blob("der")?,
         event: event(&cells)?,
         key_owner: cells.optional_text("key_owner")?,
-        groups_not_indexed: Vec::new(),
-        policies_not_indexed: Vec::new(),
+        groups_id: cells.integer("groups_id")?,
+        policies_id: cells.integer("policies_id")?,
     })
 }
 

@@ -19,6 +19,9 @@ async fn empty() -> Place {
     }
 }
 
+/// What is no longer there after a step: its rows are told by others.
+const GONE: [&str; 4] = ["certificate_groups", "certificate_policies", "refusal_groups", "refusal_policies"];
+
 async fn run(connection: &mut sqlx::AnyConnection, sql: String) {
     sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await.unwrap();
 }
@@ -52,12 +55,13 @@ async fn every_step_runs_over_tables_that_are_not_empty() {
     if matches!(place, Place::Database(_)) {
         run(&mut connection, UNHEX.to_owned()).await;
     }
-    let mut before = BTreeMap::new();
+    let mut before: BTreeMap<String, i64> = BTreeMap::new();
     for (index, name) in migrations::names().enumerate() {
         migrations::run_first(&mut connection, index + 1).await;
         let after = counts(&mut connection, &place).await;
         for (table, count) in &before {
-            assert_eq!(after.get(table), Some(count), "step {name} lost rows of {table}");
+            let gone = name.as_str() >= "0009" && GONE.contains(&table.as_str());
+            assert!(after.get(table) == Some(count) || gone, "step {name} lost rows of {table}");
         }
         let file = format!("{}/tests/migrations/{name}.sql", env!("CARGO_MANIFEST_DIR"));
         let rows =
@@ -79,6 +83,13 @@ async fn assert_readable(store: &Store) {
     assert_eq!((certificate.user.as_str(), &certificate.groups[..]), ("alice", &["dev".to_owned()][..]));
     assert_eq!((certificate.issued_at, certificate.origin.caller.as_str()), (NOW, "token:portal"));
     assert_eq!(certificate.policies, ["developers"]);
+    for filter in [
+        CertificateFilter { group: Some("dev".to_owned()), ..CertificateFilter::default() },
+        CertificateFilter { policy: Some("developers".to_owned()), ..CertificateFilter::default() },
+    ] {
+        let found = store.certificates(&filter, everything()).await.unwrap();
+        assert_eq!(found.iter().map(|row| row.number).collect::<Vec<_>>(), [2]);
+    }
     let refusals = store.refusals(&RefusalFilter::default(), everything()).await.unwrap();
     assert_eq!(refusals.last().unwrap().record.user.as_deref(), Some("mallory"));
     let events = store.events_after(&EventFilter::default(), 0, 4).await.unwrap();

@@ -31,23 +31,21 @@ async fn prune(ledger: &Ledger, which: Prunable) -> u64 {
     step.unwrap().count
 }
 
-const MEMBERS: &str = "SELECT (SELECT count(*) FROM certificate_groups) + (SELECT count(*) FROM certificate_policies) \
-     + (SELECT count(*) FROM refusal_groups) + (SELECT count(*) FROM refusal_policies) \
-     + (SELECT count(*) FROM idempotency_keys)";
+const KEPT_KEYS: &str = "SELECT count(*) FROM idempotency_keys";
 
 #[tokio::test]
 async fn without_a_word_of_the_operator_everything_is_kept() {
     let ledger = filled().await;
     assert_eq!(ledger.retention().await.unwrap(), None);
     assert_eq!(prune(&ledger, Prunable::Certificates).await, 0);
-    for table in ["DELETE FROM certificates", "DELETE FROM refusals", "DELETE FROM certificate_groups"] {
+    for table in ["DELETE FROM certificates", "DELETE FROM refusals"] {
         assert!(ledger.run(table).await.unwrap_err().to_string().contains("append-only"), "{table}");
     }
     assert_eq!(ledger.all().await.len(), 3);
 }
 
 #[tokio::test]
-async fn what_was_kept_for_long_enough_is_deleted_with_its_members_and_the_rest_stays() {
+async fn what_was_kept_for_long_enough_is_deleted_and_the_rest_stays() {
     let ledger = filled().await;
     assert!(keep(&ledger, Some(LEAST_RETENTION)).await);
     let counted = ledger.prune_some(Prunable::Certificates, 0, Clock::System.now(), None).await.unwrap();
@@ -57,8 +55,9 @@ async fn what_was_kept_for_long_enough_is_deleted_with_its_members_and_the_rest_
     assert_eq!(prune(&ledger, Prunable::Certificates).await, 0);
     assert_eq!(prune(&ledger, Prunable::Refusals).await, 1);
     assert_eq!(ledger.all().await.iter().map(|row| row.number).collect::<Vec<_>>(), [4]);
-    // The one that stays has two groups and a policy; the old ones took theirs along.
-    assert_eq!(ledger.count(MEMBERS).await, 3);
+    assert_eq!(ledger.count(KEPT_KEYS).await, 0);
+    let ops = CertificateFilter { group: Some("ops".to_owned()), ..CertificateFilter::default() };
+    assert_eq!(ledger.certificates(&ops, everything()).await.unwrap().len(), 1);
     assert_eq!(ledger.count("SELECT count(*) FROM key_owners").await, 3);
     assert_eq!(ledger.count("SELECT count(*) FROM refusals").await, 0);
     assert!(ledger.integrity().await.unwrap().is_empty());
@@ -98,10 +97,7 @@ async fn the_database_itself_refuses_to_delete_earlier() {
     keep(&ledger, Some(LEAST_RETENTION)).await;
     for statement in [
         "DELETE FROM certificates WHERE number = 4",
-        "DELETE FROM certificate_groups WHERE number = 4",
-        "DELETE FROM certificate_policies WHERE number = 4",
         "UPDATE certificates SET user_name = 'root' WHERE number = 1",
-        "UPDATE certificate_groups SET number = 2 WHERE number = 1",
         "UPDATE refusals SET code = 'x'",
         if ledger.is_sqlite() {
             "INSERT OR REPLACE INTO certificates SELECT * FROM certificates WHERE number = 1"
@@ -127,7 +123,7 @@ async fn a_program_whose_clock_is_ahead_of_the_databases_deletes_nothing() {
     let later = Clock::System.now().after(Lifetime::MOST);
     let refused = ledger.prune_some(Prunable::Certificates, 0, later, Some(&origin("cli:root"))).await;
     assert!(refused.unwrap_err().to_string().contains("retention"));
-    assert_eq!((ledger.all().await.len(), ledger.count(MEMBERS).await), (3, 12));
+    assert_eq!((ledger.all().await.len(), ledger.count(KEPT_KEYS).await), (3, 1));
     ledger.record(Sample { at: Clock::System.now(), ..sample(9) }.build()).await.unwrap();
 }
 
@@ -139,16 +135,4 @@ async fn a_retention_below_thirty_days_is_refused_twice() {
     assert!(matches!(refused, Err(StoreError::Conflict(_))), "{refused:?}");
     assert!(ledger.run("UPDATE retention SET seconds = 2591999").await.is_err());
     assert!(ledger.run("DELETE FROM retention").await.unwrap_err().to_string().contains("for ever"));
-}
-
-#[tokio::test]
-async fn members_are_deleted_along_their_key() {
-    let ledger = Ledger::on_sqlite().await;
-    for table in ["certificate_groups", "certificate_policies", "refusal_groups", "refusal_policies"] {
-        let mut explained = Statement::new("EXPLAIN QUERY PLAN DELETE FROM ");
-        explained.push(table).push(" WHERE (name_id, number) IN (VALUES (1, 2), (3, 4))");
-        let rows = explained.all(&ledger.connections().writer).await.unwrap();
-        let plan: Vec<String> = rows.iter().map(|row| row.try_get("detail").unwrap()).collect();
-        assert!(plan[0].contains("name_id=? AND number=?"), "{plan:#?}");
-    }
 }
