@@ -95,9 +95,10 @@ impl Asked {
     }
 }
 
-/// All of them, over a ledger of so many records that was made at `now`, in seconds since 1970.
+/// All of them, over a ledger of so many records that was made at `now`, in seconds since 1970, with certificates
+/// like `signed`.
 #[expect(clippy::too_many_lines, reason = "a list: mostly a line for each case")]
-pub fn all(records: u64, now: u64) -> Result<Vec<Case>> {
+pub fn all(records: u64, now: u64, signed: &[u8]) -> Result<Vec<Case>> {
     let back = |days: u64| at(now.saturating_sub(days * 86_400));
     let (common, rare) = (user(0), user(RARE_USER));
     let place = (records / 2..records).find(|place| shape::kind(*place) == shape::Kind::Certificate);
@@ -121,7 +122,7 @@ pub fn all(records: u64, now: u64) -> Result<Vec<Case>> {
     add(list, "policy", &[("policy", policy(0))]);
     add(list, "policy, rare", &[("policy", policy(POLICIES - 1))]);
     add(list, "serial", &[("serial", hex::encode(serial(place)))]);
-    add(list, "credential_id", &[("credential_id", format!("X509SHA256={}", hex::encode(sha256(place))))]);
+    add(list, "credential_id", &[("credential_id", format!("X509SHA256={}", sha256(signed, place)))]);
     add(list, "status=active", &[("status", "active".to_owned())]);
     add(list, "status=expired", &[("status", "expired".to_owned())]);
     add(list, "issued_after", &[("issued_after", back(30)?)]);

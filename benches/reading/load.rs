@@ -20,6 +20,7 @@ const ROWS: usize = 64;
 /// One cell.
 enum Cell<'c> {
     Number(u64),
+    Signed(i64),
     Text(&'c str),
     Octets(&'c [u8]),
     Nothing,
@@ -42,8 +43,9 @@ pub struct Load<'l> {
     authority: u64,
 }
 
-/// Fills the ledger behind `prompt` with so many certificates and what goes with them.
-pub fn fill(database: &Database, prompt: &mut Prompt, certificates: u64, now: u64) -> Result<()> {
+/// Fills the ledger behind `prompt` with so many certificates and what goes with them. Returns the certificate that
+/// the others are like.
+pub fn fill(database: &Database, prompt: &mut Prompt, certificates: u64, now: u64) -> Result<Vec<u8>> {
     let engine = match database {
         Database::Sqlite(_) => Engine::Sqlite,
         Database::Postgres { .. } => Engine::Postgres,
@@ -71,8 +73,8 @@ pub fn fill(database: &Database, prompt: &mut Prompt, certificates: u64, now: u6
     load.certificates()?;
     load.refusals()?;
     load.members()?;
-    load.owners()?;
-    load.finish(&back)
+    load.finish(&back)?;
+    Ok(load.der)
 }
 
 impl Load<'_> {
@@ -203,18 +205,18 @@ impl Load<'_> {
 
     fn certificates(&mut self) -> Result<()> {
         let columns = "number, authority_id, cluster_id, caller_id, serial, user_name, groups_id, on_behalf_of, \
-             reason, key_kind, spki_sha256, not_before, not_after, asked_ttl, policy_revision, policies_id, sha256, der";
+             reason, key_kind, spki_sha256, \
+             owns_key, not_before, not_after, asked_ttl, policy_revision, policies_id, sha256_head, der";
         let clusters = self.clusters()?;
         let mut rows = Rows::begin(self, "certificates", columns)?;
         for place in self.places(Kind::Certificate) {
             let record = Record::at(place);
             let (at, user) = (self.time(place), user(record.user));
             let serial = serial(place);
-            let (spki, sha256) = (shape::octets::<32>(place, 220), shape::octets::<32>(place, 230));
-            let mut der = self.der.clone();
-            let kept = der.len().saturating_sub(VARIED);
-            der.truncate(kept);
-            der.extend(shape::octets::<VARIED>(place, 240));
+            let spki = shape::octets::<32>(place, 220);
+            let der = varied(&self.der, place);
+            let head =
+                digest(&SHA256, &der).as_ref().first_chunk().map_or(0, |head| i64::from_be_bytes(*head));
             let reason = format!("ticket {}", place % 90_000 + 10_000);
             rows.row(
                 self,
@@ -230,12 +232,13 @@ impl Load<'_> {
                     if record.gives_reason { Cell::Text(&reason) } else { Cell::Nothing },
                     Cell::Text(if record.rsa { "rsa-2048" } else { "p-256" }),
                     Cell::Octets(&spki),
+                    Cell::Number(1),
                     Cell::Number(at.saturating_sub(300)),
                     Cell::Number(at + record.ttl),
                     if record.asks_ttl { Cell::Number(record.ttl) } else { Cell::Nothing },
                     Cell::Number(1),
                     Cell::Number(self.lists + 1 + GROUP_LISTS + record.policies),
-                    Cell::Octets(&sha256),
+                    Cell::Signed(head),
                     Cell::Octets(&der),
                 ],
             )?;
@@ -298,19 +301,6 @@ impl Load<'_> {
         let mut rows = Rows::begin(self, "name_list_members", "name_id, list_id")?;
         for (name, list) in members {
             rows.row(self, &[Cell::Number(name), Cell::Number(list)])?;
-        }
-        rows.end(self)
-    }
-
-    fn owners(&mut self) -> Result<()> {
-        let mut owners: Vec<([u8; 32], u64)> = self
-            .places(Kind::Certificate)
-            .map(|place| (shape::octets::<32>(place, 220), Record::at(place).user))
-            .collect();
-        owners.sort_unstable();
-        let mut rows = Rows::begin(self, "key_owners", "spki_sha256, user_name")?;
-        for (spki, owner) in owners {
-            rows.row(self, &[Cell::Octets(&spki), Cell::Text(&user(owner))])?;
         }
         rows.end(self)
     }
@@ -396,6 +386,7 @@ impl Rows {
 fn push(text: &mut String, cell: &Cell<'_>, engine: Engine) -> Result<()> {
     match (cell, engine) {
         (Cell::Number(number), _) => write!(text, "{number}")?,
+        (Cell::Signed(number), _) => write!(text, "{number}")?,
         (Cell::Text(plain), Engine::Sqlite) => write!(text, "'{plain}'")?,
         (Cell::Text(plain), Engine::Postgres) => text.push_str(plain),
         (Cell::Octets(octets), Engine::Sqlite) => write!(text, "x'{}'", hex::encode(octets))?,
@@ -424,9 +415,17 @@ pub fn serial(place: u64) -> [u8; 16] {
     serial
 }
 
-/// The credential id that stands in the row, without its label.
-pub fn sha256(place: u64) -> [u8; 32] {
-    shape::octets(place, 230)
+/// One that the service signed, with most of its signature replaced to make it another.
+fn varied(signed: &[u8], place: u64) -> Vec<u8> {
+    let mut der = signed.to_vec();
+    der.truncate(signed.len().saturating_sub(VARIED));
+    der.extend(shape::octets::<VARIED>(place, 240));
+    der
+}
+
+/// The credential id of that one, without its label.
+pub fn sha256(signed: &[u8], place: u64) -> String {
+    hex::encode(digest(&SHA256, &varied(signed, place)))
 }
 
 pub fn user(number: u64) -> String {

@@ -179,7 +179,7 @@ fn measure(arguments: &Arguments, folder: &Path, postgres: Option<&Postgres>) ->
     say(&format!("{name}: filling the ledger"));
     let began = Instant::now();
     let mut prompt = Prompt::open(&service.database)?;
-    load::fill(&service.database, &mut prompt, arguments.rows, now)?;
+    let signed = load::fill(&service.database, &mut prompt, arguments.rows, now)?;
     drop(prompt);
     let load_seconds = began.elapsed().as_secs_f64();
     say(&format!("{name}: filled in {load_seconds:.0} s"));
@@ -203,7 +203,7 @@ fn measure(arguments: &Arguments, folder: &Path, postgres: Option<&Postgres>) ->
         prompt: &mut prompt,
         repetitions: arguments.repetitions,
     };
-    let mut cases = cases::all(shape::records(arguments.rows), now)?;
+    let mut cases = cases::all(shape::records(arguments.rows), now, &signed)?;
     cases.retain(|case| arguments.only.as_ref().is_none_or(|only| case.words().contains(only)));
     let mut rounds = vec![Vec::new(); cases.len()];
     for _ in 0..ROUNDS {

@@ -12,7 +12,7 @@ use super::connection::{Connection, PATIENCE, Pool, is_busy, within};
 use super::idempotency;
 use super::insert::{
     CertificateInsert, EventInsert, InsertError, RefusalInsert, insert_certificates, insert_events,
-    insert_key_owners, insert_refusals, insert_renewals,
+    insert_refusals, insert_renewals,
 };
 use super::names::Names;
 use super::refusals::RefusalToRecord;
@@ -196,7 +196,8 @@ async fn write(
         match work {
             Work::Issuance(issuance) => {
                 let authority_id = checks::authority(names, issuance)?;
-                certificates.push(CertificateInsert::new(*number, issuance, authority_id));
+                let owns_key = checks.owns_key(*number, issuance);
+                certificates.push(CertificateInsert::new(*number, issuance, authority_id, owns_key));
             }
             Work::Refusal(refusal) => refusals.push(RefusalInsert::new(*number, refusal)),
         }
@@ -215,7 +216,6 @@ async fn write(
         .collect::<Result<Vec<_>, StoreError>>()?;
     insert_events(connection, &events).await?;
     insert_certificates(connection, &certificates, names).await?;
-    insert_key_owners(connection, checks.new_owners()).await?;
     insert_refusals(connection, &refusals, names).await?;
     let issued = || recorded.iter().filter_map(|(number, work)| Some((*number, work.issuance()?)));
     insert_renewals(connection, issued()).await?;

@@ -1,6 +1,7 @@
 //! Which certificates are wanted.
 
 use super::StoreError;
+use super::certificates::sha256_head;
 use super::connection::Connection;
 use super::engine::Engine;
 use super::lifetimes::{CLASSES, Validity};
@@ -105,9 +106,8 @@ impl CertificateFilter {
             leads.push(Lead::plain("c.serial = ", "c.serial = ", serial.octets()));
         }
         if let Some(sha256) = &self.sha256 {
-            // The index holds the first eight octets.
-            let first = sha256.get(..8).unwrap_or_default();
-            leads.push(Lead::plain("substr(c.sha256, 1, 8) = ", "substr(c.sha256, 1, 8) = ", first));
+            // The whole of it is compared with what was read.
+            leads.push(Lead::plain("c.sha256_head = ", "c.sha256_head = ", sha256_head(sha256)));
         }
         if let Some(user) = &self.user {
             leads.push(Lead::plain("c.user_name = ", "c.user_name || '' = ", user));
@@ -132,9 +132,6 @@ impl CertificateFilter {
 
     fn tests(&self) -> Vec<Test<'_>> {
         let mut tests = Vec::new();
-        if let Some(sha256) = &self.sha256 {
-            tests.push(Test::Row("c.sha256 = ", sha256.into()));
-        }
         push_times(&mut tests, self.issued_after, self.issued_before);
         push_own(&mut tests, self.own.as_ref());
         tests

@@ -1,6 +1,6 @@
 //! What is checked under the lock, before anything is written.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::batch::{Verdict, Work};
 use super::cells::Cells;
@@ -12,7 +12,7 @@ use super::names::Names;
 use super::requests::Collectable;
 use super::state::State;
 use super::statement::{Statement, repeated};
-use super::{StoreError, authorities};
+use super::{StoreError, authorities, keys};
 use crate::time::Time;
 
 /// How far the clock may stand behind the newest record, or from the database's clock, in seconds.
@@ -24,10 +24,18 @@ const CLOCK_SLACK: i64 = 60;
 pub(super) struct Checks {
     blocked: HashSet<[u8; 32]>,
     owners: HashMap<[u8; 32], String>,
-    new_owners: BTreeMap<[u8; 32], String>,
+    new_owners: HashMap<[u8; 32], NewOwner>,
     idempotency_keys: Taken,
     since: Since,
     collectable: Collectable,
+}
+
+/// The user of a key that had none before this batch.
+#[derive(Debug)]
+struct NewOwner {
+    user: String,
+    /// Of the first certificate of the key.
+    number: i64,
 }
 
 impl Checks {
@@ -77,19 +85,13 @@ impl Checks {
         connection: &mut Connection,
         keys: &[[u8; 32]],
     ) -> Result<(), StoreError> {
-        let mut owners =
-            Statement::new("SELECT spki_sha256, user_name FROM key_owners WHERE spki_sha256 IN (");
-        owners.list(keys.iter().map(Into::into)).push(")");
-        for row in owners.all(connection).await? {
-            let cells = Cells::new(&row, "key_owners", "spki_sha256");
-            self.owners.insert(cells.octets("spki_sha256")?, cells.text("user_name")?);
-        }
+        self.owners.extend(keys::owners(connection, keys).await?);
         Ok(())
     }
 
-    /// The users of keys that had none before this batch.
-    pub(super) fn new_owners(&self) -> &BTreeMap<[u8; 32], String> {
-        &self.new_owners
+    /// Whether the certificate of this number is the first one of its key.
+    pub(super) fn owns_key(&self, number: i64, issuance: &Issuance) -> bool {
+        self.new_owners.get(&key(issuance)).is_some_and(|owner| owner.number == number)
     }
 
     /// Checks one piece of work and gives it a number if it passes. One that does not moves nothing.
@@ -139,7 +141,7 @@ impl Checks {
     }
 
     fn owner(&self, key: &[u8; 32]) -> Option<&String> {
-        self.owners.get(key).or_else(|| self.new_owners.get(key))
+        self.owners.get(key).or_else(|| self.new_owners.get(key).map(|owner| &owner.user))
     }
 
     /// What later work of the same batch must not take again.
@@ -147,7 +149,7 @@ impl Checks {
         let key = key(issuance);
         if !self.owners.contains_key(&key) {
             let user = issuance.signed.approved().user().as_str();
-            self.new_owners.entry(key).or_insert_with(|| user.to_owned());
+            self.new_owners.entry(key).or_insert_with(|| NewOwner { user: user.to_owned(), number });
         }
         self.idempotency_keys.take_key_of(issuance);
         self.since.add(issuance, number);

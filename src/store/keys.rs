@@ -1,5 +1,7 @@
 //! Keys that are never certified, by the SHA-256 of their SPKI.
 
+use std::collections::HashMap;
+
 use serde_json::json;
 
 use super::StoreError;
@@ -87,10 +89,7 @@ impl super::Store {
     /// # Errors
     /// `Unavailable`, `Corrupt`.
     pub async fn key_owner(&self, key: [u8; 32]) -> Result<Option<String>, StoreError> {
-        let mut select = Statement::new("SELECT user_name FROM key_owners WHERE spki_sha256 = ");
-        select.bind(&key);
-        let row = select.optional(&self.connections().readers).await?;
-        row.map(|row| Cells::new(&row, "key_owners", "user_name").text("user_name")).transpose()
+        self.read(move |connection| Box::pin(async move { owner(connection, key).await })).await
     }
 
     /// Every blocked key, the latest first.
@@ -100,6 +99,31 @@ impl super::Store {
     pub async fn blocked_keys(&self) -> Result<Vec<BlockedKey>, StoreError> {
         self.view(|connection| Box::pin(all(connection))).await
     }
+}
+
+/// The user that a key is certified for, if any.
+pub(super) async fn owner(connection: &mut Connection, key: [u8; 32]) -> Result<Option<String>, StoreError> {
+    Ok(owners(connection, &[key]).await?.remove(&key))
+}
+
+/// The users that these keys are certified for, of those that are for any: as the first certificate of the key says,
+/// or where that was deleted, what was noted then.
+pub(super) async fn owners(
+    connection: &mut Connection,
+    keys: &[[u8; 32]],
+) -> Result<HashMap<[u8; 32], String>, StoreError> {
+    let mut select = Statement::new(
+        "SELECT spki_sha256, user_name FROM certificates WHERE owns_key = 1 AND spki_sha256 IN (",
+    );
+    select.list(keys.iter().map(Into::into));
+    select.push(") UNION ALL SELECT spki_sha256, user_name FROM key_owners WHERE spki_sha256 IN (");
+    select.list(keys.iter().map(Into::into)).push(")");
+    let mut owners = HashMap::new();
+    for row in select.all(connection).await? {
+        let cells = Cells::new(&row, "key_owners", "spki_sha256");
+        owners.insert(cells.octets("spki_sha256")?, cells.text("user_name")?);
+    }
+    Ok(owners)
 }
 
 /// Every blocked key, the latest first.

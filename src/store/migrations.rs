@@ -18,7 +18,7 @@ struct Step {
 }
 
 /// Every step, the oldest first. A step that was released is never changed.
-const STEPS: [Step; 9] = [
+const STEPS: [Step; 10] = [
     Step {
         version: 1,
         name: "ledger",
@@ -72,6 +72,12 @@ const STEPS: [Step; 9] = [
         name: "lists",
         sqlite: include_str!("../../migrations/sqlite/0009_lists.sql"),
         postgres: include_str!("../../migrations/postgres/0009_lists.sql"),
+    },
+    Step {
+        version: 10,
+        name: "smaller",
+        sqlite: include_str!("../../migrations/sqlite/0010_smaller.sql"),
+        postgres: include_str!("../../migrations/postgres/0010_smaller.sql"),
     },
 ];
 

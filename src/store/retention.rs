@@ -176,6 +176,7 @@ async fn delete(
     }
     if which == Prunable::Certificates {
         delete_numbers(connection, "DELETE FROM idempotency_keys WHERE number IN (", &due).await?;
+        keep_owners(connection, &due).await?;
     }
     let deleted = delete_numbers(connection, which.deletion(), &due).await?;
     if deleted.is_empty() {
@@ -203,6 +204,21 @@ impl Prunable {
             Self::Refusals => "DELETE FROM refusals WHERE number IN (",
         }
     }
+}
+
+/// Notes whose the keys are of which these are the first certificates: they stay theirs.
+async fn keep_owners(connection: &mut Connection, due: &[i64]) -> Result<(), StoreError> {
+    for chunk in chunks(due) {
+        let mut insert = Statement::new(
+            "INSERT INTO key_owners (spki_sha256, user_name) SELECT spki_sha256, user_name FROM certificates \
+             WHERE owns_key = 1 AND number IN (",
+        );
+        insert
+            .list(chunk.iter().map(|number| (*number).into()))
+            .push(") ON CONFLICT (spki_sha256) DO NOTHING");
+        insert.execute(&mut *connection).await?;
+    }
+    Ok(())
 }
 
 /// Deletes the rows of these numbers and returns the numbers that were there.

@@ -137,8 +137,6 @@ impl<'f> Lead<'f> {
 /// A condition that is only ever tested.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Test<'f> {
-    /// On the row: `c.code = `.
-    Row(&'static str, Value<'f>),
     /// On the time of its event: ` >= `.
     Time(&'static str, i64),
     /// On whose it is.
@@ -436,9 +434,6 @@ impl<'f> Search<'f> {
         }
         for test in &self.tests {
             match *test {
-                Test::Row(compare, value) => {
-                    statement.push(" AND ").push(compare).bind(value);
-                }
                 Test::Own(own) => own.push_test(statement),
                 Test::Time(compare, at) => {
                     statement.push(" AND (SELECT t.at FROM events t WHERE t.number = c.number)");

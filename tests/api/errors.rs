@@ -385,8 +385,8 @@ const TWIN: &str = "
     INSERT INTO events SELECT number + 1000, at, kind, caller_id, caller_groups, request_id, client_request_id, address,
         detail FROM events WHERE kind = 1;
     INSERT INTO certificates SELECT number + 1000, (SELECT id FROM authorities WHERE id <> authority_id), cluster_id,
-        caller_id, serial, user_name, groups_id, on_behalf_of, reason, key_kind, spki_sha256, not_before, not_after,
-        asked_ttl, policy_revision, policies_id, sha256, der FROM certificates;";
+        caller_id, serial, user_name, groups_id, on_behalf_of, reason, key_kind, spki_sha256, 0, not_before, not_after,
+        asked_ttl, policy_revision, policies_id, sha256_head, der FROM certificates;";
 
 /// Somebody changes the policy all the time, so that each attempt to record comes too late.
 async fn changing_policy(seen: &mut Seen) {

@@ -172,12 +172,12 @@ COLUMNS = {
         [NEW_LIST.format("[]"), CERTIFICATE.format("policies_id = 9999")],
         "no policy is named that allowed it",
     ),
-    "sha256": ([CERTIFICATE.format("sha256 = randomblob(32)")], "fingerprint is "),
-    "der": ([CERTIFICATE.format("der = CAST(substr(der, 1, length(der) - 1) || x'00' AS BLOB)")], "fingerprint is "),
+    "sha256_head": ([CERTIFICATE.format("sha256_head = sha256_head + 1")], "sha256_head is "),
+    "der": ([CERTIFICATE.format("der = CAST(substr(der, 1, length(der) - 1) || x'00' AS BLOB)")], "sha256_head is "),
     "der_cut": ([CERTIFICATE.format("der = substr(der, 1, 100)")], "what is stored as its certificate is none"),
     "der_longer": ([CERTIFICATE.format("der = CAST(der || x'00' AS BLOB)")], "what is stored as its certificate is none"),
     "der_of_another": (
-        ["UPDATE certificates SET (der, sha256) = (SELECT der, sha256 FROM certificates ORDER BY number LIMIT 1)"
+        ["UPDATE certificates SET (der, sha256_head) = (SELECT der, sha256_head FROM certificates ORDER BY number LIMIT 1)"
          " WHERE number = :number"],
         "serial is ",
     ),
@@ -204,17 +204,29 @@ COLUMNS = {
     ),
     "event_time": (["UPDATE events SET at = at - 1 WHERE number = :number"], "the audit log says that it was issued at"),
     "key_owner": (
-        ["UPDATE key_owners SET user_name = 'mallory' WHERE spki_sha256 ="
-         " (SELECT spki_sha256 FROM certificates WHERE number = :number)"],
+        [
+            CERTIFICATE.format("owns_key = 0"),
+            "INSERT INTO key_owners SELECT spki_sha256, 'mallory' FROM certificates WHERE number = :number",
+        ],
         "its key is noted for the user `mallory`",
     ),
-    "no_key_owner": (
-        ["DELETE FROM key_owners WHERE spki_sha256 = (SELECT spki_sha256 FROM certificates WHERE number = :number)"],
-        "no user is noted for its key",
+    "no_key_owner": ([CERTIFICATE.format("owns_key = 0")], "no user is noted for its key"),
+    "key_owned_since_later": (
+        [
+            CERTIFICATE.format("owns_key = 0"),
+            "UPDATE certificates SET (spki_sha256, user_name, owns_key) = (SELECT spki_sha256, user_name, 1 FROM"
+            " certificates WHERE number = :number) WHERE number = (SELECT max(number) FROM certificates)",
+        ],
+        "a later certificate is noted as the first one of its key",
     ),
     "cluster_authorities": (["DELETE FROM cluster_authorities"], "its CA never signed for the cluster `prod`"),
     "only_authority": (["UPDATE state SET only_authority = randomblob(32)"], "this database takes another CA only"),
 }  # fmt: skip
+
+
+def head(der: bytes) -> int:
+    """What a row has of the SHA-256 of its certificate: the first eight octets, as a signed number."""
+    return int.from_bytes(hashlib.sha256(der).digest()[:8], "big", signed=True)
 
 
 @pytest.mark.parametrize("column", COLUMNS)
@@ -252,8 +264,8 @@ def test_a_certificate_of_another_ca_with_the_same_names_is_told(busy, copy):
         extensions=list(genuine.extensions),
     )  # fmt: skip
     forged = builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
-    parameters = {"number": busy.number, "der": forged, "sha256": hashlib.sha256(forged).digest()}
-    tamper(copy, CERTIFICATE.format("der = :der, sha256 = :sha256"), parameters=parameters)
+    parameters = {"number": busy.number, "der": forged, "head": head(forged)}
+    tamper(copy, CERTIFICATE.format("der = :der, sha256_head = :head"), parameters=parameters)
     found = check(copy)
     assert found.status == 1
     assert found.wrong == [f"{busy.serial}: it was not signed by the CA of its row, CN=kubernetes"]
@@ -265,8 +277,8 @@ def test_a_flipped_bit_of_a_certificate_is_told(busy, copy, place):
         der = connection.execute("SELECT der FROM certificates WHERE number = ?", [busy.number]).fetchone()[0]
     flipped = bytearray(der)
     flipped[int(len(der) * place)] ^= 1
-    parameters = {"number": busy.number, "der": bytes(flipped), "sha256": hashlib.sha256(flipped).digest()}
-    tamper(copy, CERTIFICATE.format("der = :der, sha256 = :sha256"), parameters=parameters)
+    parameters = {"number": busy.number, "der": bytes(flipped), "head": head(bytes(flipped))}
+    tamper(copy, CERTIFICATE.format("der = :der, sha256_head = :head"), parameters=parameters)
     found = check(copy)
     assert found.status == 1 and any(line.startswith(f"{busy.serial}: ") for line in found.wrong), found.lines
 

@@ -110,7 +110,8 @@ fn judge_columns(row: &StoredCertificate, certificate: &Certificate<'_>, flaws: 
     flaws.compare("not_after", &row.not_after, &certificate.not_after());
     flaws.compare("spki_sha256", &hexed(&row.spki_sha256), &hexed(&certificate.spki_sha256()));
     flaws.compare("key_kind", row.key_kind.as_str(), certificate.key_kind().unwrap_or("of no accepted kind"));
-    flaws.compare("fingerprint", &hexed(&row.sha256), &hexed(&certificate.sha256()));
+    let head = certificate.sha256().first_chunk().map_or(0, |head| i64::from_be_bytes(*head));
+    flaws.compare("sha256_head", &row.sha256_head, &head);
     match certificate.names() {
         Some((user, groups)) => {
             flaws.compare("user", &quoted(&row.user), &quoted(&user));
@@ -193,6 +194,9 @@ fn judge_key_owner(row: &StoredCertificate, flaws: &mut Flaws) {
         None => flaws.add("no user is noted for its key"),
         Some(owner) if *owner != row.user => {
             flaws.add(format!("its key is noted for the user {}", quoted(owner)));
+        }
+        Some(_) if row.owner_is_later => {
+            flaws.add("a later certificate is noted as the first one of its key");
         }
         Some(_) => {}
     }

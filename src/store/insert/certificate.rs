@@ -1,11 +1,9 @@
 //! The rows of a certificate.
 
-use std::collections::BTreeMap;
-
 use super::seconds;
 use crate::pki::name::{Name, ShortName};
 use crate::store::StoreError;
-use crate::store::certificates::Issuance;
+use crate::store::certificates::{Issuance, sha256_head};
 use crate::store::connection::Connection;
 use crate::store::names::{Names, list_json};
 use crate::store::statement::{Statement, Value, chunks};
@@ -17,14 +15,21 @@ pub(in crate::store) struct CertificateInsert<'i> {
     issuance: &'i Issuance,
     authority_id: i64,
     serial: [u8; 16],
-    sha256: [u8; 32],
+    sha256_head: i64,
+    /// Whether it is the first certificate of its key.
+    owns_key: bool,
     pub(in crate::store) spki_sha256: [u8; 32],
     pub(in crate::store) groups: String,
     pub(in crate::store) policies: String,
 }
 
 impl<'i> CertificateInsert<'i> {
-    pub(in crate::store) fn new(number: i64, issuance: &'i Issuance, authority_id: i64) -> Self {
+    pub(in crate::store) fn new(
+        number: i64,
+        issuance: &'i Issuance,
+        authority_id: i64,
+        owns_key: bool,
+    ) -> Self {
         let signed = &issuance.signed;
         let approved = signed.approved();
         Self {
@@ -32,7 +37,8 @@ impl<'i> CertificateInsert<'i> {
             issuance,
             authority_id,
             serial: *signed.serial().octets(),
-            sha256: signed.sha256(),
+            sha256_head: sha256_head(&signed.sha256()),
+            owns_key,
             spki_sha256: approved.key().spki_sha256(),
             groups: list_json(approved.groups().iter().map(Name::as_str)),
             policies: list_json(approved.rows().iter().map(ShortName::as_str)),
@@ -49,7 +55,7 @@ impl<'i> CertificateInsert<'i> {
         self.issuance.signed.approved().user().as_str()
     }
 
-    fn row(&self, names: &Names) -> Result<[Value<'_>; 18], StoreError> {
+    fn row(&self, names: &Names) -> Result<[Value<'_>; 19], StoreError> {
         let approved = self.issuance.signed.approved();
         let ask = approved.ask();
         Ok([
@@ -64,12 +70,13 @@ impl<'i> CertificateInsert<'i> {
             self.issuance.reason.as_deref().into(),
             approved.key().kind().as_str().into(),
             (&self.spki_sha256).into(),
+            i64::from(self.owns_key).into(),
             approved.not_before().into(),
             approved.not_after().into(),
             seconds(ask.ttl).into(),
             approved.revision().into(),
             names.list(&self.policies)?.into(),
-            (&self.sha256).into(),
+            self.sha256_head.into(),
             self.issuance.signed.der().into(),
         ])
     }
@@ -98,8 +105,8 @@ pub(in crate::store) async fn insert_certificates(
     for chunk in chunks(certificates) {
         let mut insert = Statement::new(
             "INSERT INTO certificates (number, authority_id, cluster_id, caller_id, serial, user_name, \
-             groups_id, on_behalf_of, reason, key_kind, spki_sha256, not_before, not_after, asked_ttl, \
-             policy_revision, policies_id, sha256, der) VALUES ",
+             groups_id, on_behalf_of, reason, key_kind, spki_sha256, owns_key, not_before, not_after, asked_ttl, \
+             policy_revision, policies_id, sha256_head, der) VALUES ",
         );
         insert.tuples(chunk.iter().map(|row| row.row(names)).collect::<Result<Vec<_>, _>>()?);
         // The number is the event's, which was unique, so only the serial can be there already.
@@ -123,21 +130,6 @@ pub(in crate::store) async fn insert_renewals<'i>(
         insert.tuples(chunk.iter().map(|(number, renews)| {
             [(*number).into(), renews.serial.octets().into(), renews.first_issued.into()]
         }));
-        insert.execute(&mut *connection).await?;
-    }
-    Ok(())
-}
-
-/// Notes the user of each key that had none before.
-pub(in crate::store) async fn insert_key_owners(
-    connection: &mut Connection,
-    owners: &BTreeMap<[u8; 32], String>,
-) -> Result<(), StoreError> {
-    let owners: Vec<(&[u8; 32], &String)> = owners.iter().collect();
-    for chunk in chunks(&owners) {
-        let mut insert = Statement::new("INSERT INTO key_owners (spki_sha256, user_name) VALUES ");
-        insert.tuples(chunk.iter().map(|(key, user)| [(*key).into(), (*user).into()]));
-        insert.push(" ON CONFLICT (spki_sha256) DO NOTHING");
         insert.execute(&mut *connection).await?;
     }
     Ok(())

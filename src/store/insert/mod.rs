@@ -3,9 +3,7 @@
 mod certificate;
 mod refusal;
 
-pub(super) use certificate::{
-    CertificateInsert, InsertError, insert_certificates, insert_key_owners, insert_renewals,
-};
+pub(super) use certificate::{CertificateInsert, InsertError, insert_certificates, insert_renewals};
 pub(super) use refusal::{RefusalInsert, insert_refusals};
 
 use super::StoreError;

@@ -38,14 +38,16 @@ pub struct StoredCertificate {
     pub not_after: Time,
     /// Seconds.
     pub asked_ttl: Option<i64>,
-    /// The credential id.
-    pub sha256: Vec<u8>,
+    /// The first eight octets of the credential id, as a number.
+    pub sha256_head: i64,
     /// The certificate.
     pub der: Vec<u8>,
     /// The event of the same number.
     pub event: Option<EventOfRecord>,
     /// The user that the key is noted for.
     pub key_owner: Option<String>,
+    /// Whether a later certificate than this one says so.
+    pub owner_is_later: bool,
     /// The number of the list of its groups.
     pub groups_id: i64,
     /// The number of the list of its policies.
@@ -54,13 +56,16 @@ pub struct StoredCertificate {
 
 const SELECT: &str = "SELECT c.number, c.serial, c.authority_id, c.cluster_id, cluster.name AS cluster, \
      c.caller_id, c.user_name, c.groups_id, c.policies_id, g.names AS group_names, p.names AS policy_names, c.policy_revision, \
-     c.key_kind, c.spki_sha256, c.not_before, c.not_after, c.asked_ttl, c.sha256, c.der, \
-     e.at AS event_at, e.kind AS event_kind, e.caller_id AS event_caller_id, k.user_name AS key_owner \
+     c.key_kind, c.spki_sha256, c.not_before, c.not_after, c.asked_ttl, c.sha256_head, c.der, \
+     e.at AS event_at, e.kind AS event_kind, e.caller_id AS event_caller_id, COALESCE(owner.user_name, k.user_name) AS key_owner, \
+     CASE WHEN owner.number > c.number THEN 1 ELSE 0 END AS owner_is_later \
      FROM certificates c LEFT JOIN events e ON e.number = c.number \
      LEFT JOIN names cluster ON cluster.id = c.cluster_id \
      LEFT JOIN name_lists g ON g.id = c.groups_id \
      LEFT JOIN name_lists p ON p.id = c.policies_id \
-     LEFT JOIN key_owners k ON k.spki_sha256 = c.spki_sha256 WHERE c.number > ";
+     LEFT JOIN key_owners k ON k.spki_sha256 = c.spki_sha256 \
+     LEFT JOIN certificates owner ON owner.spki_sha256 = c.spki_sha256 AND owner.owns_key = 1 \
+     WHERE c.number > ";
 
 impl Store {
     /// The next certificates with numbers above `after`, up to `until`, ascending.
@@ -98,10 +103,11 @@ fn read(row: &Row) -> Result<StoredCertificate, StoreError> {
         not_before: cells.time("not_before")?,
         not_after: cells.time("not_after")?,
         asked_ttl: cells.optional_integer("asked_ttl")?,
-        sha256: cells.blob("sha256")?,
+        sha256_head: cells.integer("sha256_head")?,
         der: cells.blob("der")?,
         event: event(&cells)?,
         key_owner: cells.optional_text("key_owner")?,
+        owner_is_later: cells.integer("owner_is_later")? == 1,
         groups_id: cells.integer("groups_id")?,
         policies_id: cells.integer("policies_id")?,
     })

@@ -18,7 +18,7 @@ use crate::store::names::{Names, list_json, sha256};
 use crate::store::snapshot::Revisions;
 use crate::store::state::State;
 use crate::store::statement::Statement;
-use crate::store::{Own, RecordError, Store, StoreError, authorities, idempotency};
+use crate::store::{Own, RecordError, Store, StoreError, authorities, idempotency, keys};
 use crate::time::{Lifetime, Time};
 
 /// What is to be held.
@@ -124,13 +124,9 @@ async fn refuse(
     }
     let request = &wish.held.ask().request;
     let key = request.key().spki_sha256();
-    let mut select = Statement::new("SELECT user_name FROM key_owners WHERE spki_sha256 = ");
-    select.bind(&key);
-    if let Some(row) = select.optional(&mut *connection).await? {
-        let owner = Cells::new(&row, "key_owners", "user_name").text("user_name")?;
-        if owner != request.user().as_str() {
-            return Ok(Some(RecordError::KeyOwned));
-        }
+    let owner = keys::owner(connection, key).await?;
+    if owner.is_some_and(|owner| owner != request.user().as_str()) {
+        return Ok(Some(RecordError::KeyOwned));
     }
     let Some(wanted) = &wish.idempotency else { return Ok(None) };
     let kept = idempotency::find(&mut *connection, &wish.origin.caller, &wanted.key).await?;

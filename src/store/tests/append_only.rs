@@ -10,8 +10,8 @@ const SQLITE: &[(&str, &str)] = &[
     ("INSERT OR REPLACE INTO events SELECT * FROM events WHERE number = 1", "append-only"),
     (
         "INSERT OR REPLACE INTO certificates SELECT 9, authority_id, cluster_id, caller_id, serial, user_name, \
-             groups_id, on_behalf_of, reason, key_kind, spki_sha256, not_before, not_after, asked_ttl, \
-             policy_revision, policies_id, sha256, der FROM certificates LIMIT 1",
+             groups_id, on_behalf_of, reason, key_kind, spki_sha256, 0, not_before, not_after, asked_ttl, \
+             policy_revision, policies_id, sha256_head, der FROM certificates LIMIT 1",
         "append-only",
     ),
 ];
@@ -55,6 +55,7 @@ async fn no_statement_changes_or_deletes_what_is_recorded() {
     ledger.record(sample(1).build()).await.unwrap();
     ledger.record(sample(2).build()).await.unwrap();
     ledger.record_refusal(refusal()).await.unwrap();
+    ledger.run("INSERT INTO key_owners SELECT spki_sha256, user_name FROM certificates").await.unwrap();
     let row: PolicyRow = serde_json::from_value(serde_json::json!({
         "name": "a", "effect": "allow", "clusters": ["prod"], "callers": ["token:x"], "users": ["x"],
     }))
@@ -70,9 +71,9 @@ async fn no_statement_changes_or_deletes_what_is_recorded() {
         ("UPDATE certificates SET user_name = 'root'", "append-only"),
         ("DELETE FROM certificates", "append-only"),
         (
-            "INSERT INTO certificates SELECT 0, authority_id, cluster_id, caller_id, (SELECT request_id FROM events LIMIT 1), user_name, \
-             groups_id, on_behalf_of, reason, key_kind, spki_sha256, not_before, not_after, asked_ttl, \
-             policy_revision, policies_id, sha256, der FROM certificates LIMIT 1",
+            "INSERT INTO certificates (number, authority_id, cluster_id, caller_id, serial, user_name, groups_id, on_behalf_of, reason, key_kind, spki_sha256, owns_key, not_before, not_after, asked_ttl, policy_revision, policies_id, sha256_head, der) SELECT 0, authority_id, cluster_id, caller_id, (SELECT request_id FROM events LIMIT 1), user_name, \
+             groups_id, on_behalf_of, reason, key_kind, spki_sha256, 0, not_before, not_after, asked_ttl, \
+             policy_revision, policies_id, sha256_head, der FROM certificates LIMIT 1",
             "append-only",
         ),
         ("UPDATE refusals SET code = 'x'", "append-only"),
@@ -130,9 +131,9 @@ async fn a_certificate_needs_its_event() {
     ledger.record(sample(1).build()).await.unwrap();
     let error = ledger
         .run(
-            "INSERT INTO certificates SELECT 9, authority_id, cluster_id, caller_id, (SELECT request_id FROM events LIMIT 1), user_name, \
-             groups_id, on_behalf_of, reason, key_kind, spki_sha256, not_before, not_after, asked_ttl, \
-             policy_revision, policies_id, sha256, der FROM certificates",
+            "INSERT INTO certificates (number, authority_id, cluster_id, caller_id, serial, user_name, groups_id, on_behalf_of, reason, key_kind, spki_sha256, owns_key, not_before, not_after, asked_ttl, policy_revision, policies_id, sha256_head, der) SELECT 9, authority_id, cluster_id, caller_id, (SELECT request_id FROM events LIMIT 1), user_name, \
+             groups_id, on_behalf_of, reason, key_kind, spki_sha256, 0, not_before, not_after, asked_ttl, \
+             policy_revision, policies_id, sha256_head, der FROM certificates",
         )
         .await
         .unwrap_err();

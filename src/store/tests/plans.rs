@@ -153,7 +153,7 @@ async fn certificates_are_paged_along_an_index_under_every_filter() {
             CertificateFilter { serial: Some(serial(1)), user: text(), ..CertificateFilter::default() },
         ),
         (
-            "certificates_by_sha256 (<expr>=? AND rowid>? AND rowid<?)",
+            "certificates_by_sha256 (sha256_head=? AND rowid>? AND rowid<?)",
             CertificateFilter { sha256: Some([0; 32]), cluster: text(), ..CertificateFilter::default() },
         ),
     ] {

@@ -47,6 +47,7 @@ async fn without_a_word_of_the_operator_everything_is_kept() {
 #[tokio::test]
 async fn what_was_kept_for_long_enough_is_deleted_and_the_rest_stays() {
     let ledger = filled().await;
+    let keys: Vec<_> = ledger.all().await.iter().map(|row| (row.spki_sha256, row.user.clone())).collect();
     assert!(keep(&ledger, Some(LEAST_RETENTION)).await);
     let counted = ledger.prune_some(Prunable::Certificates, 0, Clock::System.now(), None).await.unwrap();
     assert_eq!((counted.count, ledger.all().await.len()), (2, 3));
@@ -58,7 +59,11 @@ async fn what_was_kept_for_long_enough_is_deleted_and_the_rest_stays() {
     assert_eq!(ledger.count(KEPT_KEYS).await, 0);
     let ops = CertificateFilter { group: Some("ops".to_owned()), ..CertificateFilter::default() };
     assert_eq!(ledger.certificates(&ops, everything()).await.unwrap().len(), 1);
-    assert_eq!(ledger.count("SELECT count(*) FROM key_owners").await, 3);
+    // Whose the keys of the two are is noted; the third one says so itself.
+    assert_eq!(ledger.count("SELECT count(*) FROM key_owners").await, 2);
+    for (key, user) in keys {
+        assert_eq!(ledger.key_owner(key).await.unwrap(), Some(user));
+    }
     assert_eq!(ledger.count("SELECT count(*) FROM refusals").await, 0);
     assert!(ledger.integrity().await.unwrap().is_empty());
 }
@@ -109,6 +114,8 @@ async fn the_database_itself_refuses_to_delete_earlier() {
         let error = ledger.run(statement).await.expect_err(statement).to_string();
         assert!(error.contains("append-only"), "{statement}: {error}");
     }
+    let error = ledger.run("DELETE FROM certificates WHERE number = 1").await.unwrap_err().to_string();
+    assert!(error.contains("whose a key is must be noted"), "{error}");
     keep(&ledger, Some(Lifetime::from_seconds(u32::MAX))).await;
     let error = ledger.run("DELETE FROM certificates WHERE number = 1").await.unwrap_err().to_string();
     assert!(error.contains("retention"), "{error}");
