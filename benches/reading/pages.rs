@@ -117,7 +117,7 @@ impl Pages<'_> {
     /// A look at every row, or a sort of more than the page.
     fn plan(&mut self, typed: &Typed) -> Result<Option<String>> {
         if self.engine == Engine::Sqlite {
-            let (plan, _) = self.prompt.ask(&format!("EXPLAIN QUERY PLAN {}", typed.text))?;
+            let (plan, _) = self.prompt.ask(&format!("EXPLAIN QUERY PLAN {}", typed.last))?;
             let mut steps = plan.iter().map(|step| step.trim_start_matches(['|', '`', '-', ' ']));
             let stretch = LISTS.contains(&typed.along.as_str());
             return Ok(steps.find(|step| is_bad_in_a_file(step, stretch)).map(ToOwned::to_owned));

@@ -13,6 +13,20 @@ INSERT INTO name_list_members (name_id, list_id)
     SELECT DISTINCT name.id, list.id FROM name_lists list, json_array_elements_text(list.names::json) member (name), names name
     WHERE name.name = member.name;
 
+CREATE INDEX name_list_members_by_list ON name_list_members (list_id);
+
+-- Whoever may do something to lists may do it to this.
+DO $$ DECLARE
+    held RECORD;
+BEGIN
+    FOR held IN
+        SELECT a.privilege_type AS right_, CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END AS role_
+        FROM pg_class c, aclexplode(c.relacl) a WHERE c.oid = 'name_lists'::regclass AND a.grantee <> c.relowner
+    LOOP
+        EXECUTE format('GRANT %s ON name_list_members TO %s', held.right_, held.role_);
+    END LOOP;
+END $$;
+
 CREATE TRIGGER name_list_members_are_kept BEFORE UPDATE ON name_list_members
 FOR EACH ROW EXECUTE FUNCTION refuse_change('name lists are never changed: records speak of them');
 CREATE TRIGGER name_list_members_are_not_deleted BEFORE DELETE ON name_list_members

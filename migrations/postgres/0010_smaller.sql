@@ -2,16 +2,19 @@
 -- lists, CAs and revisions have four octets, and columns of eight come first, so that none is padded. What is only ever
 -- appended to is packed to the end.
 
+-- No replica of an older program adds one meanwhile.
+LOCK TABLE state, events, certificates, key_owners IN SHARE ROW EXCLUSIVE MODE;
+
 CREATE TABLE smaller_certificates (
-    number BIGINT NOT NULL REFERENCES events (number),
+    number BIGINT NOT NULL,
     not_before BIGINT NOT NULL,
     not_after BIGINT NOT NULL,
     sha256_head BIGINT NOT NULL,
-    authority_id INTEGER NOT NULL REFERENCES authorities (id),
-    cluster_id INTEGER NOT NULL REFERENCES names (id),
-    caller_id INTEGER NOT NULL REFERENCES names (id),
-    groups_id INTEGER NOT NULL REFERENCES name_lists (id),
-    policies_id INTEGER NOT NULL REFERENCES name_lists (id),
+    authority_id INTEGER NOT NULL,
+    cluster_id INTEGER NOT NULL,
+    caller_id INTEGER NOT NULL,
+    groups_id INTEGER NOT NULL,
+    policies_id INTEGER NOT NULL,
     policy_revision INTEGER NOT NULL,
     asked_ttl INTEGER,
     owns_key SMALLINT NOT NULL CHECK (owns_key IN (0, 1)),
@@ -34,11 +37,29 @@ FROM certificates c LEFT JOIN (SELECT min(number) AS number FROM certificates GR
     ON first.number = c.number
 ORDER BY c.number;
 
+-- Whoever may do something to certificates may do it on.
+DO $$ DECLARE
+    held RECORD;
+BEGIN
+    FOR held IN
+        SELECT a.privilege_type AS right_, CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END AS role_
+        FROM pg_class c, aclexplode(c.relacl) a WHERE c.oid = 'certificates'::regclass AND a.grantee <> c.relowner
+    LOOP
+        EXECUTE format('GRANT %s ON smaller_certificates TO %s', held.right_, held.role_);
+    END LOOP;
+END $$;
+
 DROP TABLE certificates;
 ALTER TABLE smaller_certificates RENAME TO certificates;
 ALTER TABLE certificates
     ADD CONSTRAINT certificates_pkey PRIMARY KEY (number) WITH (fillfactor = 100),
-    ADD CONSTRAINT certificates_serial_authority_id_key UNIQUE (serial, authority_id);
+    ADD CONSTRAINT certificates_serial_authority_id_key UNIQUE (serial, authority_id),
+    ADD FOREIGN KEY (number) REFERENCES events (number),
+    ADD FOREIGN KEY (authority_id) REFERENCES authorities (id),
+    ADD FOREIGN KEY (cluster_id) REFERENCES names (id),
+    ADD FOREIGN KEY (caller_id) REFERENCES names (id),
+    ADD FOREIGN KEY (groups_id) REFERENCES name_lists (id),
+    ADD FOREIGN KEY (policies_id) REFERENCES name_lists (id);
 ALTER INDEX events_pkey SET (fillfactor = 100);
 ALTER TABLE events ALTER COLUMN kind TYPE SMALLINT, ALTER COLUMN caller_id TYPE INTEGER;
 
@@ -80,3 +101,15 @@ CREATE FUNCTION refuse_to_lose_a_key() RETURNS trigger LANGUAGE plpgsql AS $$ BE
 END $$;
 CREATE TRIGGER certificates_keep_their_key BEFORE DELETE ON certificates FOR EACH ROW
 WHEN (OLD.owns_key = 1) EXECUTE FUNCTION refuse_to_lose_a_key();
+
+CREATE FUNCTION refuse_second_owner() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    IF EXISTS (
+        SELECT 1 FROM certificates c WHERE c.owns_key = 1 AND c.spki_sha256 = NEW.spki_sha256 AND c.user_name <> NEW.user_name
+    ) THEN
+        RAISE EXCEPTION 'a key belongs to the first user that it was certified for'
+            USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER key_owners_are_those_of_certificates BEFORE INSERT ON key_owners
+FOR EACH ROW EXECUTE FUNCTION refuse_second_owner();

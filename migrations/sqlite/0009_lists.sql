@@ -8,10 +8,13 @@ CREATE TABLE name_list_members (
 ) STRICT, WITHOUT ROWID;
 
 -- Requests that were never decided on have names in their lists that no record had.
-INSERT OR IGNORE INTO names (name) SELECT DISTINCT member.value FROM name_lists list, json_each(list.names) member;
+INSERT OR IGNORE INTO names (name) SELECT DISTINCT member.value FROM name_lists list, json_each(list.names) member
+    WHERE json_valid(list.names);
 INSERT INTO name_list_members (name_id, list_id)
     SELECT DISTINCT name.id, list.id FROM name_lists list, json_each(list.names) member, names name
-    WHERE name.name = member.value;
+    WHERE json_valid(list.names) AND name.name = member.value;
+
+CREATE INDEX name_list_members_by_list ON name_list_members (list_id);
 
 CREATE TRIGGER name_list_members_are_kept BEFORE UPDATE ON name_list_members
 BEGIN SELECT RAISE(ABORT, 'name lists are never changed: records speak of them'); END;

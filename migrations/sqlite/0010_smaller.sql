@@ -79,3 +79,8 @@ WHEN OLD.owns_key = 1 AND EXISTS (SELECT 1 FROM retention WHERE OLD.not_after + 
     SELECT 1 FROM key_owners k WHERE k.spki_sha256 = OLD.spki_sha256 AND k.user_name = OLD.user_name
 )
 BEGIN SELECT RAISE(ABORT, 'certificates are append-only: whose a key is must be noted before its first certificate is deleted'); END;
+CREATE TRIGGER key_owners_are_those_of_certificates BEFORE INSERT ON key_owners
+WHEN EXISTS (
+    SELECT 1 FROM certificates c WHERE c.owns_key = 1 AND c.spki_sha256 = NEW.spki_sha256 AND c.user_name <> NEW.user_name
+)
+BEGIN SELECT RAISE(ABORT, 'a key belongs to the first user that it was certified for'); END;

@@ -116,10 +116,10 @@ impl CertificateFilter {
             leads.push(Lead::plain("c.on_behalf_of = ", "c.on_behalf_of || '' = ", person));
         }
         if let Some(name) = &self.group {
-            leads.push(Lead::Listed { list: GROUPS, name });
+            leads.push(Lead::listed(GROUPS, name));
         }
         if let Some(name) = &self.policy {
-            leads.push(Lead::Listed { list: POLICIES, name });
+            leads.push(Lead::listed(POLICIES, name));
         }
         if let Some(name) = self.caller.as_deref().or_else(|| self.own.as_ref()?.only_name()) {
             leads.push(Lead::name_in_index(CALLER, CALLER_TEST, Engine::caller_in_index, name));

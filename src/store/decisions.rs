@@ -4,8 +4,8 @@
 use std::collections::HashMap;
 
 use super::cells::Cells;
-use super::connection::Connection;
 use super::row::Row;
+use super::search::{Path, Search};
 use super::statement::{Statement, repeated};
 use super::{CertificateFilter, RefusalFilter, Span, Store, StoreError};
 use crate::time::Time;
@@ -59,11 +59,8 @@ impl Store {
             Box::pin(async move {
                 let search = filter.timed_search(connection).await?;
                 let path = search.path(&mut *connection, span).await?;
-                let mut select = Statement::new(CERTIFICATES);
-                search.push_numbers(&mut select, path, span);
-                select.push(OF_CERTIFICATES);
-                let outcome = |cells: &Cells<'_>| Ok(Outcome::Issued(cells.time("not_after")?));
-                decisions(connection, select, span, outcome).await
+                let rows = search.rows(connection, path, span, certificates).await?;
+                decisions(&rows, span, |cells| Ok(Outcome::Issued(cells.time("not_after")?)))
             })
         })
         .await
@@ -79,11 +76,8 @@ impl Store {
                 let filter = RefusalFilter::default();
                 let search = filter.search();
                 let path = search.path(&mut *connection, span).await?;
-                let mut select = Statement::new(REFUSALS);
-                search.push_numbers(&mut select, path, span);
-                select.push(OF_REFUSALS);
-                let outcome = |cells: &Cells<'_>| Ok(Outcome::Refused(cells.text("code")?));
-                decisions(connection, select, span, outcome).await
+                let rows = search.rows(connection, path, span, refusals).await?;
+                decisions(&rows, span, |cells| Ok(Outcome::Refused(cells.text("code")?)))
             })
         })
         .await
@@ -134,13 +128,25 @@ const REFUSALS: &str = "SELECT r.number, e.at, r.caller_id, e.caller_groups, r.c
 const OF_REFUSALS: &str = ") k CROSS JOIN refusals r LEFT JOIN events e ON e.number = r.number \
      WHERE r.number = k.number";
 
-async fn decisions(
-    connection: &mut Connection,
-    select: Statement<'_>,
+fn certificates<'f>(search: &Search<'f>, path: Path, span: Span) -> Statement<'f> {
+    let mut select = Statement::new(CERTIFICATES);
+    search.push_numbers(&mut select, path, span);
+    select.push(OF_CERTIFICATES);
+    select
+}
+
+fn refusals<'f>(search: &Search<'f>, path: Path, span: Span) -> Statement<'f> {
+    let mut select = Statement::new(REFUSALS);
+    search.push_numbers(&mut select, path, span);
+    select.push(OF_REFUSALS);
+    select
+}
+
+fn decisions(
+    rows: &[Row],
     span: Span,
     outcome: fn(&Cells<'_>) -> Result<Outcome, StoreError>,
 ) -> Result<Vec<Decision>, StoreError> {
-    let rows = select.all(connection).await?;
     let mut decisions = rows.iter().map(|row| read(row, outcome)).collect::<Result<Vec<Decision>, _>>()?;
     span.sort(&mut decisions, |decision| decision.number);
     Ok(decisions)

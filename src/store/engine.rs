@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use sqlx::AnyConnection;
 
+use super::Order;
 use super::statement::Statement;
 use super::times::Numbers;
 
@@ -91,6 +92,26 @@ impl Engine {
                 statement.push(" AND c.number + 0 < ").bind(below);
             }
         }
+    }
+
+    /// What such an index has at its end in this order: the number, or what sixty-four numbers have in common.
+    pub(super) fn edge_of_shared(self, order: Order) -> &'static str {
+        match (self, order) {
+            (Self::Sqlite, Order::NewestFirst) => "max(c.number)",
+            (Self::Sqlite, Order::OldestFirst) => "min(c.number)",
+            (Self::Postgres, Order::NewestFirst) => "max(c.number >> 6)",
+            (Self::Postgres, Order::OldestFirst) => "min(c.number >> 6)",
+        }
+    }
+
+    /// The first of the numbers that share it.
+    pub(super) fn first_of_shared(self, edge: i64) -> i64 {
+        if self.shares_entries() { edge << 6 } else { edge }
+    }
+
+    /// The last of them.
+    pub(super) fn last_of_shared(self, edge: i64) -> i64 {
+        if self.shares_entries() { edge << 6 | 63 } else { edge }
     }
 
     /// Asks the index of a certificate's caller about the one number `c.number`, before a name: a range, and not

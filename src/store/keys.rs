@@ -118,10 +118,14 @@ pub(super) async fn owners(
     select.list(keys.iter().map(Into::into));
     select.push(") UNION ALL SELECT spki_sha256, user_name FROM key_owners WHERE spki_sha256 IN (");
     select.list(keys.iter().map(Into::into)).push(")");
-    let mut owners = HashMap::new();
+    let mut owners: HashMap<[u8; 32], String> = HashMap::new();
     for row in select.all(connection).await? {
         let cells = Cells::new(&row, "key_owners", "spki_sha256");
-        owners.insert(cells.octets("spki_sha256")?, cells.text("user_name")?);
+        let (key, user) = (cells.octets("spki_sha256")?, cells.text("user_name")?);
+        if owners.get(&key).is_some_and(|owner| *owner != user) {
+            return Err(cells.wrong("user_name", "is not the user of the first certificate of the key"));
+        }
+        owners.insert(key, user);
     }
     Ok(owners)
 }

@@ -200,10 +200,10 @@ impl RefusalFilter {
             leads.push(Lead::plain("c.on_behalf_of = ", "c.on_behalf_of || '' = ", person));
         }
         if let Some(name) = &self.group {
-            leads.push(Lead::Listed { list: GROUPS, name });
+            leads.push(Lead::listed(GROUPS, name));
         }
         if let Some(name) = &self.policy {
-            leads.push(Lead::Listed { list: POLICIES, name });
+            leads.push(Lead::listed(POLICIES, name));
         }
         if let Some(code) = &self.code {
             leads.push(Lead::plain("c.code = ", "c.code || '' = ", code));

@@ -7,18 +7,19 @@
 //!
 //! Groups and policies are the exception. A record has the number of a list, and a name is in many
 //! lists, whose numbers come one list after the other. So these are read in stretches of numbers,
-//! each some times as long as the one before, and only what is found in one stretch is sorted. A
-//! server reads callers and clusters so too, since records share the entries of those indexes.
+//! and only what is found in one stretch is sorted. Where one has little the next is some times as
+//! long, up to a length; where one has nothing the next begins at the next number that there is. A
+//! server reads callers and clusters so too, since records share the entries of those indexes. A
+//! name in very many lists is only tested: most records have it, or there are not that many lists.
 
 use super::connection::Connection;
 use super::engine::Engine;
 use super::lifetimes::{CLASS, CLASSES, Validity};
 use super::own::Own;
 use super::row::Row;
-use super::state::State;
 use super::statement::{Statement, Value};
 use super::times::Numbers;
-use super::{Span, StoreError};
+use super::{Order, Span, StoreError};
 
 /// How many numbers of an index are looked at to tell how sparse it is.
 const PROBE: u32 = 200;
@@ -33,8 +34,11 @@ const FEW: f64 = 2_000.0;
 
 /// How many numbers the first stretch has, at least.
 const STRETCH: i64 = 256;
-/// How many times as long each stretch is as the one before.
+/// How many times as long a stretch is as the one before, and its greatest length.
 const GROWTH: i64 = 8;
+const LONGEST_STRETCH: i64 = 65_536;
+/// In so many lists a name is not looked for list by list.
+const CROWD: i64 = 4_096;
 /// How many numbers are looked at to tell how sparse such a path is.
 const PROBED: i64 = 1_024;
 
@@ -65,8 +69,9 @@ pub(super) enum Lead<'f> {
         /// Whether records share the entries of its index where [`Engine::shares_entries`].
         shared: bool,
     },
-    /// A name in the record's list of groups, or of policies: `c.groups_id`.
-    Listed { list: &'static str, name: &'f str },
+    /// A name in the record's list of groups, or of policies: `c.groups_id`. `crowded` once it is known to be
+    /// in [`CROWD`] lists.
+    Listed { list: &'static str, name: &'f str, crowded: bool },
 }
 
 impl<'f> Lead<'f> {
@@ -85,6 +90,11 @@ impl<'f> Lead<'f> {
         Self::Column { lead, test, in_index, end: ")", value: name.into(), shared: true }
     }
 
+    /// A name in the list of `list`.
+    pub(super) fn listed(list: &'static str, name: &'f str) -> Self {
+        Self::Listed { list, name, crowded: false }
+    }
+
     /// A column of texts or octets.
     pub(super) fn plain(lead: &'static str, test: &'static str, value: impl Into<Value<'f>>) -> Self {
         Self::Column { lead, test, in_index: |_| None, end: "", value: value.into(), shared: false }
@@ -95,7 +105,7 @@ impl<'f> Lead<'f> {
             Self::Column { lead, end, value, .. } => {
                 statement.push(" AND ").push(lead).bind(value).push(end);
             }
-            Self::Listed { list, name } => {
+            Self::Listed { list, name, .. } => {
                 statement.push(" AND m.name_id = (SELECT id FROM names WHERE name = ").bind(name);
                 statement.push(") AND m.list_id = ").push(list);
             }
@@ -116,7 +126,7 @@ impl<'f> Lead<'f> {
                     }
                 }
             }
-            Self::Listed { list, name } => {
+            Self::Listed { list, name, .. } => {
                 // With `+ 0`, so that no engine begins with the lists.
                 statement.push(" AND EXISTS (SELECT 1 FROM name_list_members x WHERE x.list_id = ");
                 statement.push(list).push(" + 0 AND x.name_id = (SELECT id FROM names WHERE name = ");
@@ -175,7 +185,9 @@ pub(super) enum Path {
 impl<'f> Search<'f> {
     /// The paths that there are.
     fn paths(&self) -> Vec<Path> {
-        let mut paths: Vec<Path> = (0..self.leads.len()).map(Path::Lead).collect();
+        let leads = self.leads.iter().enumerate();
+        let leads = leads.filter(|(_, lead)| !matches!(lead, Lead::Listed { crowded: true, .. }));
+        let mut paths: Vec<Path> = leads.map(|(place, _)| Path::Lead(place)).collect();
         if !self.classes.is_empty() {
             paths.push(Path::Lifetimes);
         }
@@ -238,11 +250,33 @@ impl<'f> Search<'f> {
         Ok(sparsest)
     }
 
-    /// Ends the numbers with the newest one, where stretches are to be cut off them.
+    /// Ends the numbers with the newest one, where stretches are to be cut off them, and looks which names are in
+    /// very many lists.
     pub(super) async fn bounded(mut self, connection: &mut Connection) -> Result<Self, StoreError> {
-        if self.leads.iter().any(|lead| lead.is_unordered(self.engine)) {
-            let newest = State::load(self.engine, connection).await?.number;
-            self.numbers = self.numbers.within(Numbers { above: 0, below: newest.saturating_add(1) });
+        if !self.leads.iter().any(|lead| lead.is_unordered(self.engine)) {
+            return Ok(self);
+        }
+        let mut select = Statement::new("SELECT number");
+        for lead in &self.leads {
+            if let Lead::Listed { name, .. } = *lead {
+                select.push(
+                    ", (SELECT count(*) FROM (SELECT 1 AS one FROM name_list_members m WHERE m.name_id = ",
+                );
+                select.push("(SELECT id FROM names WHERE name = ").bind(name).push(") LIMIT ").bind(CROWD);
+                select.push(") x)");
+            }
+        }
+        select.push(" FROM state WHERE id = 1");
+        let row = select.optional(connection).await?;
+        let row = row.ok_or_else(|| StoreError::Corrupt("state: its row is not there".to_owned()))?;
+        let newest = row.at::<i64>(0)?;
+        self.numbers = self.numbers.within(Numbers { above: 0, below: newest.saturating_add(1) });
+        let listed = self.leads.iter_mut().filter_map(|lead| match lead {
+            Lead::Listed { crowded, .. } => Some(crowded),
+            Lead::Column { .. } => None,
+        });
+        for (place, crowded) in (1..).zip(listed) {
+            *crowded = row.at::<i64>(place)? >= CROWD;
         }
         Ok(self)
     }
@@ -255,32 +289,73 @@ impl<'f> Search<'f> {
         span: Span,
         select: impl Fn(&Self, Path, Span) -> Statement<'f>,
     ) -> Result<Vec<Row>, StoreError> {
+        if !self.is_unordered(path) {
+            return select(self, path, span).all(connection).await;
+        }
         let mut rows: Vec<Row> = Vec::new();
-        for stretch in self.stretches(path, span) {
-            let found = u32::try_from(rows.len()).unwrap_or(u32::MAX);
-            let limit = span.limit.saturating_sub(found);
+        let mut rest = Some(self.numbers.within(of(span)));
+        let mut length = STRETCH.max(i64::from(span.limit).saturating_mul(2));
+        while let Some(numbers) = rest {
+            let limit = span.limit.saturating_sub(u32::try_from(rows.len()).unwrap_or(u32::MAX));
             if limit == 0 {
                 break;
             }
-            rows.extend(select(self, path, Span { limit, ..stretch }).all(&mut *connection).await?);
+            let (Numbers { above, below }, behind) = numbers.cut(length, span.order);
+            let found =
+                select(self, path, Span { above, below, limit, ..span }).all(&mut *connection).await?;
+            rest = match behind {
+                Some(behind) if found.is_empty() => self.begun(connection, path, behind, span.order).await?,
+                behind => behind,
+            };
+            if !found.is_empty() {
+                length = length.saturating_mul(GROWTH).min(LONGEST_STRETCH.max(length));
+            }
+            rows.extend(found);
         }
         Ok(rows)
     }
 
-    /// What of `span` is read at once, one after the other, in its order.
-    pub(super) fn stretches(&self, path: Path, span: Span) -> impl Iterator<Item = Span> {
-        let rest = self.is_unordered(path).then(|| self.numbers.within(of(span)));
-        let first = STRETCH.max(i64::from(span.limit).saturating_mul(2));
-        let cut = move |(rest, length): &(Numbers, i64)| {
-            let (_, behind) = rest.cut(*length, span.order);
-            Some((behind?, length.saturating_mul(GROWTH)))
-        };
-        let stretches = std::iter::successors(rest.map(|rest| (rest, first)), cut);
-        let stretches = stretches.map(move |(rest, length)| {
-            let (Numbers { above, below }, _) = rest.cut(length, span.order);
-            Span { above, below, ..span }
-        });
-        stretches.chain(rest.is_none().then_some(span))
+    /// `numbers` from the first one on that there is along `path`, in this order. None if there is none.
+    pub(super) async fn begun(
+        &self,
+        connection: &mut Connection,
+        path: Path,
+        numbers: Numbers,
+        order: Order,
+    ) -> Result<Option<Numbers>, StoreError> {
+        let Some(lead) = self.lead(path) else { return Ok(Some(numbers)) };
+        let mut select = Statement::new("SELECT ");
+        let edge = self.engine.edge_of_shared(order);
+        match *lead {
+            Lead::Column { .. } => {
+                select.push(edge).push(" AS edge").push(self.table.from).push(" WHERE ");
+                self.engine.push_between_shared(&mut select, numbers);
+                lead.push_lead(&mut select);
+            }
+            // The edge of each list, by one look into its index.
+            Lead::Listed { list, name, .. } => {
+                select.push(if order == Order::NewestFirst { "max" } else { "min" }).push("((SELECT ");
+                select.push(edge).push(self.table.from).push(" WHERE ");
+                self.engine.push_between_shared(&mut select, numbers);
+                select
+                    .push(" AND ")
+                    .push(list)
+                    .push(" = m.list_id)) AS edge FROM name_list_members m WHERE ");
+                select.push("m.name_id = (SELECT id FROM names WHERE name = ").bind(name).push(")");
+            }
+        }
+        let row = select.optional(connection).await?;
+        let edge = row.map(|row| row.try_get::<Option<i64>>("edge")).transpose()?.flatten();
+        Ok(edge.map(|edge| match order {
+            Order::NewestFirst => {
+                let last = self.engine.last_of_shared(edge);
+                numbers.within(Numbers { above: i64::MIN, below: last.saturating_add(1) })
+            }
+            Order::OldestFirst => {
+                let first = self.engine.first_of_shared(edge);
+                numbers.within(Numbers { above: first.saturating_sub(1), below: i64::MAX })
+            }
+        }))
     }
 
     /// The numbers that are looked at to tell how sparse a path is that is read in stretches.

@@ -1,6 +1,8 @@
 //! The statement of a page as one would type it into `sqlite3` or `psql`, its values written out.
 //! For the benchmark, which holds the service against the database's own client.
 
+use std::sync::{Mutex, PoisonError};
+
 use super::connection::Connection;
 use super::engine::Engine;
 use super::search::{Path, Search};
@@ -9,11 +11,13 @@ use super::{
     CertificateFilter, EventFilter, RefusalFilter, Span, StoreError, certificates, events, refusals,
 };
 
-/// What the service asks its database last for a page.
+/// What the service asks its database for the rows of a page.
 #[derive(Clone, Debug)]
 pub struct Typed {
-    /// The whole statement.
+    /// The statement, or several one after the other where the page is read in stretches.
     pub text: String,
+    /// The last of them.
+    pub last: String,
     /// What prepares it on PostgreSQL for all values, as the service does, and what runs it with its own.
     pub prepared: [String; 2],
     /// Along what it reads.
@@ -22,7 +26,8 @@ pub struct Typed {
 
 impl Typed {
     fn of(statement: &Statement<'_>, engine: Engine, along: &str) -> Self {
-        Self { text: statement.typed(engine), prepared: statement.prepared(), along: along.to_owned() }
+        let text = statement.typed(engine);
+        Self { last: text.clone(), text, prepared: statement.prepared(), along: along.to_owned() }
     }
 }
 
@@ -80,24 +85,26 @@ impl super::Store {
     }
 }
 
-/// The statement of the last stretch that is read for the page.
+/// The statements of all stretches that are read for the page.
 async fn typed<'f>(
     search: &Search<'f>,
     connection: &mut Connection,
     path: Path,
     span: Span,
-    select: impl Fn(&Search<'f>, Path, Span) -> Statement<'f>,
+    select: impl Fn(&Search<'f>, Path, Span) -> Statement<'f> + Sync,
 ) -> Result<Typed, StoreError> {
     let engine = connection.engine();
-    let mut last = Typed::of(&select(search, path, span), engine, search.named(path));
-    let mut found: usize = 0;
-    for stretch in search.stretches(path, span) {
-        let statement = select(search, path, stretch);
-        last = Typed::of(&statement, engine, search.named(path));
-        found = found.saturating_add(statement.all(&mut *connection).await?.len());
-        if u32::try_from(found).is_ok_and(|found| found >= span.limit) {
-            break;
-        }
-    }
-    Ok(last)
+    let asked: Mutex<Vec<Typed>> = Mutex::new(Vec::new());
+    let noted = |search: &Search<'f>, path, span| {
+        let statement = select(search, path, span);
+        let typed = Typed::of(&statement, engine, search.named(path));
+        asked.lock().unwrap_or_else(PoisonError::into_inner).push(typed);
+        statement
+    };
+    search.rows(connection, path, span, noted).await?;
+    let mut asked = asked.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let last =
+        asked.pop().ok_or_else(|| StoreError::Corrupt("a page of no rows was asked for".to_owned()))?;
+    let text: Vec<&str> = asked.iter().chain([&last]).map(|typed| typed.text.as_str()).collect();
+    Ok(Typed { text: text.join(";\n"), ..last.clone() })
 }

@@ -210,6 +210,10 @@ COLUMNS = {
         ],
         "its key is noted for the user `mallory`",
     ),
+    "two_key_owners": (
+        ["INSERT INTO key_owners SELECT spki_sha256, 'mallory' FROM certificates WHERE number = :number"],
+        "two users are noted for its key",
+    ),
     "no_key_owner": ([CERTIFICATE.format("owns_key = 0")], "no user is noted for its key"),
     "key_owned_since_later": (
         [

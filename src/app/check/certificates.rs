@@ -195,6 +195,9 @@ fn judge_key_owner(row: &StoredCertificate, flaws: &mut Flaws) {
         Some(owner) if *owner != row.user => {
             flaws.add(format!("its key is noted for the user {}", quoted(owner)));
         }
+        Some(owner) if row.noted_owner.as_ref().is_some_and(|noted| noted != owner) => {
+            flaws.add("two users are noted for its key");
+        }
         Some(_) if row.owner_is_later => {
             flaws.add("a later certificate is noted as the first one of its key");
         }

@@ -12,7 +12,7 @@ use super::table::{Kind, Table};
 use crate::store::StoreError;
 use crate::store::engine::Engine;
 
-/// How many rows go over at once: below the limit of bound values with 18 columns.
+/// How many rows go over at once: below the limit of bound values with 19 columns.
 const ROWS: usize = 500;
 
 /// One cell.

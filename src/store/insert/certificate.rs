@@ -109,7 +109,8 @@ pub(in crate::store) async fn insert_certificates(
              policy_revision, policies_id, sha256_head, der) VALUES ",
         );
         insert.tuples(chunk.iter().map(|row| row.row(names)).collect::<Result<Vec<_>, _>>()?);
-        // The number is the event's, which was unique, so only the serial can be there already.
+        // The number is the event's, which was unique, and whose the key is was looked up under the lock, so
+        // only the serial can be there already.
         insert.execute(&mut *connection).await.map_err(|error| match error.as_database_error() {
             Some(database) if database.is_unique_violation() => InsertError::SerialTaken,
             _ => InsertError::Store(error.into()),

@@ -46,6 +46,8 @@ pub struct StoredCertificate {
     pub event: Option<EventOfRecord>,
     /// The user that the key is noted for.
     pub key_owner: Option<String>,
+    /// The user that is noted beside, as it is once the first certificate of the key was deleted.
+    pub noted_owner: Option<String>,
     /// Whether a later certificate than this one says so.
     pub owner_is_later: bool,
     /// The number of the list of its groups.
@@ -57,7 +59,7 @@ pub struct StoredCertificate {
 const SELECT: &str = "SELECT c.number, c.serial, c.authority_id, c.cluster_id, cluster.name AS cluster, \
      c.caller_id, c.user_name, c.groups_id, c.policies_id, g.names AS group_names, p.names AS policy_names, c.policy_revision, \
      c.key_kind, c.spki_sha256, c.not_before, c.not_after, c.asked_ttl, c.sha256_head, c.der, \
-     e.at AS event_at, e.kind AS event_kind, e.caller_id AS event_caller_id, COALESCE(owner.user_name, k.user_name) AS key_owner, \
+     e.at AS event_at, e.kind AS event_kind, e.caller_id AS event_caller_id, COALESCE(owner.user_name, k.user_name) AS key_owner, k.user_name AS noted_owner, \
      CASE WHEN owner.number > c.number THEN 1 ELSE 0 END AS owner_is_later \
      FROM certificates c LEFT JOIN events e ON e.number = c.number \
      LEFT JOIN names cluster ON cluster.id = c.cluster_id \
@@ -107,6 +109,7 @@ fn read(row: &Row) -> Result<StoredCertificate, StoreError> {
         der: cells.blob("der")?,
         event: event(&cells)?,
         key_owner: cells.optional_text("key_owner")?,
+        noted_owner: cells.optional_text("noted_owner")?,
         owner_is_later: cells.integer("owner_is_later")? == 1,
         groups_id: cells.integer("groups_id")?,
         policies_id: cells.integer("policies_id")?,

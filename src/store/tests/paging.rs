@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::audit::{Event, EventKind};
+use crate::store::search::Path;
 
 /// Names that would mean something else if they were ever pasted into a statement.
 const USERS: [&str; 7] = ["alice", "bob", "x' OR '1'='1", "ålice%_", "carol", "dan", "eve"];
@@ -441,4 +442,82 @@ async fn a_time_of_validity_bounds_the_numbers_whatever_leads() {
     };
     let search = ledger.search(&filter).await;
     assert!(search.numbers.below < 100, "{search:?}");
+}
+
+/// Numbers of one kind of record and another one far apart, with nothing of them between.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_lies_behind_a_long_gap_is_found_in_both_orders() {
+    let ledger = Ledger::new().await;
+    let rare = |number| Sample { groups: &["old"], caller: "token:old", rows: &["old"], ..sample(number) };
+    for number in [1, 2, 3] {
+        ledger.record(rare(number).build()).await.unwrap();
+    }
+    let tasks: Vec<_> = (0..16_u64)
+        .map(|task| {
+            let store = ledger.store.clone();
+            tokio::spawn(async move {
+                for number in 0..200 {
+                    store.record(sample(100 + task * 200 + number).build()).await.unwrap();
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+    ledger.record(rare(4).build()).await.unwrap();
+    let last = ledger.newest_number().await.unwrap();
+    let old = || text("old");
+    for filter in [
+        CertificateFilter { group: old(), ..CertificateFilter::default() },
+        CertificateFilter { policy: old(), ..CertificateFilter::default() },
+        CertificateFilter { caller: text("token:old"), ..CertificateFilter::default() },
+        CertificateFilter {
+            group: old(),
+            policy: old(),
+            cluster: text("prod"),
+            ..CertificateFilter::default()
+        },
+    ] {
+        for order in ORDERS {
+            let mut expected = vec![1, 2, 3, last];
+            if order == Order::NewestFirst {
+                expected.reverse();
+            }
+            for limit in [1, 2, 3, 100] {
+                let page = async |span| {
+                    ledger.certificates(&filter, span).await.unwrap().iter().map(|row| row.number).collect()
+                };
+                assert_eq!(paged(order, limit, page).await, expected, "{filter:?} by {limit}");
+            }
+            let decided = ledger.issued_decisions(&filter, Span::all(order, 3)).await.unwrap();
+            let decided: Vec<i64> = decided.iter().map(|decision| decision.number).collect();
+            assert_eq!(decided, expected[..3]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_name_in_very_many_lists_is_tested_and_not_led_by() {
+    let ledger = filled(60).await;
+    let filter = CertificateFilter { group: text("dev"), ..CertificateFilter::default() };
+    let before = ledger.certificates(&filter, everything()).await.unwrap().len();
+    assert!(ledger.search(&filter).await.all_paths() == [Path::Lead(0)] && before > 0);
+    let octets = if ledger.is_sqlite() { "randomblob(32)" } else { "sha256(CAST(CAST(i AS TEXT) AS BYTEA))" };
+    let many = "WITH RECURSIVE n (i) AS (SELECT 10000 UNION ALL SELECT i + 1 FROM n WHERE i < 14200)";
+    let mut connection = ledger.connections().writer.acquire().await.unwrap();
+    for insert in [
+        format!("INSERT INTO name_lists (id, sha256, names) {many} SELECT i, {octets}, '[\"dev\"]' FROM n"),
+        format!(
+            "INSERT INTO name_list_members (name_id, list_id) {many} \
+             SELECT (SELECT id FROM names WHERE name = 'dev'), i FROM n"
+        ),
+    ] {
+        connection.run_text(&insert).await.unwrap();
+    }
+    drop(connection);
+    assert_eq!(ledger.search(&filter).await.all_paths(), [Path::Rows]);
+    assert_eq!(ledger.certificates(&filter, everything()).await.unwrap().len(), before);
+    let both = CertificateFilter { user: text("bob"), ..filter };
+    assert_eq!(ledger.search(&both).await.all_paths(), [Path::Lead(0)]);
 }

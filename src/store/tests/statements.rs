@@ -10,6 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use super::super::retention::{LEAST_RETENTION, Prunable};
 use super::super::search::Path as Along;
 use super::super::stats::By;
+use super::super::times::Numbers;
 use super::*;
 use crate::audit::EventKind;
 use crate::policy::{Limit, PolicyRow};
@@ -189,6 +190,15 @@ async fn read(ledger: &Ledger) {
     let search = ledger.search(&filter).await;
     let select = certificates::select(&search, Along::Lifetimes, everything().into());
     select.all(&ledger.connections().readers).await.unwrap();
+    let mut reader = ledger.connections().readers.acquire().await.unwrap();
+    let filter = CertificateFilter { group: text(), ..filter };
+    let search = ledger.search(&filter).await;
+    let leads = (0..search.leads.len()).map(Along::Lead);
+    for (path, order) in leads.zip([Order::NewestFirst, Order::OldestFirst].into_iter().cycle()) {
+        let numbers = Numbers { above: 0, below: 1_000 };
+        assert_eq!(search.begun(&mut reader, path, numbers, order).await.unwrap(), None);
+    }
+    drop(reader);
     let filter = RefusalFilter {
         user: text(),
         group: text(),
