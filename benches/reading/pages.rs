@@ -136,7 +136,7 @@ impl Pages<'_> {
         let steps = steps.filter(|(place, line)| *place == 0 || line.starts_with("->"));
         let steps: Vec<&str> = steps.map(|(_, line)| line.trim_start_matches(['-', '>', ' '])).collect();
         let next = steps.iter().skip(1).copied().chain([""]);
-        let stretch = LISTS.iter().chain(&SHARED).any(|along| typed.along == *along);
+        let stretch = LISTS.contains(&typed.along.as_str());
         let bad = steps.iter().zip(next).find(|(step, below)| is_bad_on_a_server(step, below, stretch));
         Ok(bad.map(|(step, _)| (*step).to_owned()))
     }
@@ -153,8 +153,6 @@ const AS_ON_ITS_CONNECTIONS: [(&str, &str); 5] = [
 
 /// Along these a page is read in stretches of numbers, and each stretch is sorted.
 const LISTS: [&str; 2] = ["c.groups_id", "c.policies_id"];
-/// The same on a server only.
-const SHARED: [&str; 2] = ["c.caller_id", "c.cluster_id"];
 
 fn is_bad_in_a_file(step: &str, stretch: bool) -> bool {
     let scan = step.starts_with("SCAN") && !["SCAN k", "SCAN p", "SCAN CONSTANT ROW"].contains(&step);

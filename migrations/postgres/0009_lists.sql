@@ -46,15 +46,6 @@ CREATE INDEX certificates_by_policies ON certificates (policies_id, (number >> 6
 CREATE INDEX refusals_by_groups ON refusals (groups_id, (number >> 6));
 CREATE INDEX refusals_by_policies ON refusals (policies_id, (number >> 6));
 
-DROP INDEX certificates_by_cluster;
-DROP INDEX certificates_by_caller;
-DROP INDEX refusals_by_cluster;
-DROP INDEX refusals_by_caller;
-CREATE INDEX certificates_by_cluster ON certificates (cluster_id, (number >> 6));
-CREATE INDEX certificates_by_caller ON certificates (caller_id, (number >> 6));
-CREATE INDEX refusals_by_cluster ON refusals (cluster_id, (number >> 6)) WHERE cluster_id IS NOT NULL;
-CREATE INDEX refusals_by_caller ON refusals (caller_id, (number >> 6));
-
 -- Any record of a second will do, so that those of one second share an entry.
 DROP INDEX events_by_kind_and_time;
 CREATE INDEX events_by_kind_and_time ON events (kind, at);

@@ -61,11 +61,13 @@ ALTER TABLE certificates
     ADD FOREIGN KEY (groups_id) REFERENCES name_lists (id),
     ADD FOREIGN KEY (policies_id) REFERENCES name_lists (id);
 ALTER INDEX events_pkey SET (fillfactor = 100);
+ALTER INDEX events_by_caller SET (fillfactor = 100);
+ALTER INDEX events_by_kind_and_time SET (fillfactor = 100);
 ALTER TABLE events ALTER COLUMN kind TYPE SMALLINT, ALTER COLUMN caller_id TYPE INTEGER;
 
 CREATE INDEX certificates_by_user ON certificates (user_name, number);
-CREATE INDEX certificates_by_cluster ON certificates (cluster_id, (number >> 6));
-CREATE INDEX certificates_by_caller ON certificates (caller_id, (number >> 6));
+CREATE INDEX certificates_by_cluster ON certificates (cluster_id, number) WITH (fillfactor = 100);
+CREATE INDEX certificates_by_caller ON certificates (caller_id, number) WITH (fillfactor = 100);
 CREATE INDEX certificates_by_on_behalf_of ON certificates (on_behalf_of, number) WHERE on_behalf_of IS NOT NULL;
 CREATE INDEX certificates_by_groups ON certificates (groups_id, (number >> 6));
 CREATE INDEX certificates_by_policies ON certificates (policies_id, (number >> 6));
@@ -73,7 +75,7 @@ CREATE INDEX certificates_by_sha256 ON certificates (sha256_head);
 CREATE INDEX certificates_by_lifetime ON certificates (
     (CASE WHEN not_after - not_before <= 4000 THEN 0 WHEN not_after - not_before <= 16000 THEN 1 WHEN not_after - not_before <= 64000 THEN 2 WHEN not_after - not_before <= 256000 THEN 3 WHEN not_after - not_before <= 1024000 THEN 4 WHEN not_after - not_before <= 4096000 THEN 5 WHEN not_after - not_before <= 16384000 THEN 6 WHEN not_after - not_before <= 65536000 THEN 7 WHEN not_after - not_before <= 262144000 THEN 8 ELSE 9 END),
     number, not_before, not_after
-);
+) WITH (fillfactor = 100);
 CREATE UNIQUE INDEX certificates_by_key ON certificates (spki_sha256) WHERE owns_key = 1;
 
 CREATE TRIGGER certificates_are_appended BEFORE INSERT ON certificates

@@ -71,14 +71,9 @@ impl Engine {
         }
     }
 
-    /// Whether equal entries of an index are kept as one, with a list of rows. PostgreSQL does so, and there sixty-four
-    /// records share an entry of an index by a name's or a list's number, which so takes half the room.
-    pub(super) fn shares_entries(self) -> bool {
-        self == Self::Postgres
-    }
-
-    /// Bounds the numbers of records `c` that are read along such an index. The number itself reads so that its
-    /// own index is left out.
+    /// Bounds the numbers of records `c` that are read along the index of a list's number. On PostgreSQL sixty-four
+    /// numbers share an entry of such an index, which so takes less than half the room: it keeps equal entries as
+    /// one, with a list of rows. The number itself reads so that its own index is left out.
     pub(super) fn push_between_shared(self, statement: &mut Statement<'_>, numbers: Numbers) {
         let Numbers { above, below } = numbers;
         match self {
@@ -106,12 +101,12 @@ impl Engine {
 
     /// The first of the numbers that share it.
     pub(super) fn first_of_shared(self, edge: i64) -> i64 {
-        if self.shares_entries() { edge << 6 } else { edge }
+        if self == Self::Postgres { edge << 6 } else { edge }
     }
 
     /// The last of them.
     pub(super) fn last_of_shared(self, edge: i64) -> i64 {
-        if self.shares_entries() { edge << 6 | 63 } else { edge }
+        if self == Self::Postgres { edge << 6 | 63 } else { edge }
     }
 
     /// Asks the index of a certificate's caller about the one number `c.number`, before a name: a range, and not

@@ -9,7 +9,6 @@
 //! lists, whose numbers come one list after the other. So these are read in stretches of numbers,
 //! and only what is found in one stretch is sorted. Where one has little the next is some times as
 //! long, up to a length; where one has nothing the next begins at the next number that there is. A
-//! server reads callers and clusters so too, since records share the entries of those indexes. A
 //! name in very many lists is only tested: most records have it, or there are not that many lists.
 
 use super::connection::Connection;
@@ -34,7 +33,7 @@ const FEW: f64 = 2_000.0;
 
 /// How many numbers the first stretch has, at least.
 const STRETCH: i64 = 256;
-/// How many times as long a stretch is as the one before, and its greatest length.
+/// How many times as long a stretch is as the one before at most, and its greatest length.
 const GROWTH: i64 = 8;
 const LONGEST_STRETCH: i64 = 65_536;
 /// In so many lists a name is not looked for list by list.
@@ -66,8 +65,6 @@ pub(super) enum Lead<'f> {
         in_index: fn(Engine) -> Option<&'static str>,
         end: &'static str,
         value: Value<'f>,
-        /// Whether records share the entries of its index where [`Engine::shares_entries`].
-        shared: bool,
     },
     /// A name in the record's list of groups, or of policies: `c.groups_id`. `crowded` once it is known to be
     /// in [`CROWD`] lists.
@@ -77,7 +74,7 @@ pub(super) enum Lead<'f> {
 impl<'f> Lead<'f> {
     /// A column of names' numbers.
     pub(super) fn name(lead: &'static str, test: &'static str, name: &'f str) -> Self {
-        Self::Column { lead, test, in_index: |_| None, end: ")", value: name.into(), shared: true }
+        Self::Column { lead, test, in_index: |_| None, end: ")", value: name.into() }
     }
 
     /// The same, with what is looked up in its index about the number `c.number`.
@@ -87,7 +84,7 @@ impl<'f> Lead<'f> {
         in_index: fn(Engine) -> Option<&'static str>,
         name: &'f str,
     ) -> Self {
-        Self::Column { lead, test, in_index, end: ")", value: name.into(), shared: true }
+        Self::Column { lead, test, in_index, end: ")", value: name.into() }
     }
 
     /// A name in the list of `list`.
@@ -97,7 +94,7 @@ impl<'f> Lead<'f> {
 
     /// A column of texts or octets.
     pub(super) fn plain(lead: &'static str, test: &'static str, value: impl Into<Value<'f>>) -> Self {
-        Self::Column { lead, test, in_index: |_| None, end: "", value: value.into(), shared: false }
+        Self::Column { lead, test, in_index: |_| None, end: "", value: value.into() }
     }
 
     fn push_lead(&self, statement: &mut Statement<'f>) {
@@ -132,14 +129,6 @@ impl<'f> Lead<'f> {
                 statement.push(list).push(" + 0 AND x.name_id = (SELECT id FROM names WHERE name = ");
                 statement.bind(name).push("))");
             }
-        }
-    }
-
-    /// Whether its numbers do not come in their order.
-    fn is_unordered(&self, engine: Engine) -> bool {
-        match self {
-            Self::Column { shared, .. } => *shared && engine.shares_entries(),
-            Self::Listed { .. } => true,
         }
     }
 }
@@ -230,7 +219,7 @@ impl<'f> Search<'f> {
             let found = row.try_get::<i64>("found")?;
             let newest = Numbers { above: 0, below: row.try_get::<i64>("newest")?.saturating_add(1) };
             let all = self.numbers.within(of(span)).within(newest).count();
-            let (whole, passed) = if self.is_unordered(*path) {
+            let (whole, passed) = if self.is_listed(*path) {
                 let probed = self.probed(span).count();
                 (probed >= all, probed)
             } else {
@@ -253,7 +242,7 @@ impl<'f> Search<'f> {
     /// Ends the numbers with the newest one, where stretches are to be cut off them, and looks which names are in
     /// very many lists.
     pub(super) async fn bounded(mut self, connection: &mut Connection) -> Result<Self, StoreError> {
-        if !self.leads.iter().any(|lead| lead.is_unordered(self.engine)) {
+        if !self.leads.iter().any(|lead| matches!(lead, Lead::Listed { .. })) {
             return Ok(self);
         }
         let mut select = Statement::new("SELECT number");
@@ -289,7 +278,7 @@ impl<'f> Search<'f> {
         span: Span,
         select: impl Fn(&Self, Path, Span) -> Statement<'f>,
     ) -> Result<Vec<Row>, StoreError> {
-        if !self.is_unordered(path) {
+        if !self.is_listed(path) {
             return select(self, path, span).all(connection).await;
         }
         let mut rows: Vec<Row> = Vec::new();
@@ -307,9 +296,10 @@ impl<'f> Search<'f> {
                 Some(behind) if found.is_empty() => self.begun(connection, path, behind, span.order).await?,
                 behind => behind,
             };
-            if !found.is_empty() {
-                length = length.saturating_mul(GROWTH).min(LONGEST_STRETCH.max(length));
-            }
+            // Twice as long as it would have to be, going by this one.
+            let found_here = i64::try_from(found.len()).unwrap_or(i64::MAX);
+            let times = i64::from(limit).saturating_mul(2).checked_div(found_here).unwrap_or(1);
+            length = length.saturating_mul(times.clamp(1, GROWTH)).min(LONGEST_STRETCH.max(length));
             rows.extend(found);
         }
         Ok(rows)
@@ -323,27 +313,14 @@ impl<'f> Search<'f> {
         numbers: Numbers,
         order: Order,
     ) -> Result<Option<Numbers>, StoreError> {
-        let Some(lead) = self.lead(path) else { return Ok(Some(numbers)) };
+        let Some(Lead::Listed { list, name, .. }) = self.lead(path) else { return Ok(Some(numbers)) };
         let mut select = Statement::new("SELECT ");
-        let edge = self.engine.edge_of_shared(order);
-        match *lead {
-            Lead::Column { .. } => {
-                select.push(edge).push(" AS edge").push(self.table.from).push(" WHERE ");
-                self.engine.push_between_shared(&mut select, numbers);
-                lead.push_lead(&mut select);
-            }
-            // The edge of each list, by one look into its index.
-            Lead::Listed { list, name, .. } => {
-                select.push(if order == Order::NewestFirst { "max" } else { "min" }).push("((SELECT ");
-                select.push(edge).push(self.table.from).push(" WHERE ");
-                self.engine.push_between_shared(&mut select, numbers);
-                select
-                    .push(" AND ")
-                    .push(list)
-                    .push(" = m.list_id)) AS edge FROM name_list_members m WHERE ");
-                select.push("m.name_id = (SELECT id FROM names WHERE name = ").bind(name).push(")");
-            }
-        }
+        // The edge of each list, by one look into its index.
+        select.push(if order == Order::NewestFirst { "max" } else { "min" }).push("((SELECT ");
+        select.push(self.engine.edge_of_shared(order)).push(self.table.from).push(" WHERE ");
+        self.engine.push_between_shared(&mut select, numbers);
+        select.push(" AND ").push(list).push(" = m.list_id)) AS edge FROM name_list_members m WHERE ");
+        select.push("m.name_id = (SELECT id FROM names WHERE name = ").bind(*name).push(")");
         let row = select.optional(connection).await?;
         let edge = row.map(|row| row.try_get::<Option<i64>>("edge")).transpose()?.flatten();
         Ok(edge.map(|edge| match order {
@@ -370,9 +347,9 @@ impl<'f> Search<'f> {
         }
     }
 
-    /// Whether the numbers of a path do not come in their order, so that it is read in stretches.
-    fn is_unordered(&self, path: Path) -> bool {
-        self.lead(path).is_some_and(|lead| lead.is_unordered(self.engine))
+    /// Whether a path is that of a name in lists, whose numbers do not come in their order.
+    fn is_listed(&self, path: Path) -> bool {
+        matches!(self.lead(path), Some(Lead::Listed { .. }))
     }
 
     /// Every path that may be taken.
@@ -411,7 +388,7 @@ impl<'f> Search<'f> {
                     statement.push(" ORDER BY number").push(span.direction()).bind(PROBE);
                 }
                 // Every number of a stretch: to take the first ones they would have to be sorted.
-                Path::Lead(_) if self.is_unordered(*path) => {
+                Path::Lead(_) if self.is_listed(*path) => {
                     let Numbers { above, below } = self.probed(span);
                     self.push_along(&mut statement, *path, Span { above, below, ..span }, false);
                 }
@@ -434,11 +411,14 @@ impl<'f> Search<'f> {
         statement.push(" ORDER BY number").push(span.direction()).bind(span.limit);
     }
 
-    /// Every number that matches, in no order.
+    /// Every number that matches. Those of several lists in their order, so that rows are read as they lie.
     pub(super) fn push_all_numbers(&self, statement: &mut Statement<'f>, path: Path, span: Span) {
         match path {
             Path::Lifetimes => self.push_classes(statement, span, true, false),
             Path::Rows | Path::Lead(_) => self.push_along(statement, path, span, true),
+        }
+        if self.is_listed(path) {
+            statement.push(" ORDER BY number");
         }
     }
 
@@ -449,14 +429,12 @@ impl<'f> Search<'f> {
 
     fn push_along(&self, statement: &mut Statement<'f>, path: Path, span: Span, tested: bool) {
         let (lead, numbers) = (self.lead(path), self.numbers.within(of(span)));
-        let unordered = self.is_unordered(path);
-        // With `+ 0`, so that no engine walks over all rows for the sake of the order.
-        statement.push(if unordered { "SELECT c.number + 0 AS number" } else { "SELECT c.number AS number" });
-        let listed = matches!(lead, Some(Lead::Listed { .. }));
-        statement.push(if listed { self.table.behind_lists } else { self.table.from }).push(" WHERE ");
-        if unordered {
+        if self.is_listed(path) {
+            // With `+ 0`, so that no engine walks over all rows for the sake of the order.
+            statement.push("SELECT c.number + 0 AS number").push(self.table.behind_lists).push(" WHERE ");
             self.engine.push_between_shared(statement, numbers);
         } else {
+            statement.push("SELECT c.number AS number").push(self.table.from).push(" WHERE ");
             push_between(statement, numbers);
         }
         if let Some(lead) = lead {

@@ -50,7 +50,7 @@ async fn assert_paged(ledger: &Ledger, what: &str, statement: Statement<'_>, alo
 }
 
 /// No table of records is scanned, joined as a whole or sorted: what is sorted are parts that end with the page, and a
-/// stretch of what does not come in its order.
+/// stretch of several lists.
 fn assert_paged_by_a_server(what: &str, plan: &[String], along: &str) {
     let steps: Vec<&str> = plan
         .iter()
@@ -64,8 +64,7 @@ fn assert_paged_by_a_server(what: &str, plan: &[String], along: &str) {
             && tables.iter().any(|table| step.contains(table));
         let whole = is(step, &["Hash", "Merge Join"]);
         let below = steps.get(place + 1).is_some_and(|below| below.starts_with("Append"));
-        let stretch = ["_by_caller ", "_by_cluster "].iter().any(|is| along.contains(is));
-        let stretch = along == LISTED || (stretch && !along.starts_with("events"));
+        let stretch = along == LISTED;
         let sorted = is(step, &["Sort", "Incremental Sort"]) && !below && !stretch;
         assert!(!scan && !whole && !sorted, "{what}: {step}: {plan:#?}");
     }

@@ -191,7 +191,7 @@ async fn read(ledger: &Ledger) {
     let select = certificates::select(&search, Along::Lifetimes, everything().into());
     select.all(&ledger.connections().readers).await.unwrap();
     let mut reader = ledger.connections().readers.acquire().await.unwrap();
-    let filter = CertificateFilter { group: text(), ..filter };
+    let filter = CertificateFilter { group: text(), policy: text(), ..CertificateFilter::default() };
     let search = ledger.search(&filter).await;
     let leads = (0..search.leads.len()).map(Along::Lead);
     for (path, order) in leads.zip([Order::NewestFirst, Order::OldestFirst].into_iter().cycle()) {
