@@ -173,7 +173,15 @@ COLUMNS = {
         "no policy is named that allowed it",
     ),
     "sha256_head": ([CERTIFICATE.format("sha256_head = sha256_head + 1")], "sha256_head is "),
-    "der": ([CERTIFICATE.format("der = CAST(substr(der, 1, length(der) - 1) || x'00' AS BLOB)")], "sha256_head is "),
+    "der": (
+        [
+            CERTIFICATE.format(
+                "der = CAST(substr(der, 1, length(der) - 1)"
+                " || CASE substr(der, -1) WHEN x'00' THEN x'01' ELSE x'00' END AS BLOB)"
+            )
+        ],
+        "sha256_head is ",
+    ),
     "der_cut": ([CERTIFICATE.format("der = substr(der, 1, 100)")], "what is stored as its certificate is none"),
     "der_longer": ([CERTIFICATE.format("der = CAST(der || x'00' AS BLOB)")], "what is stored as its certificate is none"),
     "der_of_another": (
