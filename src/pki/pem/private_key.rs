@@ -15,7 +15,7 @@ use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use memchr::memmem::Finder;
 
-use super::text::{find, is_space, runs, without_space};
+use super::text::{self, find, is_space, runs, without_space};
 use crate::pki::der::{self, Reader};
 
 /// A body, base64 in it, and base64 in that.
@@ -187,9 +187,9 @@ struct Words {
 impl Words {
     fn read(run: &[u8]) -> Self {
         let mut words = Self { characters: Vec::with_capacity(run.len()), starts: Vec::new() };
-        for word in run.split(|byte| is_space(*byte)).filter(|word| !word.is_empty()) {
+        for word in text::words(run) {
             words.starts.push(words.characters.len());
-            words.characters.extend(word);
+            words.characters.extend_from_slice(word);
         }
         words
     }

@@ -8,6 +8,9 @@ use memchr::memmem::Finder;
 static FORM: LazyLock<[Finder<'static>; 3]> =
     LazyLock::new(|| ["BEGIN+", "=-----BEGIN", "Content-Disposition: form-data"].map(Finder::new));
 
+/// How many bytes are looked at together: half a line of PEM.
+const CHUNK: usize = 32;
+
 /// The position of the first `needle`.
 pub(super) fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
     memchr::memmem::find(haystack, needle)
@@ -33,16 +36,38 @@ pub(super) fn runs(
             let Some(last) = window.iter().rposition(|byte| !is_part(*byte)) else { break };
             rest = rest.get(last.saturating_add(1)..)?;
         }
-        let end = rest.iter().position(|byte| !is_part(*byte)).unwrap_or(rest.len());
+        let end = position(rest, |byte| !is_part(byte)).unwrap_or(rest.len());
         let (run, after) = rest.split_at_checked(end)?;
         rest = after;
         Some(run)
     })
 }
 
+/// The position of the first byte that is one of `sought`.
+fn position(bytes: &[u8], sought: impl Fn(u8) -> bool) -> Option<usize> {
+    // Without a branch for each byte, many are looked at together.
+    let is_in = |chunk: &[u8]| chunk.iter().fold(false, |found, byte| found | sought(*byte));
+    let before = bytes.chunks_exact(CHUNK).take_while(|chunk| !is_in(chunk)).count().saturating_mul(CHUNK);
+    let within = bytes.get(before..)?.iter().position(|byte| sought(*byte))?;
+    Some(before.saturating_add(within))
+}
+
+/// What stands between white space.
+pub(super) fn words(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = bytes;
+    std::iter::from_fn(move || {
+        rest = rest.get(rest.iter().position(|byte| !is_space(*byte))?..)?;
+        let (word, after) = rest.split_at_checked(position(rest, is_space).unwrap_or(rest.len()))?;
+        rest = after;
+        Some(word)
+    })
+}
+
 /// Everything but ASCII white space.
 pub(super) fn without_space(bytes: &[u8]) -> Vec<u8> {
-    bytes.iter().copied().filter(|byte| !is_space(*byte)).collect()
+    let mut left = Vec::with_capacity(bytes.len());
+    words(bytes).for_each(|word| left.extend_from_slice(word));
+    left
 }
 
 pub(super) fn is_space(byte: u8) -> bool {
@@ -89,6 +114,25 @@ mod tests {
                 let expected: Vec<&[u8]> = split.filter(|run| run.len() >= shortest).collect();
                 assert_eq!(found, expected, "{text} {shortest}");
             }
+        }
+    }
+
+    #[test]
+    fn words_are_those_of_a_split() {
+        let long = "x".repeat(CHUNK);
+        for text in [
+            String::new(),
+            " ".to_owned(),
+            "a".to_owned(),
+            " a  b\x0b\nc ".to_owned(),
+            format!("{long}{long}\n{long}"),
+            format!("{long}y {long}\ty\r\n\x0c"),
+            format!("{} b", &long[1..]),
+        ] {
+            let split = text.as_bytes().split(|byte| is_space(*byte)).filter(|word| !word.is_empty());
+            let expected: Vec<&[u8]> = split.collect();
+            assert_eq!(words(text.as_bytes()).collect::<Vec<_>>(), expected, "{text:?}");
+            assert_eq!(without_space(text.as_bytes()), expected.concat());
         }
     }
 

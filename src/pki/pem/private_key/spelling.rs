@@ -1,11 +1,13 @@
 //! Ways in which bytes are written as text, beside plain base64: base64url, hex, and bytes that a
 //! program took for text and wrote as UTF-8. What comes out is only searched, so all is lenient.
-use super::super::text::{is_space, runs};
+use super::super::text::{find, is_space, runs};
 
 /// The fewest bytes in hex that are looked at: no private key is shorter.
 const MIN_HEX_BYTES: usize = 32;
 /// How many words of one run of hex are tried as the beginning of a key.
 const MAX_HEX_STARTS: usize = 3;
+/// What stands before and after the words of a line of PEM (RFC 7468 section 2).
+const PEM_HYPHENS: &[u8] = b"-----";
 /// What a decoder puts in the place of a byte that is no UTF-8.
 const REPLACEMENT: char = '\u{fffd}';
 /// The bytes that most often were there, in the head of a DER file: lengths of one and of two bytes.
@@ -14,13 +16,34 @@ const REPLACED: [u8; 2] = [0x81, 0x82];
 const WINDOWS_1252: &str = "€ ‚ƒ„…†‡ˆ‰Š‹Œ Ž  ‘’“”•–—˜™š›œ žŸ";
 
 /// Each run of base64url (RFC 4648 section 5) of at least `shortest` bytes, as plain base64 with its
-/// white space.
+/// white space. The hyphens around a line of PEM are none of it.
 pub(super) fn url_safe_runs(text: &[u8], shortest: usize) -> Vec<Vec<u8>> {
-    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_') || is_space(byte);
-    runs(text, is_part, shortest)
-        .filter(|run| run.iter().any(|byte| matches!(byte, b'-' | b'_')))
-        .map(|run| run.iter().map(|byte| plain(*byte)).collect())
-        .collect()
+    let mut found = Vec::new();
+    for piece in between(text, PEM_HYPHENS) {
+        // Most texts have neither, and looking for two characters is far quicker than for runs.
+        if memchr::memchr2(b'-', b'_', piece).is_some() {
+            let runs = runs(piece, is_base64url, shortest);
+            let runs = runs.filter(|run| memchr::memchr2(b'-', b'_', run).is_some());
+            found.extend(runs.map(|run| run.iter().map(|byte| plain(*byte)).collect::<Vec<u8>>()));
+        }
+    }
+    found
+}
+
+fn is_base64url(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_') || is_space(byte)
+}
+
+/// What is left of `text` without each `mark`.
+fn between<'t>(text: &'t [u8], mark: &'static [u8]) -> impl Iterator<Item = &'t [u8]> {
+    let mut rest = Some(text);
+    std::iter::from_fn(move || {
+        let now = rest?;
+        let Some(place) = find(now, mark) else { return rest.take() };
+        let (piece, after) = now.split_at_checked(place)?;
+        rest = after.get(mark.len()..);
+        Some(piece)
+    })
 }
 
 fn plain(byte: u8) -> u8 {
