@@ -81,7 +81,10 @@ impl CertRequest {
         warnings.extend(attributes::read(info.attributes)?);
         let algorithm = SignatureAlgorithm::from_der(outer.algorithm)?;
         let key = PublicKey::from_spki(info.key)?;
-        key.verify(algorithm, outer.info.raw, outer.signature)?;
+        if let Err(unverified) = key.verify(algorithm, outer.info.raw, outer.signature) {
+            key.check_point()?;
+            return Err(unverified.into());
+        }
         key.check_not_prime()?;
         Ok(Self { user: subject.user, groups: subject.groups, key, warnings })
     }

@@ -72,7 +72,7 @@ impl KeyKind {
     }
 }
 
-/// A public key that passed every check of this module; raw SPKI bytes, verbatim from the CSR.
+/// A public key that passed the checks of this module; raw SPKI bytes, verbatim from the CSR.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublicKey {
     kind: KeyKind,
@@ -81,7 +81,9 @@ pub struct PublicKey {
 }
 
 impl PublicKey {
-    /// From the DER of a `SubjectPublicKeyInfo` (RFC 5280 section 4.1.2.7).
+    /// From the DER of a `SubjectPublicKeyInfo` (RFC 5280 section 4.1.2.7). Two checks are left to whoever has its
+    /// holder's signature: [`PublicKey::check_not_prime`], and that the point of an elliptic-curve key is on its curve,
+    /// without which no signature verifies.
     ///
     /// # Errors
     /// A [`KeyError`]: another kind or size, not strict DER, or a key that is known to be weak.
@@ -130,6 +132,16 @@ impl PublicKey {
     ) -> Result<(), SignatureError> {
         let key = Info::read(&self.spki).map_err(|_| SignatureError::Invalid)?.key;
         signature::verify(algorithm, self.kind, key, message, signature)
+    }
+
+    /// Checks that the point of an elliptic-curve key is on its curve. The library refuses every other point when a
+    /// signature is verified, so that this tells only why one did not. Nothing to do for other kinds.
+    ///
+    /// # Errors
+    /// [`KeyError::Malformed`] for another point.
+    pub fn check_point(&self) -> Result<(), KeyError> {
+        let info = Info::read(&self.spki)?;
+        if info.algorithm == ec::OID { ec::check_point(info.parameters, info.key) } else { Ok(()) }
     }
 
     /// Checks that an RSA modulus is not itself a prime, whose private key anyone can compute.

@@ -48,9 +48,26 @@ struct Curve {
     b: BigUint,
 }
 
-/// Checks the parameters and the point of an elliptic-curve `SubjectPublicKeyInfo`.
+/// Checks the parameters of an elliptic-curve `SubjectPublicKeyInfo`, and the form of its point.
 pub(super) fn check(parameters: &[u8], point: &[u8]) -> Result<KeyKind, KeyError> {
     let curve = curve(parameters)?;
+    coordinates(curve, point)?;
+    Ok(curve.kind)
+}
+
+/// Checks that the point is on its curve.
+pub(super) fn check_point(parameters: &[u8], point: &[u8]) -> Result<(), KeyError> {
+    let curve = curve(parameters)?;
+    let (x, y) = coordinates(curve, point)?;
+    if curve.has_point(&BigUint::from_bytes_be(x), &BigUint::from_bytes_be(y)) {
+        Ok(())
+    } else {
+        Err(KeyError::Malformed("its point is not on its curve"))
+    }
+}
+
+/// The two coordinates of an uncompressed point (SEC 1 section 2.3.3).
+fn coordinates<'p>(curve: &Curve, point: &'p [u8]) -> Result<(&'p [u8], &'p [u8]), KeyError> {
     let [form, coordinates @ ..] = point else {
         return Err(KeyError::Malformed("it has no point"));
     };
@@ -64,12 +81,7 @@ pub(super) fn check(parameters: &[u8], point: &[u8]) -> Result<KeyKind, KeyError
     if coordinates.len() != curve.coordinate_bytes.saturating_mul(2) {
         return Err(KeyError::Malformed("its point has the wrong length for its curve"));
     }
-    let (x, y) = coordinates.split_at(curve.coordinate_bytes);
-    if curve.has_point(&BigUint::from_bytes_be(x), &BigUint::from_bytes_be(y)) {
-        Ok(curve.kind)
-    } else {
-        Err(KeyError::Malformed("its point is not on its curve"))
-    }
+    Ok(coordinates.split_at(curve.coordinate_bytes))
 }
 
 /// What a curve is called, accepted or not; none for explicit parameters.
@@ -139,11 +151,12 @@ mod tests {
     fn points_of_openssl_lie_on_their_own_curve_only() {
         for kind in [KeyKind::P256, KeyKind::P384, KeyKind::P521] {
             let (name, point) = parts(kind);
-            assert_eq!(check(&name, &point), Ok(kind));
+            assert_eq!((check(&name, &point), check_point(&name, &point)), (Ok(kind), Ok(())));
             for bit in [0, 8, 9, point.len() * 4, point.len() * 8 - 1] {
                 let mut changed = point.clone();
                 changed[bit / 8] ^= 1 << (bit % 8);
-                assert_eq!(check(&name, &changed).unwrap_err().code(), "key_malformed", "{kind:?} bit {bit}");
+                let refused = check(&name, &changed).and_then(|_| check_point(&name, &changed)).unwrap_err();
+                assert_eq!(refused.code(), "key_malformed", "{kind:?} bit {bit}");
             }
         }
     }
@@ -156,8 +169,8 @@ mod tests {
         let zero = [&[4][..], &[0; 32], &root.to_bytes_be()].concat();
         let unreduced = [&[4][..], &curve.prime.to_bytes_be(), &root.to_bytes_be()].concat();
         let name = oid(curve.oid);
-        assert_eq!(check(&name, &zero), Ok(KeyKind::P256));
-        assert_eq!(check(&name, &unreduced).unwrap_err().code(), "key_malformed");
+        assert_eq!(check_point(&name, &zero), Ok(()));
+        assert_eq!(check_point(&name, &unreduced).unwrap_err().code(), "key_malformed");
     }
 
     #[test]
@@ -177,7 +190,8 @@ mod tests {
             [&[4][..], &[0; 64]].concat(),
         ];
         for point in cases {
-            assert_eq!(check(&name, &point).unwrap_err().code(), "key_malformed", "{point:02x?}");
+            let refused = check(&name, &point).and_then(|_| check_point(&name, &point)).unwrap_err();
+            assert_eq!(refused.code(), "key_malformed", "{point:02x?}");
         }
     }
 
