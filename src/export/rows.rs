@@ -4,6 +4,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::audit::Event;
+use crate::pki::fingerprint;
 use crate::store::{Recorded, Refusal};
 use crate::time::{Lifetime, Time};
 
@@ -120,9 +121,9 @@ impl<'a> CertificateRow<'a> {
             not_after: recorded.not_after,
             asked_ttl: recorded.asked_ttl,
             credential_id: credential_id(recorded),
-            fingerprint_sha256: hex::encode(recorded.sha256),
+            fingerprint_sha256: fingerprint::written(&recorded.sha256),
             key_kind: &recorded.key_kind,
-            spki_sha256: hex::encode(recorded.spki_sha256),
+            spki_sha256: fingerprint::written(&recorded.spki_sha256),
             policies: &recorded.policies,
             policy_revision: recorded.policy_revision,
             requested_by: &recorded.origin.caller,
@@ -189,7 +190,7 @@ impl<'a> RefusalRow<'a> {
             on_behalf_of_proof: record.proof.is_some(),
             reason: record.reason.as_deref(),
             key_kind: record.key_kind.as_deref(),
-            spki_sha256: record.spki_sha256.as_ref().map(hex::encode),
+            spki_sha256: record.spki_sha256.as_ref().map(fingerprint::written),
             asked_ttl: record.asked_ttl,
             policies: sees_rows.then_some(record.policies.as_slice()),
             policy_revision: record.policy_revision,
@@ -250,7 +251,7 @@ pub fn status(recorded: &Recorded, now: Time) -> &'static str {
 /// `authentication.kubernetes.io/credential-id`.
 #[must_use]
 pub fn credential_id(recorded: &Recorded) -> String {
-    format!("X509SHA256={}", hex::encode(recorded.sha256))
+    format!("X509SHA256={}", fingerprint::written(&recorded.sha256))
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use crate::app::{App, Cluster};
 use crate::export::{CertificateRow, credential_id, status};
 use crate::kubeconfig::{KeyPath, Kubeconfig, file_name};
 use crate::pki::name::{Name, ShortName};
-use crate::pki::pem;
+use crate::pki::{fingerprint, pem};
 use crate::store::Recorded;
 use crate::time::Time;
 
@@ -103,7 +103,7 @@ impl<'a> Issued<'a> {
             not_after: recorded.not_after,
             renew_after: renew_after(recorded),
             credential_id: credential_id(recorded),
-            fingerprint_sha256: hex::encode(recorded.sha256),
+            fingerprint_sha256: fingerprint::written(&recorded.sha256),
             chain: self.chain(),
             policies: &recorded.policies,
             policy_revision: recorded.policy_revision,
@@ -247,10 +247,5 @@ mod tests {
         let one = "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n";
         assert_eq!(blocks(""), Vec::<&str>::new());
         assert_eq!(blocks(&format!("{one}{one}")), [one, one]);
-    }
-
-    #[test]
-    fn digests_are_written_in_lower_case_hex() {
-        assert_eq!(hex::encode([0, 171, 255]), "00abff");
     }
 }

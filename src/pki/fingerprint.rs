@@ -20,6 +20,16 @@ pub fn parse(text: &str) -> Option<[u8; 32]> {
     Some(octets)
 }
 
+/// As 64 hex digits in lower case.
+#[must_use]
+pub fn written(sha256: &[u8; 32]) -> String {
+    // Character by character, as the library makes a String, it takes several times as long.
+    let mut digits = vec![0; 64];
+    // Two digits for each octet are there, and they are ASCII.
+    let _ = hex::encode_to_slice(sha256, &mut digits);
+    String::from_utf8(digits).unwrap_or_default()
+}
+
 /// That of the key in a PEM file: a CSR, a certificate or a public key. The key need not be one that
 /// would be certified.
 ///
@@ -66,6 +76,13 @@ mod tests {
         let output = Command::new("openssl").args(arguments.split(' ')).output().unwrap();
         assert!(output.status.success(), "{arguments}: {}", String::from_utf8_lossy(&output.stderr));
         output.stdout
+    }
+
+    #[test]
+    fn a_fingerprint_is_written_in_lower_case() {
+        let octets = std::array::from_fn(|place| 0xf0 ^ u8::try_from(place).unwrap());
+        assert_eq!(written(&octets), hex::encode(octets));
+        assert_eq!(parse(&written(&octets)), Some(octets));
     }
 
     #[test]
