@@ -255,8 +255,11 @@ fn stands_in_file_name(byte: u8) -> bool {
 
 /// The user's name as the start of a file name of at most `room` bytes.
 fn stem(user: &Name, room: usize) -> String {
-    let replaced: String = user
-        .as_str()
+    let name = user.as_str();
+    if name.len() <= room && name.bytes().all(stands_in_file_name) && !name.starts_with(['.', '-']) {
+        return name.to_owned();
+    }
+    let replaced: String = name
         .chars()
         .enumerate()
         .map(|(place, c)| {
@@ -265,10 +268,7 @@ fn stem(user: &Name, room: usize) -> String {
             if stands && !hides { c } else { '_' }
         })
         .collect();
-    if replaced == user.as_str() && replaced.len() <= room {
-        return replaced;
-    }
-    let mark = digest(&SHA256, user.as_str().as_bytes());
+    let mark = digest(&SHA256, name.as_bytes());
     let mark = mark.as_ref().iter().take(4).fold(0_u32, |mark, octet| mark << 8 | u32::from(*octet));
     let kept: String = replaced.chars().take(room.saturating_sub("-01234567".len())).collect();
     format!("{kept}-{mark:08x}")
