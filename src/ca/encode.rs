@@ -4,20 +4,20 @@
 //! The issuer and the subject's key are put in as raw bytes. Decoding a name and encoding it again
 //! can re-order it, and a chain whose names differ by one byte is no chain (RFC 5280 section 7.1).
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use der::asn1::{Any, AnyRef, BitStringRef, ObjectIdentifier, OctetString, UintRef};
+use der::asn1::{
+    AnyRef, BitStringRef, ObjectIdentifier, OctetString, OctetStringRef, UintRef, Utf8StringRef,
+};
 use der::oid::AssociatedOid;
-use der::{DateTime, Decode, Encode, Sequence, Tag};
+use der::{DateTime, Decode, Encode, EncodeValue, FixedTag, Length, Tag, Writer};
 use spki::{AlgorithmIdentifierRef, SubjectPublicKeyInfoRef};
-use x509_cert::attr::AttributeTypeAndValue;
 use x509_cert::certificate::Version;
-use x509_cert::ext::Extension;
 use x509_cert::ext::pkix::{
     AuthorityKeyIdentifier, BasicConstraints, ExtendedKeyUsage, KeyUsage, KeyUsages, SubjectKeyIdentifier,
 };
-use x509_cert::name::{RdnSequence, RelativeDistinguishedName};
 use x509_cert::time::{Time as X509Time, Validity};
 
 use crate::pki::key::PublicKey;
@@ -41,8 +41,9 @@ pub(super) struct Issuer<'a> {
     pub key_identifier: Option<&'a [u8]>,
 }
 
-/// `TBSCertificate` of RFC 5280 section 4.1, with names and keys as they are.
-#[derive(Sequence)]
+/// `TBSCertificate` of RFC 5280 section 4.1, with names and keys as they are. Borrows what it says, as everything
+/// below it does: of each certificate that is made, this is the most that is not cryptography.
+#[derive(EncodeValue)]
 struct TbsCertificate<'a> {
     #[asn1(context_specific = "0", tag_mode = "EXPLICIT")]
     version: Version,
@@ -50,18 +51,63 @@ struct TbsCertificate<'a> {
     signature: AlgorithmIdentifierRef<'a>,
     issuer: AnyRef<'a>,
     validity: Validity,
-    subject: RdnSequence,
+    subject: Vec<Rdn<'a>>,
     subject_public_key: AnyRef<'a>,
     #[asn1(context_specific = "3", tag_mode = "EXPLICIT")]
-    extensions: Vec<Extension>,
+    extensions: Vec<Extension<'a>>,
+}
+
+/// `RelativeDistinguishedName` of RFC 5280 section 4.1.2.4 with one attribute: a set that needs no order.
+struct Rdn<'a>(Attribute<'a>);
+
+/// `AttributeTypeAndValue` of RFC 5280 section 4.1.2.4.
+#[derive(EncodeValue)]
+struct Attribute<'a> {
+    oid: ObjectIdentifier,
+    value: Utf8StringRef<'a>,
+}
+
+/// `Extension` of RFC 5280 section 4.1.
+#[derive(EncodeValue)]
+struct Extension<'a> {
+    oid: ObjectIdentifier,
+    #[asn1(default = "Default::default")]
+    critical: bool,
+    value: &'a OctetStringRef,
 }
 
 /// `Certificate` of RFC 5280 section 4.1.
-#[derive(Sequence)]
+#[derive(EncodeValue)]
 struct Certificate<'a> {
     tbs: AnyRef<'a>,
     algorithm: AlgorithmIdentifierRef<'a>,
     signature: BitStringRef<'a>,
+}
+
+impl FixedTag for TbsCertificate<'_> {
+    const TAG: Tag = Tag::Sequence;
+}
+impl FixedTag for Attribute<'_> {
+    const TAG: Tag = Tag::Sequence;
+}
+impl FixedTag for Extension<'_> {
+    const TAG: Tag = Tag::Sequence;
+}
+impl FixedTag for Certificate<'_> {
+    const TAG: Tag = Tag::Sequence;
+}
+impl FixedTag for Rdn<'_> {
+    const TAG: Tag = Tag::Set;
+}
+
+impl EncodeValue for Rdn<'_> {
+    fn value_len(&self) -> der::Result<Length> {
+        self.0.encoded_len()
+    }
+
+    fn encode_value(&self, writer: &mut impl Writer) -> der::Result<()> {
+        self.0.encode(writer)
+    }
 }
 
 /// DER of what is signed.
@@ -75,6 +121,7 @@ pub(super) fn to_be_signed(
     algorithm: AlgorithmIdentifierRef<'_>,
 ) -> der::Result<Vec<u8>> {
     let key = approved.key();
+    let of_key = KeyExtensions::of(key, issuer.key_identifier)?;
     TbsCertificate {
         version: Version::V3,
         serial: UintRef::new(serial.octets())?,
@@ -83,7 +130,7 @@ pub(super) fn to_be_signed(
         validity: Validity::new(time(approved.not_before())?, time(approved.not_after())?),
         subject: subject(approved.user(), approved.groups())?,
         subject_public_key: AnyRef::from_der(key.spki())?,
-        extensions: extensions(key, issuer.key_identifier)?,
+        extensions: extensions(key, &of_key)?,
     }
     .to_der()
 }
@@ -109,48 +156,76 @@ fn time(at: Time) -> der::Result<X509Time> {
 
 /// The user, then one RDN for each group: kube-apiserver reads every O, but other readers take one
 /// value of an RDN.
-fn subject(user: &Name, groups: &[Name]) -> der::Result<RdnSequence> {
+fn subject<'a>(user: &'a Name, groups: &'a [Name]) -> der::Result<Vec<Rdn<'a>>> {
     let mut names = Vec::with_capacity(groups.len().saturating_add(1));
-    names.push(attribute(COMMON_NAME, user)?);
+    names.push(rdn(COMMON_NAME, user)?);
     for group in groups {
-        names.push(attribute(ORGANIZATION, group)?);
+        names.push(rdn(ORGANIZATION, group)?);
     }
-    Ok(RdnSequence::from(names))
+    Ok(names)
 }
 
-fn attribute(oid: ObjectIdentifier, name: &Name) -> der::Result<RelativeDistinguishedName> {
-    let value = Any::new(Tag::Utf8String, name.as_str().as_bytes())?;
-    RelativeDistinguishedName::try_from(vec![AttributeTypeAndValue { oid, value }])
+fn rdn(oid: ObjectIdentifier, name: &Name) -> der::Result<Rdn<'_>> {
+    Ok(Rdn(Attribute { oid, value: Utf8StringRef::new(name.as_str())? }))
 }
 
 /// The whole list. Nothing is ever added from a request.
-fn extensions(key: &PublicKey, ca_key_identifier: Option<&[u8]>) -> der::Result<Vec<Extension>> {
+fn extensions<'a>(key: &PublicKey, of_key: &'a KeyExtensions) -> der::Result<Vec<Extension<'a>>> {
+    let same = SAME.as_ref().map_err(|error| *error)?;
+    let usage = if key.kind().is_rsa() { &same.rsa_key_usage } else { &same.key_usage };
     let mut list = Vec::with_capacity(5);
-    list.push(extension(true, &key_usage(key))?);
-    list.push(extension(false, &ExtendedKeyUsage(vec![CLIENT_AUTH]))?);
-    list.push(extension(true, &BasicConstraints { ca: false, path_len_constraint: None })?);
-    list.push(extension(false, &SubjectKeyIdentifier(key_identifier(key)?))?);
-    if let Some(identifier) = ca_key_identifier {
-        let authority = AuthorityKeyIdentifier {
-            key_identifier: Some(OctetString::new(identifier)?),
-            authority_cert_issuer: None,
-            authority_cert_serial_number: None,
-        };
-        list.push(extension(false, &authority)?);
+    list.push(extension::<KeyUsage>(true, usage)?);
+    list.push(extension::<ExtendedKeyUsage>(false, &same.extended_key_usage)?);
+    list.push(extension::<BasicConstraints>(true, &same.basic_constraints)?);
+    list.push(extension::<SubjectKeyIdentifier>(false, &of_key.subject)?);
+    if let Some(authority) = &of_key.authority {
+        list.push(extension::<AuthorityKeyIdentifier>(false, authority)?);
     }
     Ok(list)
 }
 
-fn extension<T: Encode + AssociatedOid>(critical: bool, value: &T) -> der::Result<Extension> {
-    Ok(Extension { extn_id: T::OID, critical, extn_value: OctetString::new(value.to_der()?)? })
+fn extension<T: AssociatedOid>(critical: bool, der: &[u8]) -> der::Result<Extension<'_>> {
+    Ok(Extension { oid: T::OID, critical, value: OctetStringRef::new(der)? })
 }
 
-/// Key encipherment has a meaning for RSA keys only, RFC 5480 section 3 and RFC 8410 section 5.
-fn key_usage(key: &PublicKey) -> KeyUsage {
-    if key.kind().is_rsa() {
-        KeyUsage(KeyUsages::DigitalSignature | KeyUsages::KeyEncipherment)
-    } else {
-        KeyUsage(KeyUsages::DigitalSignature.into())
+/// DER of the extensions that are the same in every certificate.
+struct SameExtensions {
+    key_usage: Vec<u8>,
+    rsa_key_usage: Vec<u8>,
+    extended_key_usage: Vec<u8>,
+    basic_constraints: Vec<u8>,
+}
+
+static SAME: LazyLock<der::Result<SameExtensions>> = LazyLock::new(|| {
+    Ok(SameExtensions {
+        key_usage: KeyUsage(KeyUsages::DigitalSignature.into()).to_der()?,
+        // Key encipherment has a meaning for RSA keys only, RFC 5480 section 3 and RFC 8410 section 5.
+        rsa_key_usage: KeyUsage(KeyUsages::DigitalSignature | KeyUsages::KeyEncipherment).to_der()?,
+        extended_key_usage: ExtendedKeyUsage(vec![CLIENT_AUTH]).to_der()?,
+        basic_constraints: BasicConstraints { ca: false, path_len_constraint: None }.to_der()?,
+    })
+});
+
+/// DER of the extensions that say whose keys these are.
+struct KeyExtensions {
+    subject: Vec<u8>,
+    authority: Option<Vec<u8>>,
+}
+
+impl KeyExtensions {
+    fn of(key: &PublicKey, ca_key_identifier: Option<&[u8]>) -> der::Result<Self> {
+        let authority = |identifier| {
+            AuthorityKeyIdentifier {
+                key_identifier: Some(OctetString::new(identifier)?),
+                authority_cert_issuer: None,
+                authority_cert_serial_number: None,
+            }
+            .to_der()
+        };
+        Ok(Self {
+            subject: SubjectKeyIdentifier(key_identifier(key)?).to_der()?,
+            authority: ca_key_identifier.map(authority).transpose()?,
+        })
     }
 }
 
