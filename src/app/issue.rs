@@ -51,37 +51,39 @@ impl<E: Into<AppError>> From<E> for Stopped {
 }
 
 impl App {
-    /// Decides on a CSR, signs and records it; or records why not.
+    /// Decides on a CSR, signs and records it; or records why not. What is seldom waited for is boxed here and
+    /// below, so that every other request does not carry the room for it.
     ///
     /// # Errors
     /// Every refusal and failure of [`AppError`]. Nothing that was signed has left when it is one.
-    pub async fn sign(&self, mut command: SignCommand) -> Result<SignOutcome, AppError> {
-        let proven = self.prove(&mut command).await;
-        let addressed = self.addressed(&command)?;
+    pub async fn sign(&self, command: &mut SignCommand) -> Result<SignOutcome, AppError> {
+        let proven = self.prove(command).await;
+        let command = &*command;
+        let addressed = self.addressed(command)?;
         let _turn = self.turns.take(&command.origin.caller).await;
         let read = match proven {
-            Ok(()) => self.read_ask(&command, &addressed).await,
+            Ok(()) => self.read_ask(command, &addressed).await,
             Err(error) => Err(error),
         };
         let ask = match read {
             Ok(ask) => ask,
             Err(error) => {
-                let wish = Wish::unread(&command, addressed);
-                return Err(self.refuse(&command.origin, &wish, error).await);
+                let wish = Wish::unread(command, addressed);
+                return Err(Box::pin(self.refuse(&command.origin, &wish, error)).await);
             }
         };
         // What a dry run says, and what voids an approval, is not caught by the recording transaction.
         let fresh = command.dry_run || command.collects.is_some();
-        let mut state = if fresh { self.refresh().await? } else { self.state() };
+        let mut state = if fresh { Box::pin(self.refresh()).await? } else { self.state() };
         for _ in 0..ATTEMPTS {
-            let stopped = match self.attempt(&command, ask.clone(), &state).await {
+            let stopped = match self.attempt(command, ask.clone(), &state).await {
                 Ok(outcome) => return Ok(outcome),
-                Err(Stopped::By(error)) => self.settle(&command, &ask, &state, error).await,
+                Err(Stopped::By(error)) => Box::pin(self.settle(command, &ask, &state, error)).await,
                 Err(Stopped::Changed) => Stopped::Changed,
             };
             match stopped {
                 Stopped::By(error) => return Err(error),
-                Stopped::Changed => state = self.refresh().await?,
+                Stopped::Changed => state = Box::pin(self.refresh()).await?,
             }
         }
         Err(AppError::PolicyChanging)
@@ -140,11 +142,13 @@ impl App {
         let evidence = self.evidence(command, now).await?;
         let limited = self.decide_within_limits(state, command, ask, now, evidence.as_ref()).await?;
         if command.dry_run {
-            return self.preview(state, &command.caller(), limited, now).await;
+            return Box::pin(self.preview(state, &command.caller(), limited, now)).await;
         }
         let approved = match limited.decision {
             Decision::Approved(approved) => approved,
-            Decision::Held(held) => return self.hold(command, held, state, idempotency, now).await,
+            Decision::Held(held) => {
+                return Box::pin(self.hold(command, held, state, idempotency, now)).await;
+            }
         };
         let warnings = approved.warnings().to_vec();
         let issuance = Issuance {
@@ -216,7 +220,7 @@ impl App {
         let mut decision = self.decide(state, command, ask, now.into(), evidence)?;
         while !decision.limits().is_empty() {
             let user = decision.ask().request.user();
-            match self.store.allowance(user, decision.limits(), now).await? {
+            match Box::pin(self.store.allowance(user, decision.limits(), now)).await? {
                 Counted::Left(allowance) => return Ok(Limited { decision, allowance, spent }),
                 Counted::UsedUp(more) => spent.extend(more),
             }

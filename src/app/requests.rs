@@ -66,7 +66,7 @@ impl App {
         now: Time,
     ) -> Result<Option<Evidence>, AppError> {
         let Some(id) = command.collects else { return Ok(None) };
-        let found = self.store.request_with_evidence(id, now).await?;
+        let found = Box::pin(self.store.request_with_evidence(id, now)).await?;
         let (request, evidence) = found.ok_or_else(nowhere)?;
         if !command.principal.identity.own.holds(&request.origin.caller, request.number) {
             return Err(nowhere());
@@ -78,7 +78,7 @@ impl App {
         }
         if self.state().served.cluster(Some(&request.cluster))?.authority.spki_sha256() != request.authority {
             let why = "another CA signs for this cluster now";
-            self.store.void_request(id, why, None, now, &command.origin).await?;
+            Box::pin(self.store.void_request(id, why, None, now, &command.origin)).await?;
             return Err(AppError::RequestVoided);
         }
         Ok(Some(evidence))
@@ -152,7 +152,7 @@ impl App {
             (HeldState::Approved, Some(csr)) => csr,
             (closed, _) => return Err(AppError::RequestClosed(closed)),
         };
-        let command = SignCommand {
+        let mut command = SignCommand {
             cluster: Some(request.cluster),
             ttl: request.asked_ttl,
             on_behalf_of: request.on_behalf_of,
@@ -162,7 +162,7 @@ impl App {
             held_proof: request.proof,
             ..SignCommand::of(principal.clone(), origin.clone(), csr)
         };
-        let outcome = self.sign(command).await;
+        let outcome = self.sign(&mut command).await;
         match &outcome {
             // Another request of the same caller came first.
             Err(AppError::RequestClosed(HeldState::Collected)) => {

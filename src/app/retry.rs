@@ -85,11 +85,11 @@ impl App {
         let Some(wanted) = idempotency else { return Ok(Claimed::Now(None)) };
         let entry = (command.origin.caller.clone(), wanted.key.clone());
         let held = self.in_flight.hold(entry).ok_or(AppError::IdempotencyInFlight)?;
-        match self.store.idempotent(&command.origin.caller, &wanted.key, now).await? {
+        match Box::pin(self.store.idempotent(&command.origin.caller, &wanted.key, now)).await? {
             None => Ok(Claimed::Now(Some(held))),
             Some((kept, _)) if kept.fingerprint != wanted.fingerprint => Err(AppError::IdempotencyKeyReused),
             Some((_, Kept::Certificate(certificate))) => live(certificate, now),
-            Some((_, Kept::Request(request))) => self.held_before(request, now).await,
+            Some((_, Kept::Request(request))) => Box::pin(self.held_before(request, now)).await,
         }
     }
 

@@ -60,7 +60,7 @@ pub async fn sign(
     }
     let signing = Arc::clone(&app);
     // A client that goes away must not stop the work between signing and recording.
-    let outcome = to_the_end(async move { signing.sign(command).await }).await?;
+    let outcome = to_the_end(async move { signing.sign(&mut command).await }).await?;
     let outcome = waited(&app, outcome, prefer::wait(&parts.headers)).await?;
     answer(&app, exchange.id, outcome, &rendering, offer)
 }
