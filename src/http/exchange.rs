@@ -2,17 +2,21 @@
 //! every answer has, the log line and the measurement.
 
 use std::any::Any;
+use std::convert::Infallible;
+use std::fmt;
+use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
 use std::time::Instant;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{MatchedPath, Request};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, VARY, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
-use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use tower_http::catch_panic::CatchPanicLayer;
+use tower::{Service, ServiceExt};
+use tower_http::catch_panic::{CatchPanic, ResponseForPanic};
 
 use super::error::Problem;
 use crate::audit::RequestId;
@@ -30,6 +34,19 @@ pub struct Exchange {
     pub client_id: Option<String>,
     /// Set once the caller is known, for the log line.
     pub caller: OnceLock<String>,
+    /// The template of its route, set once that is known, for the log line and the measurement.
+    pub route: OnceLock<String>,
+}
+
+impl Exchange {
+    /// Notes the route that `request` was found on.
+    pub fn note_route(request: &Request) {
+        let extensions = request.extensions();
+        if let (Some(exchange), Some(path)) = (extensions.get::<Arc<Self>>(), extensions.get::<MatchedPath>())
+        {
+            let _ = exchange.route.set(path.as_str().to_owned());
+        }
+    }
 }
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -38,9 +55,58 @@ const LONGEST_CLIENT_ID: usize = 64;
 /// Asked every few seconds by machines: worth a log line only to who looks for it.
 const QUIET: [&str; 3] = ["/livez", "/readyz", "/metrics"];
 
-/// Puts everything of this module around the routes and fallbacks that `router` has by now.
-pub fn surround<S: Clone + Send + Sync + 'static>(router: Router<S>, meter: Meter) -> Router<S> {
-    router.layer(CatchPanicLayer::custom(after_panic)).layer(from_fn_with_state(meter, around))
+/// Routes, with everything of this module around all of them. Not layers of the router: it would put each
+/// around each route, and make and walk a boxed future for each with every request.
+#[derive(Clone)]
+pub struct Api {
+    routes: CatchPanic<Router, AfterPanic>,
+    meter: Meter,
+}
+
+impl Api {
+    /// These routes and fallbacks, each of which notes its route.
+    pub fn new(routes: Router, meter: Meter) -> Self {
+        Self { routes: CatchPanic::custom(routes, AfterPanic), meter }
+    }
+
+    async fn answer(self, mut request: Request) -> Response {
+        let started = Instant::now();
+        let exchange = Arc::new(Exchange {
+            id: new_request_id(),
+            client_id: client_id(request.headers()),
+            caller: OnceLock::new(),
+            route: OnceLock::new(),
+        });
+        request.extensions_mut().insert(Arc::clone(&exchange));
+        let line = Line { exchange, method: method_word(request.method()) };
+        let Ok(answered) = self.routes.oneshot(request).await;
+        let response = line.finish(answered.map(Body::new));
+        let seconds = started.elapsed().as_secs_f64();
+        (self.meter)(line.route(), line.method, response.status().as_u16(), seconds);
+        line.log(response.status().as_u16(), seconds);
+        response
+    }
+}
+
+impl fmt::Debug for Api {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Api").finish_non_exhaustive()
+    }
+}
+
+impl Service<Request> for Api {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let api = self.clone();
+        Box::pin(async move { Ok(api.answer(request).await) })
+    }
 }
 
 /// A new id, of 16 random octets.
@@ -51,22 +117,6 @@ pub fn new_request_id() -> RequestId {
     }))
 }
 
-async fn around(State(meter): State<Meter>, mut request: Request, next: Next) -> Response {
-    let started = Instant::now();
-    let exchange = Arc::new(Exchange {
-        id: new_request_id(),
-        client_id: client_id(request.headers()),
-        caller: OnceLock::new(),
-    });
-    request.extensions_mut().insert(Arc::clone(&exchange));
-    let line = Line::of(&request, exchange);
-    let response = line.finish(next.run(request).await);
-    let seconds = started.elapsed().as_secs_f64();
-    meter(&line.route, line.method, response.status().as_u16(), seconds);
-    line.log(response.status().as_u16(), seconds);
-    response
-}
-
 fn client_id(headers: &HeaderMap) -> Option<String> {
     let text = headers.get(X_REQUEST_ID)?.to_str().ok()?;
     let fits = (1..=LONGEST_CLIENT_ID).contains(&text.len())
@@ -74,25 +124,27 @@ fn client_id(headers: &HeaderMap) -> Option<String> {
     fits.then(|| text.to_owned())
 }
 
-fn after_panic(_payload: Box<dyn Any + Send>) -> Response {
-    Problem::internal("a panic, see the line before").into_response()
+/// The answer where a handler panicked.
+#[derive(Clone, Copy, Debug)]
+struct AfterPanic;
+
+impl ResponseForPanic for AfterPanic {
+    type ResponseBody = Body;
+
+    fn response_for_panic(&mut self, _payload: Box<dyn Any + Send>) -> Response {
+        Problem::internal("a panic, see the line before").into_response()
+    }
 }
 
 /// What is known of a request before it is answered.
 struct Line {
     exchange: Arc<Exchange>,
-    route: String,
     method: &'static str,
 }
 
 impl Line {
-    fn of(request: &Request, exchange: Arc<Exchange>) -> Self {
-        let route = request.extensions().get::<MatchedPath>();
-        Self {
-            exchange,
-            route: route.map_or_else(|| "unmatched".to_owned(), |path| path.as_str().to_owned()),
-            method: method_word(request.method()),
-        }
+    fn route(&self) -> &str {
+        self.exchange.route.get().map_or("unmatched", String::as_str)
     }
 
     fn id(&self) -> RequestId {
@@ -124,7 +176,7 @@ impl Line {
     /// A success that made something is in the ledger, with this request's id and its client's: to the
     /// log it is worth no more than a probe.
     fn is_quiet(&self, status: u16) -> bool {
-        status == StatusCode::CREATED.as_u16() || QUIET.contains(&self.route.as_str())
+        status == StatusCode::CREATED.as_u16() || QUIET.contains(&self.route())
     }
 
     /// Never the query and never the body: both can hold what no log may.
@@ -137,7 +189,7 @@ impl Line {
                 tracing::event!(
                     $level,
                     http.method = self.method,
-                    http.route = self.route,
+                    http.route = self.route(),
                     http.status = status,
                     duration_ms,
                     request.id = %self.id(),

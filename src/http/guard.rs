@@ -28,6 +28,7 @@ pub async fn guard(
     mut request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
+    Exchange::note_route(&request);
     if access != Access::Open {
         let from = from(&request, app.trusted_proxies());
         let headers = if app.reads_proxy_headers() { lines(request.headers()) } else { Vec::new() };

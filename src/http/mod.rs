@@ -43,5 +43,6 @@ mod wish;
 
 pub use access::Access;
 pub use error::{CODES, Problem};
+pub use exchange::Api;
 pub use router::{ROUTES, Route, metrics_router, router};
 pub use server::{BodyTime, Door, Limits, Peer, serve};

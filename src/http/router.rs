@@ -5,13 +5,14 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::Request;
 use axum::http::Method;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::Response;
 use axum::routing::{MethodRouter, delete, get, post, put};
 
 use super::access::Access;
 use super::error::Problem;
 use super::evaluate;
-use super::exchange::{Meter, surround};
+use super::exchange::{Api, Exchange, Meter};
 use super::{
     audit, blocked_keys, certificates, clusters, guard, identities, plan, policies, refusals, requests, sign,
     stats, status, tokens, users, wish,
@@ -100,18 +101,26 @@ pub const ROUTES: &[Route] = &[
 ];
 
 /// The API.
-pub fn router(app: Arc<App>) -> Router {
+pub fn router(app: Arc<App>) -> Api {
     let router = assemble(|route| {
         let guard = from_fn_with_state((Arc::clone(&app), route.access, route.rate), guard::guard);
         (route.handler)().route_layer(guard)
     });
-    surround(with_fallbacks(router), meter(&app)).with_state(app)
+    let meter = meter(&app);
+    Api::new(with_fallbacks(router).with_state(app), meter)
 }
 
 /// `/metrics`, for a listener of its own: what it tells is for the operator's network only.
-pub fn metrics_router(app: Arc<App>) -> Router {
-    let router = Router::new().route("/metrics", get(status::counts));
-    surround(with_fallbacks(router), meter(&app)).with_state(app)
+pub fn metrics_router(app: Arc<App>) -> Api {
+    let router = Router::new().route("/metrics", get(status::counts).route_layer(from_fn(open)));
+    let meter = meter(&app);
+    Api::new(with_fallbacks(router).with_state(app), meter)
+}
+
+/// What stands where a route has no guard.
+async fn open(request: Request, next: Next) -> Response {
+    Exchange::note_route(&request);
+    next.run(request).await
 }
 
 const fn route(
@@ -144,6 +153,7 @@ async fn nowhere() -> Problem {
 
 /// axum adds the Allow header.
 async fn other_method(request: Request) -> Problem {
+    Exchange::note_route(&request);
     let detail = if request.method() == Method::PUT && request.uri().path() == "/v1/sign" {
         "this path takes POST; `curl -T` sends PUT unless `-X POST` is given too, or use --data-binary @FILE"
     } else {
@@ -164,14 +174,14 @@ pub(super) mod tests {
     use serde_json::Value;
     use tower::ServiceExt;
 
-    /// A router with the same layers and fallbacks as the API's, over handlers that need no state.
-    pub fn toy() -> Router {
+    /// A router with the same surroundings and fallbacks as the API's, over handlers that need no state.
+    pub fn toy() -> Api {
         let router = Router::new()
             .route("/v1/sign", post(|body: axum::body::Bytes| async move { body.len().to_string() }))
             .route("/hello", get(|| async { "hello" }))
             .route("/panic", get(broken))
             .route("/text", get(|| async { (StatusCode::BAD_REQUEST, "plain text") }));
-        surround(with_fallbacks(router), Arc::new(|_, _, _, _| {}))
+        Api::new(with_fallbacks(router), Arc::new(|_, _, _, _| {}))
     }
 
     async fn broken() -> &'static str {

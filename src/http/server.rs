@@ -14,7 +14,6 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use axum::Router;
 use axum::body::Body;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -27,7 +26,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
-use tower::ServiceExt;
+use tower::{Service, ServiceExt};
 
 use self::bodies::{Arriving, Leaving};
 use self::connections::{Connections, Full, Place};
@@ -106,17 +105,36 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// The least time between two lines in the log about too many connections.
 const BETWEEN_WARNINGS: Duration = Duration::from_secs(1);
 
-/// Serves `router` on `listener`, over TLS where there is one, until `shutdown`, then drains: requests
+/// What answers requests, as a router does.
+pub trait Answering:
+    Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send>
+    + Clone
+    + Send
+    + Sync
+    + 'static
+{
+}
+
+impl<A> Answering for A where
+    A: Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + Sync
+        + 'static
+{
+}
+
+/// Serves `api` on `listener`, over TLS where there is one, until `shutdown`, then drains: requests
 /// in flight are answered, idle connections are closed, and what is left at the deadline is cut.
-pub async fn serve(
+pub async fn serve<A: Answering>(
     listener: TcpListener,
     tls: Option<Arc<Tls>>,
-    router: Router,
+    api: A,
     limits: Limits,
     shutdown: CancellationToken,
 ) {
     let mut connections = JoinSet::new();
-    let server = Server::new(tls, router, limits, shutdown.clone());
+    let server = Server::new(tls, api, limits, shutdown.clone());
     loop {
         let accepted = tokio::select! {
             biased;
@@ -133,9 +151,9 @@ pub async fn serve(
     drain(connections, server.limits.drain).await;
 }
 
-struct Server {
+struct Server<A> {
     tls: Option<Arc<Tls>>,
-    router: Router,
+    api: A,
     limits: Arc<Limits>,
     shutdown: CancellationToken,
     places: Arc<Connections>,
@@ -143,11 +161,11 @@ struct Server {
     last_warning: Mutex<Option<Instant>>,
 }
 
-impl Server {
-    fn new(tls: Option<Arc<Tls>>, router: Router, limits: Limits, shutdown: CancellationToken) -> Self {
+impl<A: Answering> Server<A> {
+    fn new(tls: Option<Arc<Tls>>, api: A, limits: Limits, shutdown: CancellationToken) -> Self {
         Self {
             tls,
-            router,
+            api,
             shutdown,
             places: Connections::new(
                 limits.connections,
@@ -168,7 +186,7 @@ impl Server {
                 let _ = stream.set_nodelay(true);
                 let served = Served {
                     place: Arc::new(place),
-                    router: self.router.clone(),
+                    api: self.api.clone(),
                     limits: Arc::clone(&self.limits),
                     shutdown: self.shutdown.clone(),
                 };
@@ -227,14 +245,14 @@ struct Remote {
 }
 
 /// One connection that has a place.
-struct Served {
+struct Served<A> {
     place: Arc<Place>,
-    router: Router,
+    api: A,
     limits: Arc<Limits>,
     shutdown: CancellationToken,
 }
 
-impl Served {
+impl<A: Answering> Served<A> {
     /// Serves it to its end, or until its place is given to another.
     async fn until_cut(self, stream: TcpStream, peer: Peer, tls: Option<Arc<Tls>>) {
         let place = Arc::clone(&self.place);
@@ -287,7 +305,7 @@ impl Served {
         &self,
         request: Request<Incoming>,
         remote: &Remote,
-    ) -> impl Future<Output = Result<Response<Leaving<Body>>, Infallible>> + use<> {
+    ) -> impl Future<Output = Result<Response<Leaving<Body>>, Infallible>> + use<A> {
         let place = Arc::clone(&self.place);
         let mut request = request.map(|body| Body::new(Arriving::new(body, Arc::clone(&place))));
         request.extensions_mut().insert(remote.peer);
@@ -298,14 +316,14 @@ impl Served {
         if let Some(certificate) = &remote.certificate {
             request.extensions_mut().insert(certificate.clone());
         }
-        let (router, most_headers) = (self.router.clone(), self.limits.headers);
+        let (api, most_headers) = (self.api.clone(), self.limits.headers);
         async move {
             if !place.answer() {
                 // Its place was given away in this moment; whoever drives this drops it.
                 return pending().await;
             }
             let response = match head::fault(&request, most_headers) {
-                None => router.oneshot(request).await?,
+                None => api.oneshot(request).await?,
                 Some(problem) => head::refusal(&problem),
             };
             Ok(response.map(|body| Leaving::new(body, place)))

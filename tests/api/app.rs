@@ -6,7 +6,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use countersign::app::{App, ClusterSettings, FailureLimits, RateLimits, RefusalLimits, ReviewLimits};
@@ -16,7 +15,7 @@ use countersign::auth::token::{self, Hold};
 use countersign::ca::throw_away;
 use countersign::caller::Caller;
 use countersign::clock::Clock;
-use countersign::http::{BodyTime, Door, Peer};
+use countersign::http::{Api, BodyTime, Door, Peer};
 use countersign::metrics::Metrics;
 use countersign::pki::name::ShortName;
 use countersign::policy::file::PolicyFile;
@@ -69,7 +68,7 @@ impl Default for Limits {
 /// A service with the clusters `prod` and `test`, in a folder of its own.
 pub struct TestApp {
     pub app: Arc<App>,
-    router: Router,
+    api: Api,
     pub folder: tempfile::TempDir,
     database: Option<TestDatabase>,
 }
@@ -77,7 +76,7 @@ pub struct TestApp {
 /// One caller of a [`TestApp`].
 #[derive(Clone)]
 pub struct Client {
-    router: Router,
+    api: Api,
     authorization: Option<String>,
     certificate: Option<ClientCertificate>,
     door: Option<Door>,
@@ -180,7 +179,7 @@ impl TestApp {
         let app = app.with_refusal_limits(limits.refusals).with_review_limits(limits.review);
         let app = app.with_rate_limits(limits.rates).with_failure_limits(limits.failures);
         let app = Arc::new(app);
-        Self { router: countersign::http::router(Arc::clone(&app)), app, folder, database }
+        Self { api: countersign::http::router(Arc::clone(&app)), app, folder, database }
     }
 
     /// One that knows callers in these ways too.
@@ -195,12 +194,12 @@ impl TestApp {
 
     /// This one, before it is asked anything, with these ways too.
     pub fn knowing(self, settings: impl FnOnce(&Path) -> AuthSettings) -> Self {
-        let Self { app, folder, database, router } = self;
-        drop(router);
+        let Self { app, folder, database, api } = self;
+        drop(api);
         let app = Arc::into_inner(app).expect("nobody else has it");
         let ways = app.state().served.open_ways(&settings(folder.path())).unwrap();
         let app = Arc::new(app.with_ways(ways));
-        Self { router: countersign::http::router(Arc::clone(&app)), app, folder, database }
+        Self { api: countersign::http::router(Arc::clone(&app)), app, folder, database }
     }
 
     /// A requester that may have its own name.
@@ -230,8 +229,8 @@ impl TestApp {
 
     /// One without a credential.
     pub fn nobody(&self) -> Client {
-        let router = self.router.clone();
-        Client { router, authorization: None, certificate: None, door: None, peer: None, headers: Vec::new() }
+        let api = self.api.clone();
+        Client { api, authorization: None, certificate: None, door: None, peer: None, headers: Vec::new() }
     }
 
     /// One with whatever stands in `Authorization`.
@@ -452,7 +451,7 @@ impl Client {
         if let Some(peer) = self.peer {
             request.extensions_mut().insert(Peer(peer));
         }
-        let response = self.router.clone().oneshot(request).await.unwrap();
+        let response = self.api.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let body = body.collect().await.unwrap().to_bytes().to_vec();
         let answer = Answer { status: parts.status, headers: parts.headers, body };

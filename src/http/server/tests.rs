@@ -2,6 +2,7 @@ use super::*;
 
 use std::time::Instant;
 
+use axum::Router;
 use axum::extract::Extension;
 use axum::handler::Handler;
 use axum::routing::{get, post};
