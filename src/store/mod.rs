@@ -15,6 +15,7 @@ mod cells;
 pub mod certificate_filter;
 pub mod certificates;
 mod change;
+mod checkpoints;
 mod checks;
 mod connection;
 pub mod copy;

@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::StoreError;
 use super::batch::{BatchError, Verdict, Work, commit};
+use super::checkpoints::Checkpoints;
 use super::connection::Pool;
 use super::engine::Engine;
 use super::names::Names;
@@ -56,11 +57,13 @@ impl Queue {
     pub(super) fn start(engine: Engine, writer: Pool, batch: usize) -> Result<Self, StoreError> {
         let (sender, receiver) = mpsc::channel(QUEUE);
         let batch = batch.max(1);
+        let checkpoints = Checkpoints::start(&writer)?;
+        let running = Running { writer, receiver, batch, checkpoints };
         match engine {
-            Engine::Sqlite => on_own_thread(run(writer, receiver, batch, let_more_queue))
+            Engine::Sqlite => on_own_thread(running.run(let_more_queue))
                 .map_err(|error| StoreError::Unavailable(format!("no thread for its writer: {error}")))?,
             // Its socket belongs to the runtime that everything else is on; while the server answers, enough queue.
-            Engine::Postgres => drop(tokio::spawn(run(writer, receiver, batch, |_, _| ()))),
+            Engine::Postgres => drop(tokio::spawn(running.run(|_, _| ()))),
         }
         Ok(Self { sender })
     }
@@ -123,38 +126,47 @@ fn most_pauses(recorded: usize) -> usize {
     (recorded / RECORDS_FOR_A_PAUSE).min(MOST_PAUSES)
 }
 
-/// `pause` is called with the number of jobs of each transaction, once they are answered.
-async fn run(
+/// The writer at work.
+struct Running {
     writer: Pool,
-    mut receiver: mpsc::Receiver<Message>,
+    receiver: mpsc::Receiver<Message>,
     batch: usize,
-    pause: fn(&mpsc::Receiver<Message>, usize),
-) {
-    let mut names = Names::default();
-    let mut closing = Vec::new();
-    let mut messages = Vec::with_capacity(batch);
-    while receiver.recv_many(&mut messages, batch).await > 0 {
-        let mut jobs = Vec::with_capacity(messages.len());
-        for message in messages.drain(..) {
-            match message {
-                Message::Job(job) => jobs.push(job),
-                Message::Close(done) => {
-                    receiver.close();
-                    closing.push(done);
+    checkpoints: Option<Checkpoints>,
+}
+
+impl Running {
+    /// `pause` is called with the number of jobs of each transaction, once they are answered.
+    async fn run(mut self, pause: fn(&mpsc::Receiver<Message>, usize)) {
+        let mut names = Names::default();
+        let mut closing = Vec::new();
+        let mut messages = Vec::with_capacity(self.batch);
+        while self.receiver.recv_many(&mut messages, self.batch).await > 0 {
+            let mut jobs = Vec::with_capacity(messages.len());
+            for message in messages.drain(..) {
+                match message {
+                    Message::Job(job) => jobs.push(job),
+                    Message::Close(done) => {
+                        self.receiver.close();
+                        closing.push(done);
+                    }
                 }
             }
+            let count = jobs.len();
+            // A task of its own, so that a panic in it costs this batch and not the writer.
+            let recording = record(self.writer.clone(), names, jobs);
+            names = tokio::spawn(recording).await.unwrap_or_else(|error| {
+                tracing::error!(%error, "a batch broke off; none of it was answered");
+                Names::default()
+            });
+            if let Some(checkpoints) = &mut self.checkpoints {
+                checkpoints.recorded(count, &self.writer).await;
+            }
+            pause(&self.receiver, count);
         }
-        let count = jobs.len();
-        // A task of its own, so that a panic in it costs this batch and not the writer.
-        let recording = record(writer.clone(), names, jobs);
-        names = tokio::spawn(recording).await.unwrap_or_else(|error| {
-            tracing::error!(%error, "a batch broke off; none of it was answered");
-            Names::default()
-        });
-        pause(&receiver, count);
-    }
-    for done in closing {
-        let _ = done.send(());
+        drop(self.checkpoints);
+        for done in closing {
+            let _ = done.send(());
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use rusqlite::types::ValueRef;
 use rusqlite::{CachedStatement, OpenFlags, ffi};
 use sqlx::error::{DatabaseError, ErrorKind};
 
-use super::sqlite::{PRAGMAS, WRITER_CACHE};
+use super::sqlite::{OF_WRITER, PRAGMAS};
 use crate::store::row::{Cell, FileRow};
 use crate::store::statement::Value;
 
@@ -41,8 +41,8 @@ impl File {
         let flags = mode | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = rusqlite::Connection::open_with_flags(path, flags).map_err(error)?;
         connection.set_prepared_statement_cache_capacity(PREPARED);
-        let more = (access == Access::ReadWrite).then_some(WRITER_CACHE);
-        for (set, read, expected) in PRAGMAS.into_iter().chain(more) {
+        let more = (access == Access::ReadWrite).then_some(OF_WRITER);
+        for (set, read, expected) in PRAGMAS.into_iter().chain(more.into_iter().flatten()) {
             connection.execute_batch(set).map_err(error)?;
             let value = connection.query_row(read, [], |row| Ok(text(row.get_ref(0)?))).map_err(error)?;
             if value != expected {
@@ -83,7 +83,7 @@ impl File {
     }
 
     /// Runs statements whose words are this program's own and whose rows nobody wants.
-    pub(super) fn run(&self, text: &str) -> Result<(), sqlx::Error> {
+    pub(in crate::store) fn run(&self, text: &str) -> Result<(), sqlx::Error> {
         self.connection.execute_batch(text).map_err(error)
     }
 

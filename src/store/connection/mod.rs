@@ -22,6 +22,7 @@ use super::StoreError;
 use super::engine::Engine;
 use super::settings::{PostgresSettings, StoreSettings};
 
+pub(super) use file::File;
 pub(super) use pool::{Connection, Own, Pool, Work};
 pub(super) use sqlite::{integrity as integrity_of_file, is_busy, options as options_of_file};
 

@@ -90,6 +90,14 @@ impl Pool {
         Ok(Connection { on, unclear: false })
     }
 
+    /// One more connection to its file, which is none of the pool's; none to a server.
+    pub(in crate::store) fn one_more_file(&self) -> Result<Option<File>, sqlx::Error> {
+        match self {
+            Self::Files(files) => File::open(&files.path, files.access).map(Some),
+            Self::Servers(_) => Ok(None),
+        }
+    }
+
     /// Waits until every connection is back, closes them, and lends none any more.
     pub(in crate::store) async fn close(&self) {
         match self {

@@ -41,9 +41,13 @@ pub(super) const PRAGMAS: [(&str, &str, &str); 10] = [
     ("PRAGMA journal_size_limit = 67108864", "PRAGMA journal_size_limit", "67108864"),
 ];
 
-/// What the connection that writes has instead: 32 MB. Every certificate goes to a few random pages of indexes.
-pub(super) const WRITER_CACHE: (&str, &str, &str) =
-    ("PRAGMA cache_size = -32000", "PRAGMA cache_size", "-32000");
+/// What the connection that writes has instead.
+pub(super) const OF_WRITER: [(&str, &str, &str); 2] = [
+    // 32 MB. Every certificate goes to a few random pages of indexes.
+    ("PRAGMA cache_size = -32000", "PRAGMA cache_size", "-32000"),
+    // 64 MiB: long before, another thread has written the log back (`checkpoints`).
+    ("PRAGMA wal_autocheckpoint = 16000", "PRAGMA wal_autocheckpoint", "16000"),
+];
 
 /// Both pools, each with one connection that has shown that it works.
 pub(super) fn open(file: &Path) -> Result<Connections, StoreError> {
