@@ -4,6 +4,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use aws_lc_rs::digest::{SHA256, digest};
+use foldhash::fast::RandomState;
 
 use super::cells::Cells;
 use super::connection::Connection;
@@ -25,14 +26,14 @@ pub(super) struct Names {
     /// Learned in the transaction that is open.
     fresh: Numbers,
     /// By the SHA-256 of their SPKI. The writer only reads them, so they are committed.
-    authorities: HashMap<[u8; 32], i64>,
+    authorities: HashMap<[u8; 32], i64, RandomState>,
 }
 
 #[derive(Debug, Default)]
 struct Numbers {
-    names: HashMap<String, i64>,
+    names: HashMap<String, i64, RandomState>,
     /// By the SHA-256 of their JSON text, which may be 25 KB long.
-    lists: HashMap<[u8; 32], i64>,
+    lists: HashMap<[u8; 32], i64, RandomState>,
     /// The length of all `names`.
     octets: usize,
 }
@@ -78,7 +79,7 @@ impl Names {
         wanted: impl IntoIterator<Item = [u8; 32]>,
     ) -> Result<(), StoreError> {
         if wanted.into_iter().any(|authority| !self.authorities.contains_key(&authority)) {
-            self.authorities = authorities::ids(connection).await?;
+            self.authorities = authorities::ids(connection).await?.into_iter().collect();
         }
         Ok(())
     }
