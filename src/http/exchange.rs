@@ -19,6 +19,7 @@ use tower::{Service, ServiceExt};
 use tower_http::catch_panic::{CatchPanic, ResponseForPanic};
 
 use super::error::Problem;
+use super::server::Answering;
 use crate::audit::RequestId;
 use crate::random;
 
@@ -35,7 +36,7 @@ pub struct Exchange {
     /// Set once the caller is known, for the log line.
     pub caller: OnceLock<String>,
     /// The template of its route, set once that is known, for the log line and the measurement.
-    pub route: OnceLock<String>,
+    pub route: OnceLock<MatchedPath>,
 }
 
 impl Exchange {
@@ -44,7 +45,7 @@ impl Exchange {
         let extensions = request.extensions();
         if let (Some(exchange), Some(path)) = (extensions.get::<Arc<Self>>(), extensions.get::<MatchedPath>())
         {
-            let _ = exchange.route.set(path.as_str().to_owned());
+            let _ = exchange.route.set(path.clone());
         }
     }
 }
@@ -68,7 +69,9 @@ impl Api {
     pub fn new(routes: Router, meter: Meter) -> Self {
         Self { routes: CatchPanic::custom(routes, AfterPanic), meter }
     }
+}
 
+impl Answering for Api {
     async fn answer(self, mut request: Request) -> Response {
         let started = Instant::now();
         let exchange = Arc::new(Exchange {
@@ -144,7 +147,7 @@ struct Line {
 
 impl Line {
     fn route(&self) -> &str {
-        self.exchange.route.get().map_or("unmatched", String::as_str)
+        self.exchange.route.get().map_or("unmatched", MatchedPath::as_str)
     }
 
     fn id(&self) -> RequestId {

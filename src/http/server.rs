@@ -26,7 +26,6 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
-use tower::{Service, ServiceExt};
 
 use self::bodies::{Arriving, Leaving};
 use self::connections::{Connections, Full, Place};
@@ -105,23 +104,10 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// The least time between two lines in the log about too many connections.
 const BETWEEN_WARNINGS: Duration = Duration::from_secs(1);
 
-/// What answers requests, as a router does.
-pub trait Answering:
-    Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send>
-    + Clone
-    + Send
-    + Sync
-    + 'static
-{
-}
-
-impl<A> Answering for A where
-    A: Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send>
-        + Clone
-        + Send
-        + Sync
-        + 'static
-{
+/// What answers requests.
+pub trait Answering: Clone + Send + Sync + 'static {
+    /// The answer, whatever went wrong.
+    fn answer(self, request: Request<Body>) -> impl Future<Output = Response<Body>> + Send;
 }
 
 /// Serves `api` on `listener`, over TLS where there is one, until `shutdown`, then drains: requests
@@ -323,7 +309,7 @@ impl<A: Answering> Served<A> {
                 return pending().await;
             }
             let response = match head::fault(&request, most_headers) {
-                None => api.oneshot(request).await?,
+                None => api.answer(request).await,
                 Some(problem) => head::refusal(&problem),
             };
             Ok(response.map(|body| Leaving::new(body, place)))

@@ -8,6 +8,14 @@ use axum::handler::Handler;
 use axum::routing::{get, post};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
+use tower::ServiceExt;
+
+impl Answering for Router {
+    async fn answer(self, request: Request<Body>) -> Response<Body> {
+        let Ok(response) = self.oneshot(request).await;
+        response
+    }
+}
 
 struct Running {
     address: SocketAddr,
