@@ -41,8 +41,8 @@ impl File {
         let flags = mode | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = rusqlite::Connection::open_with_flags(path, flags).map_err(error)?;
         connection.set_prepared_statement_cache_capacity(PREPARED);
-        let more = (access == Access::ReadWrite).then_some(OF_WRITER);
-        for (set, read, expected) in PRAGMAS.into_iter().chain(more.into_iter().flatten()) {
+        let of_writer = (access == Access::ReadWrite).then_some(OF_WRITER);
+        for (set, read, expected) in PRAGMAS.into_iter().chain(of_writer.into_iter().flatten()) {
             connection.execute_batch(set).map_err(error)?;
             let value = connection.query_row(read, [], |row| Ok(text(row.get_ref(0)?))).map_err(error)?;
             if value != expected {
