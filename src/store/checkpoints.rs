@@ -10,9 +10,9 @@ use std::thread::{self, JoinHandle};
 use super::StoreError;
 use super::connection::{File, Pool};
 
-/// After how many pages in the log it is written back: 32 MiB. Below `wal_autocheckpoint` of the connection
+/// After how many pages in the log it is written back: 8 MiB. Below `wal_autocheckpoint` of the connection
 /// that writes, so that there is nothing left for a transaction to do.
-const PAGES: usize = 8_000;
+const PAGES: usize = 2_000;
 /// About how many pages a transaction puts into the log, and how many more each of its records.
 const OF_A_TRANSACTION: usize = 20;
 const OF_A_RECORD: usize = 4;

@@ -36,15 +36,15 @@ pub(super) const PRAGMAS: [(&str, &str, &str); 10] = [
     ("PRAGMA temp_store = MEMORY", "PRAGMA temp_store", "2"),
     // 8 MB for each connection that reads: the system has the file in its own cache as well.
     ("PRAGMA cache_size = -8000", "PRAGMA cache_size", "-8000"),
-    // 16 MiB between checkpoints; a WAL that a long read made larger is cut to 64 MiB afterwards.
+    // 16 MiB between checkpoints where there is no thread for them; a WAL that a long read made larger is cut to 64 MiB afterwards.
     ("PRAGMA wal_autocheckpoint = 4000", "PRAGMA wal_autocheckpoint", "4000"),
     ("PRAGMA journal_size_limit = 67108864", "PRAGMA journal_size_limit", "67108864"),
 ];
 
 /// What the connection that writes has instead.
 pub(super) const OF_WRITER: [(&str, &str, &str); 2] = [
-    // 32 MB. Every certificate goes to a few random pages of indexes.
-    ("PRAGMA cache_size = -32000", "PRAGMA cache_size", "-32000"),
+    // 16 MB. Every certificate goes to a few random pages of indexes.
+    ("PRAGMA cache_size = -16000", "PRAGMA cache_size", "-16000"),
     // 64 MiB: long before, another thread has written the log back (`checkpoints`).
     ("PRAGMA wal_autocheckpoint = 16000", "PRAGMA wal_autocheckpoint", "16000"),
 ];
