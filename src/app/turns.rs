@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 /// How many requests of one caller are in service while others ask too.
-const SHARE: usize = 6;
+const SHARE: usize = 4;
 /// For how long a caller that asked counts as one that asks.
 const RECENT: Duration = Duration::from_secs(1);
 /// How long one waits behind others of its caller. With what the ledger may take, the whole request is
