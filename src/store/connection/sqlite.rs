@@ -45,8 +45,8 @@ pub(super) const PRAGMAS: [(&str, &str, &str); 10] = [
 pub(super) const OF_WRITER: [(&str, &str, &str); 2] = [
     // 16 MB. Every certificate goes to a few random pages of indexes.
     ("PRAGMA cache_size = -16000", "PRAGMA cache_size", "-16000"),
-    // 64 MiB: long before, another thread has written the log back (`checkpoints`).
-    ("PRAGMA wal_autocheckpoint = 16000", "PRAGMA wal_autocheckpoint", "16000"),
+    // 32 MiB: long before, another thread has written the log back (`checkpoints`).
+    ("PRAGMA wal_autocheckpoint = 8000", "PRAGMA wal_autocheckpoint", "8000"),
 ];
 
 /// Both pools, each with one connection that has shown that it works.
