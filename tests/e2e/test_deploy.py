@@ -1,11 +1,9 @@
-"""The files under deploy/: what can be judged without a systemd and without a cluster."""
+"""The files under deploy/: what can be judged without a running systemd and without a cluster."""
 
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
-import pytest
 import tomllib
 import yaml
 from server import BINARY, REPOSITORY, countersign, run
@@ -102,8 +100,6 @@ def test_the_unit_is_hardened_and_names_what_there_is(tmp_path):
     for command in re.findall(r"^Exec\w+=/usr/local/bin/countersign (.*)$", unit, re.MULTILINE):
         ran = run([BINARY, *command.split(), "--help"], tmp_path, {})
         assert ran.returncode == 0, command
-    if shutil.which("systemd-analyze") is None:
-        pytest.skip("there is no systemd-analyze")
     command = ["systemd-analyze", "security", "--offline=yes", "--threshold=20", DEPLOY / "countersign.service"]
     judged = subprocess.run(list(map(str, command)), capture_output=True, text=True)
     assert judged.returncode == 0, judged.stdout[-400:]
